@@ -1,0 +1,123 @@
+"""What a data set is: a dataclass of options with a ``load(split)`` that returns :class:`Clouds`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..errors import ConfigError, DataLayoutError, PointCloudError, UnknownNameError
+from ..registry import Registry
+
+
+@dataclass(frozen=True)
+class Clouds:
+    """Labelled point clouds of one size, held in memory.
+
+    Attributes:
+        points: (n, N, 3) float32, finite. Raw or already normalised; tasks normalise again.
+        labels: (n,) int64 class of each cloud, an index into ``classes``.
+        classes: names of the classes.
+        ids: (n,) a name for each cloud (file or identifier), for reports.
+        parts: (n, N) int64 part of each point, an index into ``part_names``; None if not labelled.
+        part_names: names of the parts over all classes.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    ids: tuple[str, ...] = ()
+    parts: np.ndarray | None = None
+    part_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 3 or self.points.shape[2] != 3:
+            raise PointCloudError(f"points must have shape (n, N, 3), not {self.points.shape}")
+        if len(self.labels) != len(self.points):
+            raise PointCloudError(f"{len(self.points)} clouds but {len(self.labels)} labels")
+        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < len(
+            self.classes
+        ):
+            raise PointCloudError(
+                f"labels run from {self.labels.min()} to {self.labels.max()}, "
+                f"but there are {len(self.classes)} classes"
+            )
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def subset(self, index: np.ndarray | Sequence[int]) -> Clouds:
+        """The clouds at ``index``, in that order."""
+        index = np.asarray(index, dtype=np.int64)
+        return Clouds(
+            points=self.points[index],
+            labels=self.labels[index],
+            classes=self.classes,
+            ids=tuple(self.ids[i] for i in index) if self.ids else (),
+            parts=None if self.parts is None else self.parts[index],
+            part_names=self.part_names,
+        )
+
+
+@dataclass
+class Dataset:
+    """Base of all data sets: options are fields, facts are class attributes.
+
+    Attributes:
+        root: folder (or file) of the data on disk; None for data sets that need none.
+        points: number of points N of each cloud that ``load`` returns.
+        seed: fixes every random choice that loading makes.
+    """
+
+    name: ClassVar[str] = ""
+    licence: ClassVar[str] = ""
+    citation: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    where: ClassVar[str] = ""  # one sentence: how a person gets the data
+    needs_root: ClassVar[bool] = True
+
+    root: Path | None = None
+    points: int = 1024
+    seed: int = 0
+
+    def load(self, split: str) -> Clouds:
+        """Clouds of ``split`` ("train" or "test").
+
+        Raises:
+            DataLayoutError: something needed is missing under ``root``.
+            FileFormatError: a file is damaged or of the wrong kind.
+        """
+        raise NotImplementedError
+
+    def found_root(self) -> Path:
+        """``root``, if it exists; otherwise an error that says where to get the data."""
+        if self.root is None:
+            raise DataLayoutError(f"data set {self.name!r} needs a folder: pass --root DIR. {self.where}")
+        root = Path(self.root)
+        if not root.exists():
+            raise DataLayoutError(f"{root} does not exist. {self.where}".rstrip())
+        return root
+
+
+DATASETS: Registry[Dataset] = Registry("data set", "pointadapt.data")
+
+
+def load_dataset(name: str, **options: Any) -> Dataset:
+    """The data set called ``name`` with its options set.
+
+    Raises:
+        UnknownNameError: no such data set, or no such option of it.
+        ConfigError: the options do not fit.
+    """
+    cls = DATASETS[name]
+    known = [f.name for f in fields(cls)]
+    for key in options:
+        if key not in known:
+            raise UnknownNameError(f"option of data set {name!r}", key, known)
+    try:
+        return cls(**options)
+    except TypeError as error:  # pragma: no cover - all fields have defaults
+        raise ConfigError(f"data set {name!r}: {error}") from error

@@ -1,0 +1,48 @@
+"""What pointadapt raises when the input, not the program, is at fault.
+
+Every message is one line that says what is wrong, where, and what to do. The command line prints
+it without a traceback and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PointAdaptError(ValueError):
+    """Base of all errors that bad input causes."""
+
+
+class UnknownNameError(PointAdaptError):
+    """A name that no registry, option or configuration key knows."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"unknown {kind} {name!r}: {hint}known: {', '.join(names) or 'none'}")
+
+
+class PointCloudError(PointAdaptError):
+    """A point cloud with the wrong shape, too few points, or NaN or infinite coordinates."""
+
+
+class FileFormatError(PointAdaptError):
+    """A file that is missing, damaged, or not what its name says."""
+
+
+class DataLayoutError(PointAdaptError):
+    """A data set folder in which something needed is missing."""
+
+
+class AdapterError(PointAdaptError):
+    """An adapter folder that is damaged, or belongs to another backbone."""
+
+
+class CheckpointError(PointAdaptError):
+    """A checkpoint of an unknown layout, damaged, or of another size."""
+
+
+class ConfigError(PointAdaptError):
+    """A configuration value of the wrong type or outside its range."""

@@ -1,0 +1,70 @@
+"""Names to classes: the one mechanism by which backbones, methods, tasks and datasets are found.
+
+A class registers itself where it is defined; the registry imports every module of its package (and
+every entry point of its group, for plug-ins) the first time it is asked. So adding a thing is
+adding one file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from .errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A table of named classes of one kind.
+
+    Args:
+        kind: what the table holds, in the singular, for messages ("method").
+        package: the package whose modules register themselves ("pointadapt.methods"). Plug-ins
+            use an entry-point group of the same name.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind, self.package = kind, package
+        self._table: dict[str, type[T]] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Class decorator that enters the class under ``name`` and sets its ``name`` attribute."""
+
+        def enter(cls: type[T]) -> type[T]:
+            present = self._table.get(name)
+            if present is not None and present.__qualname__ != cls.__qualname__:
+                raise ValueError(f"two {self.kind}s are called {name!r}: {present} and {cls}")
+            cls.name = name  # type: ignore[attr-defined]
+            self._table[name] = cls
+            return cls
+
+        return enter
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        self._loaded = True
+        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+            if not module.name.startswith("_"):
+                importlib.import_module(f"{self.package}.{module.name}")
+        for point in entry_points(group=self.package):
+            point.load()
+
+    def __getitem__(self, name: str) -> type[T]:
+        self._load()
+        if name not in self._table:
+            raise UnknownNameError(self.kind, name, self._table)
+        return self._table[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._table))
+
+    def __contains__(self, name: str) -> bool:
+        self._load()
+        return name in self._table
