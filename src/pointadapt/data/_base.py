@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import ConfigError, DataLayoutError, PointCloudError, UnknownNameError
+from ..errors import DataLayoutError, PointCloudError
+from ..options import build
 from ..registry import Registry
 
 
@@ -112,12 +113,4 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         UnknownNameError: no such data set, or no such option of it.
         ConfigError: the options do not fit.
     """
-    cls = DATASETS[name]
-    known = [f.name for f in fields(cls)]
-    for key in options:
-        if key not in known:
-            raise UnknownNameError(f"option of data set {name!r}", key, known)
-    try:
-        return cls(**options)
-    except TypeError as error:  # pragma: no cover - all fields have defaults
-        raise ConfigError(f"data set {name!r}: {error}") from error
+    return build(DATASETS[name], options, f"data set {name!r}")

@@ -1,0 +1,150 @@
+"""What a backbone is: points in, :class:`Tokens` out, with taps on the way."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError, UnknownNameError
+from ..registry import Registry
+from ._taps import Taps
+
+POOLS = ("cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max")
+
+
+@dataclass
+class Tokens:
+    """A token sequence in the order prefix (CLS), prompts (newest first), patches.
+
+    Attributes:
+        x: (B, T, D) features.
+        centers: (B, G, 3) centre of each patch.
+        pos: (B, T, D) position embedding of each token, zero for prompts.
+        prefix: number of prefix tokens.
+        prompts: number of prompt tokens after the prefix.
+    """
+
+    x: Tensor
+    centers: Tensor
+    pos: Tensor
+    prefix: int = 1
+    prompts: int = 0
+
+    def with_x(self, x: Tensor) -> Tokens:
+        """The same sequence with other features."""
+        return replace(self, x=x)
+
+    def insert_prompts(self, prompts: Tensor) -> Tokens:
+        """``prompts`` (B, P, D) placed right after the prefix, before older prompts."""
+
+        def insert(old: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([old[:, : self.prefix], new, old[:, self.prefix :]], dim=1)
+
+        return replace(
+            self,
+            x=insert(self.x, prompts.to(self.x.dtype)),
+            pos=insert(self.pos, torch.zeros_like(prompts, dtype=self.pos.dtype)),
+            prompts=self.prompts + prompts.shape[1],
+        )
+
+    def pool(self, name: str) -> Tensor:
+        """One (B, D) vector: "cls", "prompt_mean", "prompt_max", "patch_mean" or "patch_max".
+
+        Raises:
+            UnknownNameError: no such pooling.
+            ConfigError: prompts are asked for and the method added none.
+        """
+        if name not in POOLS:
+            raise UnknownNameError("head input", name, POOLS)
+        if name == "cls":
+            return self.x[:, 0]
+        first = self.prefix + self.prompts
+        part = self.x[:, self.prefix : first] if name.startswith("prompt") else self.x[:, first:]
+        if part.shape[1] == 0:
+            raise ConfigError(
+                f"head input {name!r} needs prompt tokens, but this method adds none: "
+                "choose among cls, patch_mean, patch_max"
+            )
+        return part.max(dim=1).values if name.endswith("max") else part.mean(dim=1)
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """Size and grouping of a backbone; written beside its weights.
+
+    Attributes:
+        dim: token width D.
+        depth: number of transformer blocks.
+        heads: attention heads; must divide ``dim``.
+        groups: number of patches G of a cloud.
+        group_size: points k of a patch.
+        sampling_rule: farthest point sampling as defined ("plain"), or with the CUDA kernel's
+            skipping of points near the origin ("pointnet2"), as published weights were trained.
+    """
+
+    dim: int = 384
+    depth: int = 12
+    heads: int = 6
+    groups: int = 128
+    group_size: int = 32
+    sampling_rule: Literal["plain", "pointnet2"] = "pointnet2"
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ConfigError(f"{self.heads} heads do not divide a width of {self.dim}")
+
+
+class Backbone(nn.Module):
+    """Base of all backbones.
+
+    Class attributes:
+        name: the family's name in the registry.
+        config_class: its configuration dataclass.
+        sizes: size name -> configuration.
+
+    Attributes:
+        config: the configuration.
+        base_keys: names of the tensors that came from its weights file, all when random. Others
+            (a CLS token that pre-training did not have) belong to each adapter.
+        fingerprint: sha256 over those tensors; an adapter fits one fingerprint only.
+    """
+
+    name: ClassVar[str] = ""
+    config_class: ClassVar[type[BackboneConfig]] = BackboneConfig
+    sizes: ClassVar[dict[str, BackboneConfig]] = {}
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config: Any = config
+        self.base_keys: tuple[str, ...] = ()
+        self.fingerprint = ""
+
+    def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
+        """(B, N, 3) points to normalised tokens."""
+        raise NotImplementedError
+
+    def seal(self, base_keys: Iterable[str] | None = None) -> Backbone:
+        """Note which tensors are the backbone's own, and take their fingerprint."""
+        state = self.state_dict()
+        self.base_keys = tuple(sorted(base_keys if base_keys is not None else state))
+        self.fingerprint = tensors_sha256({key: state[key] for key in self.base_keys})
+        return self
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """sha256 over names, shapes and values (float32 bytes), whatever the file's layout."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu()
+        value = value.float() if value.is_floating_point() else value.long()
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+BACKBONES: Registry[Backbone] = Registry("backbone", "pointadapt.backbones")

@@ -1,0 +1,94 @@
+"""Sites and taps: where a method may touch a backbone without rewriting its forward.
+
+A backbone calls a tap at each named site of each block. The taps here are identities without
+parameters; a method subclasses them and overrides the sites it needs. Taps are *passed in* to the
+backbone's forward, never patched into it, so one backbone serves any number of adapters at once.
+
+Sites of a block, in the order of the forward::
+
+    norm1 -> qkv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> fc2 -> mlp -> block_out
+
+and of the whole backbone: ``patch_out`` (patch tokens, before CLS joins), ``tokens_in`` (the whole
+sequence, before the first block), ``norm_out`` (after the last LayerNorm).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ._base import Tokens
+
+
+class BlockTaps(nn.Module):
+    """Identity at every site of one transformer block. All tensors are (B, T, C)."""
+
+    def norm1(self, x: Tensor) -> Tensor:
+        """After the first LayerNorm, C = D."""
+        return x
+
+    def qkv(self, x: Tensor) -> Tensor:
+        """After the joint query, key and value projection, C = 3 D."""
+        return x
+
+    def proj(self, x: Tensor) -> Tensor:
+        """After the attention's output projection, C = D."""
+        return x
+
+    def norm2(self, x: Tensor) -> Tensor:
+        """After the second LayerNorm, C = D."""
+        return x
+
+    def fc1(self, x: Tensor) -> Tensor:
+        """After the MLP's first layer, before its GELU, C = mlp_ratio · D."""
+        return x
+
+    def fc2(self, x: Tensor) -> Tensor:
+        """After the MLP's second layer, C = D."""
+        return x
+
+    def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:
+        """Around the MLP: its input, its output, and the tokens (for centres and counts).
+
+        Returns:
+            The branch to add to the residual stream (before DropPath), and anything that
+            ``block_out`` of the same block should receive.
+        """
+        del x, tokens
+        return out, None
+
+    def block_out(self, tokens: Tokens, memo: Any) -> Tokens:
+        """After the block; may change the features and may add prompt tokens."""
+        del memo
+        return tokens
+
+
+class Taps(nn.Module):
+    """Identity at every site of a backbone; the base class of what a method adds.
+
+    Attributes:
+        blocks: one :class:`BlockTaps` for each block.
+        position: how the position embedding enters: added to the input of "every_block", as
+            Point-MAE fine-tunes, or "once" before the first, as DAPT does.
+    """
+
+    def __init__(
+        self, depth: int, position: Literal["every_block", "once"] = "every_block"
+    ) -> None:
+        super().__init__()
+        self.position: Literal["every_block", "once"] = position
+        self.blocks = nn.ModuleList(BlockTaps() for _ in range(depth))
+
+    def patch_out(self, x: Tensor) -> Tensor:
+        """After the patch encoder, (B, G, D)."""
+        return x
+
+    def tokens_in(self, tokens: Tokens) -> Tokens:
+        """The whole sequence before the first block; may add prompt tokens."""
+        return tokens
+
+    def norm_out(self, x: Tensor) -> Tensor:
+        """After the final LayerNorm, (B, T, D)."""
+        return x

@@ -1,0 +1,124 @@
+"""Backbone folders: ``config.json`` and ``model.safetensors``, and where they come from."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError, UnknownNameError
+from ..files import atomic, first_line, read_json, write_json
+from ..options import build
+from ._base import BACKBONES, Backbone
+
+BUNDLED = ("tiny",)
+
+
+def save_backbone(backbone: Backbone, folder: Path | str, dtype: torch.dtype = torch.float32) -> Path:
+    """Write a backbone's own tensors and configuration to ``folder``; returns it."""
+    from dataclasses import asdict
+
+    folder = Path(folder)
+    state = backbone.state_dict()
+    keys = backbone.base_keys or tuple(state)
+    tensors = {key: state[key].detach().cpu() for key in keys}
+    tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
+    write_safetensors(folder / "model.safetensors", tensors)
+    write_json(folder / "config.json", {"family": backbone.name, **asdict(backbone.config)})
+    return folder
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """``tensors`` as one safetensors file, atomically."""
+    from safetensors.torch import save_file
+
+    with atomic(path) as temporary:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file: {first_line(error)}"
+        ) from error
+
+
+def find_backbone(name: str | Path) -> Path | None:
+    """The folder that ``name`` means: a bundled backbone or a path; None if neither."""
+    if str(name) in BUNDLED:
+        return Path(str(resources.files("pointadapt") / "weights" / str(name)))
+    return Path(name) if (Path(name) / "config.json").is_file() else None
+
+
+def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Backbone:
+    """A backbone by name.
+
+    Args:
+        name: a bundled backbone ("tiny"), a backbone folder, or "family:size" ("point_vit:small")
+            for random weights from ``seed``.
+        seed: fixes every tensor that the weights do not hold.
+        changes: configuration values to change, such as ``groups=128``.
+
+    Raises:
+        CheckpointError: the folder is damaged, or its tensors do not fit its configuration.
+        UnknownNameError: nothing is called so.
+    """
+    from dataclasses import replace
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        folder = find_backbone(name)
+        if folder is None:
+            family, _, size = str(name).partition(":")
+            if family not in BACKBONES or not size:
+                known = [*BUNDLED, *(f"{f}:{s}" for f in BACKBONES for s in BACKBONES[f].sizes)]
+                raise UnknownNameError("backbone or backbone folder", str(name), known)
+            cls = BACKBONES[family]
+            if size not in cls.sizes:
+                raise UnknownNameError(f"size of {family}", size, cls.sizes)
+            return cls(replace(cls.sizes[size], **changes)).seal()  # type: ignore[arg-type]
+        values = read_json(folder / "config.json")
+        cls = BACKBONES[values.pop("family")]
+        config = build(cls.config_class, values, f"{folder / 'config.json'}")
+        backbone = cls(replace(config, **changes))  # type: ignore[arg-type]
+    tensors = read_safetensors(folder / "model.safetensors")
+    fill(backbone, tensors, str(folder))
+    return backbone.seal(tensors)
+
+
+def fill(backbone: Backbone, tensors: dict[str, Tensor], source: str) -> list[str]:
+    """Copy ``tensors`` into ``backbone``; returns the names it has and ``tensors`` lacks.
+
+    Raises:
+        CheckpointError: a tensor that the backbone lacks or that has another shape, or no
+            transformer block at all.
+    """
+    state = backbone.state_dict()
+    for key, value in tensors.items():
+        if key not in state:
+            raise CheckpointError(f"{source}: tensor {key!r} is none of {backbone.name}'s")
+        if value.shape != state[key].shape:
+            raise CheckpointError(
+                f"{source}: tensor {key!r} has shape {tuple(value.shape)}, but this "
+                f"configuration needs {tuple(state[key].shape)}"
+            )
+    if not any(key.startswith("blocks.") for key in tensors):
+        raise CheckpointError(f"{source}: holds no transformer block, so it is no backbone")
+    with torch.no_grad():
+        for key, value in tensors.items():
+            state[key].copy_(value)
+    return [key for key in state if key not in tensors]

@@ -1,0 +1,222 @@
+"""Configurations: frozen dataclasses of plain values, so that the command line starts fast."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from .errors import ConfigError, PointAdaptError
+from .options import build
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Masked autoencoding (Point-MAE) of a backbone from scratch.
+
+    Attributes:
+        out: folder for checkpoints, the log, and at the end the backbone.
+        data: "shapes" (an endless procedural stream) or the name of a data set.
+        root: folder of that data set.
+        backbone: family, or family:size.
+        size: size of the backbone.
+        points: points of a cloud.
+        steps: optimizer steps.
+        batch_size: clouds of a step.
+        lr: peak learning rate.
+        min_lr: learning rate at the end.
+        warmup_steps: steps of linear warm-up.
+        weight_decay: AdamW's, on weights of two or more dimensions.
+        clip: largest gradient norm.
+        mask_ratio: share of patches that are hidden.
+        decoder_depth: blocks of the decoder.
+        augment: augmentations, in order.
+        precision: number format of the forward pass.
+        seed: fixes everything.
+        save_every: steps between checkpoints.
+        resume: continue from the checkpoint in ``out``.
+        threads: CPU threads; 0 leaves it to torch.
+    """
+
+    out: Path = Path("runs/pretrain")
+    data: str = "shapes"
+    root: Path | None = None
+    backbone: str = "point_vit"
+    size: str = "tiny"
+    points: int = 1024
+    steps: int = 4000
+    batch_size: int = 64
+    lr: float = 1e-3
+    min_lr: float = 1e-6
+    warmup_steps: int = 200
+    weight_decay: float = 0.05
+    clip: float = 10.0
+    mask_ratio: float = 0.6
+    decoder_depth: int = 4
+    augment: tuple[Augmentation, ...] = ("scale_shift",)
+    precision: Precision = "fp32"
+    seed: int = 0
+    save_every: int = 500
+    resume: bool = False
+    threads: int = 0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Adapting a backbone to a labelled data set.
+
+    Attributes:
+        out: run folder: checkpoint, logs, results, and the adapter.
+        data: name of the data set.
+        root: its folder on disk.
+        data_options: its other options, as key=value.
+        backbone: a bundled backbone, a backbone folder, or family:size for random weights.
+        method: how to adapt; see "pointadapt list methods".
+        options: the method's options, as key=value.
+        task: what is predicted.
+        task_options: the task's options, as key=value.
+        head: inputs of the head, any of cls, prompt_mean, prompt_max, patch_max, patch_mean;
+            empty takes the method's default.
+        points: points of a cloud that enter the network.
+        available: points of a cloud that training draws them from (farthest point sampling, then
+            random); 0 means as many as ``points``.
+        groups: patches of a cloud; 0 takes the backbone's.
+        group_size: points of a patch; 0 takes the backbone's.
+        epochs: passes over the training set.
+        batch_size: clouds of a step, per process.
+        accumulate: steps whose gradients are summed before the optimizer moves.
+        lr: peak learning rate.
+        min_lr: learning rate at the start of the warm-up and at the end.
+        warmup_epochs: epochs of linear warm-up.
+        schedule: the learning rate changes every "epoch", as in the papers, or every "step".
+        weight_decay: AdamW's; none on 1-D parameters, biases and names holding "token".
+        clip: largest gradient norm, over all trained parameters.
+        drop_path: stochastic depth at the last block.
+        augment: augmentations, in order.
+        select: which epoch is kept: the "last", the best on a split held out of train ("val"), or
+            the best on the test set ("test", the papers' way, and labelled so).
+        val_fraction: share of train that "val" holds out.
+        votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
+        precision: number format of the forward pass.
+        seed: fixes everything.
+        resume: continue from the checkpoint in ``out``, bit for bit.
+        threads: CPU threads; 0 leaves it to torch.
+        tensorboard: also write TensorBoard logs, where it is installed.
+        recipe: name of the preset these values started from.
+    """
+
+    out: Path = Path("runs/train")
+    data: str = "shapes"
+    root: Path | None = None
+    data_options: tuple[str, ...] = ()
+    backbone: str = "tiny"
+    method: str = "dapt"
+    options: tuple[str, ...] = ()
+    task: str = "classification"
+    task_options: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+    points: int = 1024
+    available: int = 0
+    groups: int = 0
+    group_size: int = 0
+    epochs: int = 20
+    batch_size: int = 32
+    accumulate: int = 1
+    lr: float = 5e-4
+    min_lr: float = 1e-6
+    warmup_epochs: float = 1.0
+    schedule: Literal["epoch", "step"] = "step"
+    weight_decay: float = 0.05
+    clip: float = 10.0
+    drop_path: float = 0.1
+    augment: tuple[Augmentation, ...] = ("scale_shift",)
+    select: Literal["last", "val", "test"] = "last"
+    val_fraction: float = 0.1
+    votes: int = 0
+    precision: Precision = "fp32"
+    seed: int = 0
+    resume: bool = False
+    threads: int = 0
+    tensorboard: bool = True
+    recipe: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("points", "epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("available", "groups", "group_size", "votes", "threads"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, but is {getattr(self, name)}")
+        for name in ("lr", "clip"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
+        for name, low, high in (("drop_path", 0.0, 1.0), ("val_fraction", 0.0, 1.0)):
+            if not low <= getattr(self, name) < high:
+                raise ConfigError(f"{name} must be in [{low}, {high}), not {getattr(self, name)}")
+        if self.available and self.available < self.points:
+            raise ConfigError(
+                f"available={self.available} is fewer than points={self.points}; raise the one "
+                "or lower the other"
+            )
+
+
+def key_values(items: tuple[str, ...] | dict[str, Any]) -> dict[str, Any]:
+    """``("rank=32", "prompt=false")`` as a dictionary; a dictionary stays as it is.
+
+    Raises:
+        ConfigError: an item without "=".
+    """
+    if isinstance(items, dict):
+        return dict(items)
+    pairs: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{item!r} is no option: write it as key=value, such as rank=32")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """A configuration as JSON and YAML can hold it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value)
+        return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+    return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def load_config(path: Path | str, cls: type) -> Any:
+    """A configuration from a YAML file.
+
+    Raises:
+        PointAdaptError: the file is missing or not YAML.
+        UnknownNameError, ConfigError: an unknown key or a value of the wrong type.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise PointAdaptError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PointAdaptError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold key: value lines")
+    return build(cls, values, str(path))
+
+
+def save_config(config: Any, path: Path | str) -> None:
+    """A configuration as YAML, atomically."""
+    import yaml
+
+    from .files import atomic
+
+    with atomic(path) as temporary:
+        temporary.write_text(yaml.safe_dump(to_plain(config), sort_keys=False))

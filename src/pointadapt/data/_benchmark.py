@@ -1,0 +1,142 @@
+"""Published benchmarks: a fixed release on disk, with known classes and numbers of clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+
+from ..errors import (
+    ConfigError,
+    FileFormatError,
+    PointAdaptError,
+    PointCloudError,
+    UnknownNameError,
+)
+from ._base import Clouds, Dataset
+from ._files import RawClouds, SamplingRule
+
+SPLITS = ("train", "test")
+BATCH = 64  # clouds that are sampled at a time
+
+
+@dataclass
+class Benchmark(Dataset):
+    """Base of the benchmarks. A subclass says where its clouds lie (:meth:`raw`); this loads them.
+
+    Attributes:
+        sampling: how a cloud with more than ``points`` points is brought down: ``fps`` (farthest
+            point sampling from the first point), ``first`` (the first ones in stored order),
+            ``random`` (without replacement, fixed by ``seed``), or ``auto``: what fits the files.
+    """
+
+    CLASSES: ClassVar[tuple[str, ...]] = ()
+
+    sampling: Literal["auto", "fps", "first", "random"] = "auto"
+
+    def raw(self, split: str) -> RawClouds:
+        """The clouds of ``split`` as stored."""
+        raise NotImplementedError
+
+    def official_counts(self) -> dict[str, int]:
+        """Number of clouds of each split in the official release."""
+        raise NotImplementedError
+
+    def load(self, split: str) -> Clouds:
+        """Clouds of ``split``, each of exactly ``points`` points, coordinates as stored.
+
+        Raises:
+            DataLayoutError: something needed is missing under ``root``.
+            FileFormatError: a file is damaged or of the wrong kind.
+            PointCloudError: clouds with fewer points than asked for, NaN or infinite coordinates.
+            UnknownNameError: no such split, or an option with a value that does not exist.
+        """
+        check_choice("split", split, SPLITS)
+        check_choice("sampling", self.sampling, ("auto", *get_args(SamplingRule)))
+        if self.points < 1 or self.seed < 0:
+            raise ConfigError(f"points={self.points}, seed={self.seed}: use points >= 1, seed >= 0")
+        raw = self.raw(split)
+        rule = raw.sampling if self.sampling == "auto" else self.sampling
+        rng = np.random.default_rng((self.seed, SPLITS.index(split)))
+        n = len(raw.labels)
+        points = np.empty((n, self.points, 3), np.float32)
+        for start in range(0, n, BATCH):
+            batch = range(start, min(start + BATCH, n))
+            points[batch.start : batch.stop] = sample(_stack(raw, batch), self.points, rule, rng)
+        return Clouds(points, raw.labels, raw.classes, raw.ids)
+
+    def verify(self) -> list[str]:
+        """What differs from the official release, a line each; empty if nothing does.
+
+        Looks at splits, classes and labels; points are checked by :meth:`load`.
+        """
+        notes = []
+        for split, official in self.official_counts().items():
+            try:
+                notes += [f"{split}: {note}" for note in self._compare(self.raw(split), official)]
+            except PointAdaptError as error:
+                notes.append(f"{split}: {error}")
+        return notes
+
+    def _compare(self, raw: RawClouds, official: int) -> Iterable[str]:
+        if len(raw.labels) != official:
+            yield f"{len(raw.labels)} clouds, the official release has {official}"
+        if raw.classes != self.CLASSES:
+            yield f"{len(raw.classes)} classes, not the {len(self.CLASSES)} official ones in order"
+        absent = len(raw.classes) - len(np.unique(raw.labels))
+        if absent:
+            yield f"{absent} of {len(raw.classes)} classes have no cloud"
+
+
+def check_choice(kind: str, value: str, known: Iterable[str]) -> None:
+    """Raises :class:`UnknownNameError` if ``value`` is not among ``known``."""
+    known = tuple(known)
+    if value not in known:
+        raise UnknownNameError(kind, value, known)
+
+
+def sample(points: np.ndarray, m: int, rule: SamplingRule, rng: np.random.Generator) -> np.ndarray:
+    """``m`` of the N points of each cloud: (B, N, 3) to (B, m, 3); all of them, in order, if m = N.
+
+    Raises:
+        PointCloudError: N < m.
+    """
+    n = points.shape[1]
+    if n < m:
+        raise PointCloudError(f"clouds have {n} points but {m} are asked for: pass --points {n}")
+    if n == m or rule == "first":
+        return points[:, :m]
+    if rule == "random":
+        index = rng.random(points.shape[:2]).argsort(axis=1)[:, :m]
+    else:
+        index = _farthest(points, m)
+    return np.take_along_axis(points, index[..., None], axis=1)
+
+
+def _farthest(points: np.ndarray, m: int) -> np.ndarray:
+    import torch
+
+    from ..ops import farthest_point_sample
+
+    return farthest_point_sample(torch.from_numpy(points), m).numpy()
+
+
+def _stack(raw: RawClouds, batch: range) -> np.ndarray:
+    """(B, N, 3) float32 coordinates of the clouds of ``batch``, checked."""
+    clouds = [raw.read(i) for i in batch]
+    size = len(clouds[0]) if clouds[0].ndim else 0
+    for i, cloud in zip(batch, clouds, strict=True):
+        if cloud.ndim != 2 or cloud.shape[1] < 3 or cloud.dtype.kind != "f":
+            what = f"must be real numbers (N, 3 or more), not {cloud.dtype} {cloud.shape}"
+            raise FileFormatError(f"{raw.source}: cloud {raw.ids[i]} {what}")
+        if len(cloud) != size:
+            what = f"has {len(cloud)} points, where {raw.ids[batch[0]]} has {size}"
+            raise FileFormatError(f"{raw.source}: cloud {raw.ids[i]} {what}; get it again")
+    points = np.stack([cloud[:, :3] for cloud in clouds]).astype(np.float32)
+    bad = np.flatnonzero(~np.isfinite(points).reshape(len(points), -1).all(axis=1))
+    if len(bad):
+        name = raw.ids[batch[bad[0]]]
+        raise PointCloudError(f"{raw.source}: cloud {name} has NaN or infinite coordinates")
+    return points

@@ -1,0 +1,253 @@
+"""The data set of made-up objects, and the endless stream of forms for pre-training."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import ConfigError
+from . import _furniture, _house, _things  # noqa: F401 - they enter their recipes
+from ._assembly import random_assembly as random_assembly
+from ._base import DATASETS, Clouds, Dataset
+from ._primitives import Piece, draw, turned, unit_sphere
+from ._sketch import RECIPES
+
+CHUNK = 32  # clouds drawn at once: more are no faster, and fall out of the processor's cache
+POOL = 4  # points drawn for each that is kept, where a scan is imitated
+CLASSES = tuple(sorted(RECIPES))
+PARTS = tuple(f"{name}/{part}" for name in CLASSES for part in RECIPES[name].parts)
+SPLITS = ("train", "test")
+
+
+def _object(rng: random.Random, name: str) -> tuple[list[Piece], np.ndarray]:
+    """A random object of a class and the (3, 3) map that stretches it, at times mirrored."""
+    pieces = RECIPES[name].pieces(rng)
+    x, y, z = (math.exp(rng.uniform(-0.2, 0.2)) for _ in range(3))
+    return pieces, np.diag([x if rng.random() < 0.5 else -x, y, z])
+
+
+class ShapeStream:
+    """An endless, numbered stream of clouds: objects of all classes and random assemblies.
+
+    Half of them stand as they were made; the others are turned about the vertical axis, some of the
+    assemblies about any. A quarter has a little noise.
+
+    Args:
+        seed: cloud i depends on (seed, i) only; at least 0.
+        points: N, points of each cloud.
+        assembly_fraction: share of random assemblies, 0 to 1; the others are objects.
+
+    Raises:
+        ConfigError: a value is out of range.
+    """
+
+    def __init__(self, seed: int, points: int = 1024, assembly_fraction: float = 0.6) -> None:
+        _check("seed", seed >= 0, "at least 0", seed)
+        _check("points", points >= 8, "at least 8", points)
+        _check("assembly_fraction", 0 <= assembly_fraction <= 1, "0 to 1", assembly_fraction)
+        self.seed, self.points, self.assembly_fraction = seed, points, assembly_fraction
+
+    def batch(self, start: int, count: int) -> np.ndarray:
+        """Clouds ``start`` to ``start + count - 1``.
+
+        Returns:
+            (count, N, 3) float32, mean 0, the farthest point of each cloud at distance 1.
+        """
+        clouds = np.empty((count, self.points, 3), dtype=np.float32)
+        for low in range(0, count, CHUNK):
+            high = min(low + CHUNK, count)
+            clouds[low:high] = self._some(range(start + low, start + high))
+        return clouds
+
+    def _some(self, numbers: Sequence[int]) -> np.ndarray:
+        objects, generators, noise = [], [], []
+        maps = np.empty((len(numbers), 3, 3), dtype=np.float32)
+        for row, number in enumerate(numbers):
+            generator = np.random.default_rng((self.seed, number))
+            rng = random.Random(int(generator.integers(2**63)))
+            free = rng.random() < self.assembly_fraction
+            turn = [0.0, 0.0, rng.uniform(0, 2 * math.pi) if rng.random() < 0.5 else 0.0]
+            if free:
+                pieces, maps[row] = random_assembly(rng), np.eye(3)
+                if rng.random() < 0.25:
+                    turn[:2] = rng.uniform(0, 2 * math.pi), rng.uniform(0, 2 * math.pi)
+            else:
+                pieces, maps[row] = _object(rng, rng.choice(CLASSES))
+            maps[row] = np.array(turned((turn[0], turn[1], turn[2]))) @ maps[row]
+            objects.append(pieces)
+            generators.append(generator)
+            noise.append(rng.uniform(0, 0.01) if rng.random() < 0.25 else 0.0)
+        points, _ = draw(objects, generators, self.points)
+        points = unit_sphere(points @ maps.transpose(0, 2, 1))
+        for row in np.flatnonzero(noise):
+            jitter = generators[row].standard_normal(points[row].shape, dtype=np.float32)
+            points[row] += np.float32(noise[row]) * jitter
+        return unit_sphere(points) if any(noise) else points
+
+
+def _direction(generator: np.random.Generator, low: float = -1.0, high: float = 1.0) -> np.ndarray:
+    """(3,) a random unit vector whose height lies between ``low`` and ``high``."""
+    z, angle = generator.uniform(low, high), generator.uniform(0, 2 * math.pi)
+    flat = math.sqrt(1 - z * z)
+    return np.array([flat * math.cos(angle), flat * math.sin(angle), z])
+
+
+def seen_from_one_side(points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(k,) which of (k, 3) ``points`` a scanner at one side, level or somewhat above, can see."""
+    view = _direction(generator, -0.1, 0.7)
+    across = np.cross(view, [0.0, 0.0, 1.0])
+    across /= np.linalg.norm(across)
+    up = np.cross(across, view)
+    cell = np.floor(points @ np.stack([across, up], axis=1) / 0.06).astype(np.int64)
+    cell -= cell.min(axis=0)
+    cell = cell[:, 0] * (cell[:, 1].max() + 1) + cell[:, 1]
+    near = np.full(cell.max() + 1, -np.inf)
+    depth = points @ view
+    np.maximum.at(near, cell, depth)
+    return depth > near[cell] - 0.15
+
+
+def cut_off(points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(k,) which of (k, 3) ``points`` remain when 10 to 40 % of them are cut off by a plane."""
+    along = points @ _direction(generator)
+    return along < np.quantile(along, generator.uniform(0.6, 0.9))
+
+
+def with_holes(points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """(k,) which of (k, 3) ``points`` remain outside one to four balls about some of them."""
+    centres = points[generator.integers(len(points), size=generator.integers(1, 5))]
+    radii = generator.uniform(0.15, 0.4, len(centres))
+    apart = np.linalg.norm(points[:, None] - centres, axis=2)
+    return (apart > radii).all(axis=1)
+
+
+SCANS: tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = (
+    seen_from_one_side,
+    cut_off,
+    with_holes,
+)
+
+
+def _rotation(kind: str, generator: np.random.Generator) -> np.ndarray:
+    """(3, 3) a random rotation: "none", about "z", or any ("so3", all equally likely)."""
+    if kind == "none":
+        return np.eye(3)
+    if kind == "z":
+        return np.array(turned((0.0, 0.0, generator.uniform(0, 2 * math.pi))))
+    q, r = np.linalg.qr(generator.standard_normal((3, 3)))
+    q *= np.sign(np.diag(r))
+    return q * np.linalg.det(q)
+
+
+def _check(name: str, right: bool, wanted: str, value: object) -> None:
+    if not right:
+        raise ConfigError(f"shapes: {name} must be {wanted}, not {value!r}")
+
+
+@DATASETS.register("shapes")
+@dataclass
+class Shapes(Dataset):
+    """Made-up objects of many classes with named parts, as a scanner might see them.
+
+    Cloud i of a split depends on (seed, split, i) and the options only, not on how many are made.
+    Objects stand upright (z up) and face -y.
+
+    Attributes:
+        size: clouds of the split "train".
+        test_size: clouds of the split "test".
+        noise: standard deviation of the noise on each coordinate; the cloud has radius 1.
+        missing: probability that a region is missing: what a scanner at one side does not see, all
+            beyond a plane, or some balls. The rest is sampled to the full number of points.
+        density: how uneven the density of points is; it changes across a cloud by a factor of up to
+            exp(4 * density). 0 is even.
+        rotate: "none", "z" (about the vertical axis) or "so3" (any rotation).
+    """
+
+    licence = "Apache-2.0 (generated by this package)"
+    where = "It is generated; nothing has to be downloaded."
+    needs_root = False
+
+    size: int = 2000
+    test_size: int = 500
+    noise: float = 0.01
+    missing: float = 0.5
+    density: float = 0.5
+    rotate: Literal["none", "z", "so3"] = "none"
+
+    def __post_init__(self) -> None:
+        _check("points", self.points >= 8, "at least 8", self.points)
+        _check("seed", self.seed >= 0, "at least 0", self.seed)
+        _check("size", self.size >= 1, "at least 1", self.size)
+        _check("test_size", self.test_size >= 1, "at least 1", self.test_size)
+        _check("noise", 0 <= self.noise < math.inf, "a number of at least 0", self.noise)
+        _check("missing", 0 <= self.missing <= 1, "0 to 1", self.missing)
+        _check("density", 0 <= self.density < math.inf, "a number of at least 0", self.density)
+        kinds = ("none", "z", "so3")
+        _check("rotate", self.rotate in kinds, f"one of {', '.join(kinds)}", self.rotate)
+
+    def load(self, split: str) -> Clouds:
+        """Clouds of ``split`` ("train" or "test"); classes take turns, so they are balanced.
+
+        Raises:
+            ConfigError: no such split.
+        """
+        _check("split", split in SPLITS, f"one of {', '.join(SPLITS)}", split)
+        count = self.size if split == "train" else self.test_size
+        labels = np.arange(count, dtype=np.int64) % len(CLASSES)
+        points = np.empty((count, self.points, 3), dtype=np.float32)
+        parts = np.empty((count, self.points), dtype=np.int64)
+        for low in range(0, count, CHUNK):
+            some = range(low, min(low + CHUNK, count))
+            points[some.start : some.stop], parts[some.start : some.stop] = self._some(split, some)
+        return Clouds(
+            points=points,
+            labels=labels,
+            classes=CLASSES,
+            ids=tuple(f"{split}-{i:05d}" for i in range(count)),
+            parts=parts,
+            part_names=PARTS,
+        )
+
+    def _some(self, split: str, numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        objects, maps, first = [], [], []
+        generators = [np.random.default_rng((self.seed, SPLITS.index(split), i)) for i in numbers]
+        for i, generator in zip(numbers, generators, strict=True):
+            name = CLASSES[i % len(CLASSES)]
+            rng = random.Random(int(generator.integers(2**63)))
+            pieces, stretch = _object(rng, name)
+            objects.append(pieces)
+            maps.append(stretch)
+            first.append(PARTS.index(f"{name}/{RECIPES[name].parts[0]}"))
+        points, parts = draw(objects, generators, POOL * self.points, spare=1.25)
+        points = unit_sphere(points @ np.array(maps, dtype=np.float32).transpose(0, 2, 1))
+        kept = np.stack([self._scan(p, g) for p, g in zip(points, generators, strict=True)])
+        points = unit_sphere(np.take_along_axis(points, kept[:, :, None], axis=1))
+        parts = np.take_along_axis(parts, kept, axis=1) + np.array(first)[:, None]
+        for row, generator in enumerate(generators):
+            jitter = generator.standard_normal((self.points, 3))
+            rotation = _rotation(self.rotate, generator)
+            points[row] = (points[row] + self.noise * jitter) @ rotation.T
+        return unit_sphere(points), parts
+
+    def _scan(self, points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """(N,) which of (k, 3) ``points`` are kept: none of a missing region, more on one side."""
+        # All that is random is drawn whatever the options, so that options change nothing else.
+        chance, scan, seed = generator.random(), generator.integers(len(SCANS)), generator.spawn(1)[0]
+        direction, strength = _direction(generator), generator.random()
+        luck = generator.gumbel(size=len(points))
+        luck += 2 * self.density * strength * (points @ direction)
+        if chance < self.missing:
+            seen = SCANS[scan](points, seed)
+            if seen.sum() >= len(points) // 8:
+                luck[~seen] = -np.inf
+        # Of points with weights w, those of the N largest log(w) + gumbel are a fair sample.
+        best = np.argpartition(-luck, self.points - 1)[: self.points]
+        best = generator.permutation(best)
+        good = np.flatnonzero(np.isfinite(luck[best]))
+        # Where fewer are left than asked for, some are used again.
+        return best[good[np.arange(self.points) % len(good)]]

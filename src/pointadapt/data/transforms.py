@@ -1,0 +1,109 @@
+"""Normalisation and augmentation of batches (B, N, 3), on whatever device they are.
+
+Every random transform draws from the generator it is given, so that one seed fixes everything. The
+names are those of the configuration; "scale_shift" is the papers' "scale and translate".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Generator, Tensor
+
+from ..errors import UnknownNameError
+
+
+def _uniform(like: Tensor, shape: Sequence[int], low: float, high: float, g: Generator) -> Tensor:
+    draw = torch.empty(tuple(shape), dtype=like.dtype, device=g.device)
+    return draw.uniform_(low, high, generator=g).to(like.device)
+
+
+def scale_shift(points: Tensor, g: Generator) -> Tensor:
+    """Per-axis scale U(2/3, 3/2) and shift U(-.2, .2), one draw a cloud (Point-MAE, DAPT)."""
+    shape = (len(points), 1, 3)
+    scale = _uniform(points, shape, 2.0 / 3.0, 1.5, g)
+    return points * scale + _uniform(points, shape, -0.2, 0.2, g)
+
+
+def rotate_z(points: Tensor, g: Generator) -> Tensor:
+    """Rotation about the upright axis z by U(0, 2π)."""
+    angle = _uniform(points, (len(points),), 0.0, 2.0 * math.pi, g)
+    c, s = angle.cos(), angle.sin()
+    o, i = torch.zeros_like(c), torch.ones_like(c)
+    matrix = torch.stack([c, -s, o, s, c, o, o, o, i], dim=-1).view(-1, 3, 3)
+    return points @ matrix.transpose(1, 2)
+
+
+def rotate(points: Tensor, g: Generator) -> Tensor:
+    """Uniformly random rotation in three dimensions (a unit quaternion)."""
+    q = torch.randn(len(points), 4, generator=g, device=g.device, dtype=points.dtype)
+    w, x, y, z = torch.nn.functional.normalize(q, dim=1).to(points.device).unbind(1)
+    rows = [
+        1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
+        2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
+        2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y),
+    ]  # fmt: skip
+    return points @ torch.stack(rows, dim=-1).view(-1, 3, 3).transpose(1, 2)
+
+
+def jitter(points: Tensor, g: Generator, std: float = 0.01, clip: float = 0.05) -> Tensor:
+    """Gaussian noise on every coordinate, clipped (PointNet)."""
+    noise = torch.randn(points.shape, generator=g, device=g.device, dtype=points.dtype) * std
+    return points + noise.clamp_(-clip, clip).to(points.device)
+
+
+def drop(points: Tensor, g: Generator, most: float = 0.875) -> Tensor:
+    """A random share U(0, ``most``) of each cloud's points becomes copies of its first point."""
+    b, n, _ = points.shape
+    ratio = _uniform(points, (b, 1), 0.0, most, g)
+    gone = _uniform(points, (b, n), 0.0, 1.0, g) < ratio
+    return torch.where(gone.unsqueeze(-1), points[:, :1], points)
+
+
+AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
+    "scale_shift": scale_shift,
+    "rotate_z": rotate_z,
+    "rotate": rotate,
+    "jitter": jitter,
+    "drop": drop,
+}
+
+
+def augment(points: Tensor, names: Sequence[str], g: Generator) -> Tensor:
+    """The augmentations ``names`` in that order.
+
+    Raises:
+        UnknownNameError: a name that is none of them.
+    """
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise UnknownNameError("augmentation", name, AUGMENTATIONS)
+        points = AUGMENTATIONS[name](points, g)
+    return points
+
+
+def resample(points: Tensor, n: int, g: Generator) -> Tensor:
+    """``n`` training points of those available, the papers' way: one draw for the whole batch.
+
+    Farthest point sampling to n · 1200/1024 of the available points, then a random choice of n
+    columns. Where exactly ``n`` are available that is a permutation, of which only the first point
+    matters (grouping starts its sampling there), so the cloud is rolled by a random offset instead.
+
+    Raises:
+        PointCloudError: fewer than ``n`` points are available.
+    """
+    from ..errors import PointCloudError
+    from ..ops import farthest_point_sample, gather_points
+
+    have = points.shape[1]
+    if have < n:
+        raise PointCloudError(f"clouds of {have} points cannot give {n}: lower --points")
+    if have == n:
+        offset = int(torch.randint(n, (1,), generator=g, device=g.device))
+        return points.roll(-offset, dims=1)
+    most = min(have, round(n * 1200 / 1024))
+    index = farthest_point_sample(points, most, check=False)
+    columns = torch.randperm(most, generator=g, device=g.device)[:n].to(points.device)
+    return gather_points(points, index[:, columns])

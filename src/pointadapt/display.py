@@ -1,0 +1,70 @@
+"""What training shows while it runs: progress bars, a JSON line an epoch, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from .config import TrainConfig
+
+
+class TrainingDisplay:
+    """Live progress on standard error, ``log.jsonl`` and TensorBoard events in the run folder.
+
+    Only the main process shows and writes anything.
+    """
+
+    def __init__(self, config: TrainConfig, steps: int, epoch: int, main: bool) -> None:
+        self.config, self.steps, self.main = config, steps, main
+        console = Console(stderr=True)
+        self.progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+            console=console, disable=not main, transient=True,
+        )  # fmt: skip
+        self.all = self.progress.add_task(
+            config.method, total=config.epochs * steps, completed=epoch * steps, note=""
+        )
+        self.epoch, self.note = epoch, ""
+        self.events: Any = None
+
+    def __enter__(self) -> TrainingDisplay:
+        if self.main and self.config.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+
+                self.events = SummaryWriter(str(self.config.out / "tensorboard"))
+            except ImportError:
+                self.events = None
+        self.progress.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.progress.__exit__(kind, error, trace)
+        if self.events is not None:
+            self.events.close()
+
+    def step_done(self, step: int, loss: float) -> None:
+        """``step`` steps of this epoch are done with mean loss ``loss``."""
+        done = self.epoch * self.steps + step
+        self.progress.update(self.all, completed=done, note=f"loss {loss:.3f}{self.note}")
+
+    def epoch_done(self, row: dict[str, Any]) -> None:
+        """An epoch is over; ``row`` is its line of the log."""
+        self.epoch = row["epoch"]
+        self.note = f" · epoch {row['epoch']}/{self.config.epochs}"
+        self.note += f" · train {row['train_accuracy']:.1f} %"
+        if not self.main:
+            return
+        with (self.config.out / "log.jsonl").open("a") as log:
+            log.write(json.dumps(row) + "\n")
+        if self.events is not None:
+            for key, value in row.items():
+                self.events.add_scalar(key, value, row["epoch"])

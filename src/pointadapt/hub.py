@@ -1,0 +1,220 @@
+"""Adapter folders: ``adapter_config.json``, ``adapter_model.safetensors``, a card.
+
+The layout follows Hugging Face PEFT's. A folder holds what the backbone's own file does not: the
+method's tensors, the head, and the backbone tensors and buffers that training moved. It names the
+backbone by the sha256 of its tensors and fits no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .backbones import Backbone
+from .backbones._weights import load_backbone, read_safetensors, write_safetensors
+from .errors import AdapterError, CheckpointError, PointAdaptError, UnknownNameError
+from .files import atomic, read_json, write_json
+from .methods import make_method
+from .model import Adapter, PointModel
+from .tasks import make_task
+
+CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
+FORMAT = 1
+
+
+def save_adapter(
+    model: PointModel,
+    folder: Path | str,
+    *,
+    backbone: str,
+    points: int,
+    results: Mapping[str, Any] | None = None,
+    dataset: str = "",
+) -> Path:
+    """Write the active adapter of ``model`` to ``folder``; returns it.
+
+    Args:
+        model: what to save from.
+        folder: made if missing; an older adapter in it is replaced.
+        backbone: the name or folder the backbone was loaded from.
+        points: points of a cloud the adapter was trained with.
+        results: protocol and scores, for the card and the configuration.
+        dataset: what it was trained on, for the card.
+    """
+    folder, adapter, net = Path(folder), model.adapter, model.backbone
+    path = Path(backbone)
+    tensors = {k: v.cpu().clone() for k, v in model.adapter_state().items()}
+    config = {
+        "format": FORMAT,
+        "pointadapt": __version__,
+        "peft_type": adapter.method.name.upper(),
+        "base_model_name_or_path": str(path.resolve()) if path.exists() else backbone,
+        "backbone": {
+            "name": str(path.resolve()) if path.exists() else backbone,
+            "family": net.name,
+            "groups": net.config.groups,
+            "group_size": net.config.group_size,
+            "sha256": net.fingerprint,
+        },
+        "method": adapter.method.name,
+        "method_options": adapter.method.to_dict(),
+        "task": adapter.task.name,
+        "task_options": asdict(adapter.task),
+        "head_inputs": list(adapter.head_inputs),
+        "classes": list(adapter.classes),
+        "points": points,
+        "dataset": dataset,
+        "results": dict(results or {}),
+    }
+    write_safetensors(folder / WEIGHTS, tensors)
+    write_json(folder / CONFIG, config)
+    with atomic(folder / CARD) as temporary:
+        temporary.write_text(_card(config, (folder / WEIGHTS).stat().st_size))
+    return folder
+
+
+def read_adapter_config(folder: Path | str) -> dict[str, Any]:
+    """What an adapter folder says of itself.
+
+    Raises:
+        AdapterError: the folder is missing or holds no adapter of a format we know.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        what = "is no adapter folder: it has no " + CONFIG if folder.exists() else "does not exist"
+        raise AdapterError(f"{folder} {what}; pass the folder that training wrote")
+    config = read_json(folder / CONFIG)
+    needed = ("format", "backbone", "method", "task", "classes", "points")
+    missing = [key for key in needed if key not in config] if isinstance(config, dict) else needed
+    if missing:
+        raise AdapterError(f"{folder / CONFIG}: key {missing[0]!r} is missing")
+    if config["format"] > FORMAT:
+        raise AdapterError(
+            f"{folder} has adapter format {config['format']}, but pointadapt {__version__} reads "
+            f"up to {FORMAT}: upgrade pointadapt"
+        )
+    return config
+
+
+def load(folder: Path | str, *, backbone: str | Path | Backbone | None = None) -> PointModel:
+    """A model in evaluation mode from an adapter folder.
+
+    Args:
+        folder: what :func:`save_adapter` wrote.
+        backbone: where the backbone is now, or a loaded one; by default where it was at training.
+
+    Raises:
+        AdapterError: the folder is damaged, or the adapter was made for another backbone.
+    """
+    folder = Path(folder)
+    config = read_adapter_config(folder)
+    net = _backbone(config, backbone, folder)
+    model = PointModel(net, _adapter(config, net, folder))
+    model.load_adapter_state(_weights(folder), str(folder))
+    return model.eval()
+
+
+def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
+    """Add the adapter in ``folder`` to ``model`` under ``name`` and use it; no backbone is read.
+
+    Raises:
+        AdapterError: as :func:`load`; the model is left as it was.
+    """
+    folder = Path(folder)
+    config, before = read_adapter_config(folder), model.active
+    _check_fits(config, model.backbone, folder)
+    model.add(name, _adapter(config, model.backbone, folder))
+    model.use(name)
+    try:
+        model.load_adapter_state(_weights(folder), str(folder))
+    except PointAdaptError:
+        model.use(before)
+        del model.adapters[name]
+        raise
+    return model
+
+
+def _weights(folder: Path) -> dict[str, Any]:
+    try:
+        return read_safetensors(folder / WEIGHTS)
+    except CheckpointError as error:
+        raise AdapterError(str(error)) from error
+
+
+def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
+    try:
+        method = make_method(config["method"], config.get("method_options", {}))
+        task = make_task(config["task"], config.get("task_options", {}))
+    except UnknownNameError as error:
+        raise AdapterError(f"{folder / CONFIG}: {error}") from error
+    return Adapter(net, method, task, config["classes"], config.get("head_inputs", ()))
+
+
+def _backbone(
+    config: dict[str, Any], backbone: str | Path | Backbone | None, folder: Path
+) -> Backbone:
+    if isinstance(backbone, Backbone):
+        net = backbone
+    else:
+        name = backbone if backbone is not None else config["backbone"]["name"]
+        changes = {k: config["backbone"][k] for k in ("groups", "group_size")}
+        try:
+            net = load_backbone(name, **changes)
+        except UnknownNameError as error:
+            raise AdapterError(
+                f"{folder} needs the backbone {name!r}, which is not here: pass --backbone DIR"
+            ) from error
+    _check_fits(config, net, folder)
+    return net
+
+
+def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:
+    needs = config["backbone"]
+    if needs["sha256"] != net.fingerprint:
+        raise AdapterError(
+            f"{folder} was made for the backbone {needs['name']} (sha256 {needs['sha256'][:12]}…), "
+            f"not for this one (sha256 {net.fingerprint[:12]}…): pass --backbone with the right one"
+        )
+    for key in ("groups", "group_size"):
+        if needs[key] != getattr(net.config, key):
+            raise AdapterError(
+                f"{folder} needs {key}={needs[key]}, but this backbone was built with "
+                f"{getattr(net.config, key)}"
+            )
+
+
+def _card(config: Mapping[str, Any], size: int) -> str:
+    results, lines = config["results"], []
+    for key, value in results.items():
+        if not isinstance(value, dict):
+            lines.append(f"| {key.replace('_', ' ')} | {value} |")
+    table = "\n".join(["| | |", "|---|---|", *lines]) if lines else "No results were recorded."
+    return f"""---
+library_name: pointadapt
+tags: [point-cloud, {config["method"]}, {config["task"]}]
+---
+# {config["method"]} adapter{" for " + config["dataset"] if config["dataset"] else ""}
+
+{len(config["classes"])} classes: {", ".join(config["classes"])}.
+
+- backbone: `{config["backbone"]["name"]}`, sha256 `{config["backbone"]["sha256"]}`
+- {config["points"]} points a cloud, {config["backbone"]["groups"]} patches of \
+{config["backbone"]["group_size"]}
+- {size / 1e6:.2f} MB, options {config["method_options"]}
+
+## Results
+
+{table}
+
+## Use
+
+```python
+import pointadapt
+
+model = pointadapt.load("this/folder")
+logits = model(points)  # (B, {config["points"]}, 3)
+```
+"""

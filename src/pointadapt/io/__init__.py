@@ -1,0 +1,28 @@
+"""Point clouds and meshes from files, and back: one file per format family, one table of endings.
+
+>>> points = read_points("chair.ply", n=1024)  # (1024, 3) float32, whatever the file holds
+>>> cloud = read_cloud("scan.laz")  # coordinates as stored, with colours, normals, labels
+>>> write_points("chair.pcd", points)
+"""
+
+from ._cloud import Cloud
+from ._read import MESH_POINTS, read_cloud, read_points
+from ._sample import SAMPLINGS, Sampling, sample_index, sample_points, sample_surface
+from ._table import SUFFIXES, WRITABLE
+from ._write import write_cloud, write_points
+
+__all__ = [
+    "MESH_POINTS",
+    "SAMPLINGS",
+    "SUFFIXES",
+    "WRITABLE",
+    "Cloud",
+    "Sampling",
+    "read_cloud",
+    "read_points",
+    "sample_index",
+    "sample_points",
+    "sample_surface",
+    "write_cloud",
+    "write_points",
+]

@@ -1,0 +1,168 @@
+"""Reading any file, with one place that checks it and words what is wrong with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FileFormatError, PointCloudError
+from ..files import first_line
+from ._cloud import Cloud
+from ._sample import POOL, Sampling, sample_points, sample_surface
+from ._table import FORMATS, SUFFIXES, Format
+
+MESH_POINTS = 8192  # drawn from a mesh's surface when no number is asked for
+FAR = 64  # times its extent: farther from the origin than this, float32 blurs a cloud's shape
+
+# First bytes, what has them, and the endings for which that is as it should be.
+MAGIC = (
+    (b"\xff\xd8\xff", "a JPEG picture", ()),
+    (b"\x89PNG", "a PNG picture", ()),
+    (b"%PDF", "a PDF", ()),
+    (b"PK\x03\x04", "a zip archive", (".npz",)),
+    (b"\x1f\x8b", "a gzip archive: unpack it", ()),
+    (b"\x89HDF", "an HDF5 file", ()),
+    (b"\x93NUMPY", "a NumPy .npy file", (".npy",)),
+    (b"ply", "a PLY file", (".ply",)),
+    (b"LASF", "a LAS or LAZ file", (".las", ".laz")),
+    (b"glTF", "a GLB mesh", (".glb",)),
+    (b"<", "a web page: download the file again", ()),
+    (b"version https://git-lfs", "a Git LFS pointer: run 'git lfs pull'", ()),
+)
+
+
+def read_cloud(path: Path | str) -> Cloud:
+    """Read what ``path`` holds, as stored; the format is told by its ending.
+
+    Raises:
+        FileFormatError: the file is missing, empty, damaged, or not what its name says.
+        PointCloudError: NaN or infinite coordinates.
+
+    """
+    path = Path(path)
+    reader = _format(path).read
+    with _named(path):
+        return _checked(reader(path))
+
+
+def read_points(
+    path: Path | str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    sampling: Sampling = "random",
+    minimum: int = 1,
+) -> np.ndarray:
+    """Read the coordinates of the points in ``path``, or on the surface of the mesh in it.
+
+    A cloud much farther from the origin than it is wide (map coordinates, say UTM) is moved to
+    its mean while still in float64, since float32 would round away its detail. Any other cloud
+    keeps its coordinates.
+
+    Args:
+        path: a file whose ending is one of ``SUFFIXES``.
+        n: how many points to return: a choice, or repetitions if the file has fewer. None: all
+            of them, in order; of a mesh 8192.
+        seed: fixes the choice, and the points on a surface.
+        sampling: "random", or "fps" (farthest point sampling) to spread the n points evenly.
+        minimum: fewer points than this in a cloud are an error.
+
+    Returns:
+        (N, 3) float32, or (n, 3), finite.
+
+    Raises:
+        FileFormatError: as :func:`read_cloud`.
+        PointCloudError: fewer points than ``minimum``, or NaN or infinite coordinates.
+
+    """
+    cloud = read_cloud(path)
+    if cloud.faces is None and len(cloud) < minimum:
+        raise PointCloudError(f"{path}: has {len(cloud)} points, fewer than {minimum}")
+    with _named(Path(path)):
+        rng = np.random.default_rng(seed)
+        points = _near(cloud.points)
+        if cloud.faces is not None:
+            count = MESH_POINTS if n is None else n * POOL if sampling == "fps" else n
+            points = sample_surface(points, cloud.faces, count, rng)
+    points = points.astype(np.float32)
+    return points if n is None else sample_points(points, n, rng, sampling)
+
+
+def _format(path: Path) -> Format:
+    wrong = (
+        "does not exist"
+        if not path.exists()
+        else "is a folder; give one file (folders are read by the data set 'folder')"
+        if path.is_dir()
+        else "is empty"
+        if not path.stat().st_size
+        else f"cannot be read: its ending is none of {' '.join(SUFFIXES)}"
+        if path.suffix.lower() not in FORMATS
+        else None
+    )
+    if wrong:
+        raise FileFormatError(f"{path}: {wrong}")
+    return FORMATS[path.suffix.lower()]
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the path before our own errors, and turn those of other libraries into ours."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (FileFormatError, PointCloudError) as error:
+        raise type(error)(f"{path}: {error}{_likeness(path)}") from error
+    except Exception as error:
+        raise FileFormatError(
+            f"{path}: cannot be read as {path.suffix.lower()}: {first_line(error)}{_likeness(path)}"
+        ) from error
+
+
+def _likeness(path: Path) -> str:
+    """Say what the file looks like, if that is not what its name says."""
+    with path.open("rb") as stream:
+        start = stream.read(32)
+    suffix = path.suffix.lower()
+    for magic, what, own in MAGIC:
+        if start.startswith(magic) and suffix not in own:
+            return f" (it looks like {what})"
+    return ""
+
+
+def _checked(cloud: Cloud) -> Cloud:
+    """Check that there are points, finite coordinates, and faces among them."""
+    count = len(cloud)
+    if not count:
+        raise PointCloudError("has no points")
+    finite = np.isfinite(cloud.points).all(axis=1)
+    if not finite.all():
+        raise PointCloudError(
+            f"has NaN or infinite coordinates in {count - int(finite.sum())} of {count} points, "
+            f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them"
+        )
+    if cloud.faces is None or not len(cloud.faces):
+        return replace(cloud, faces=None)
+    low, high = int(cloud.faces.min()), int(cloud.faces.max())
+    if low < 0 or high >= count:
+        raise FileFormatError(
+            f"has a face with vertex {low if low < 0 else high}, but vertices 0 to {count - 1}"
+        )
+    return cloud
+
+
+def _near(points: np.ndarray) -> np.ndarray:
+    """Convert to float64, moved to their mean if float32 would blur them."""
+    points = points.astype(np.float64)
+    extent = float(np.ptp(points, axis=0).max())
+    if 0 < extent * FAR < np.abs(points).max():
+        points = points - points.mean(axis=0)
+    if np.abs(points).max() > np.finfo(np.float32).max:
+        raise PointCloudError("has coordinates too large for float32: use another unit")
+    return points

@@ -1,0 +1,59 @@
+"""What a method is: a dataclass of options that attaches taps to a backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ..backbones import Backbone, Taps
+from ..options import build
+from ..registry import Registry
+
+
+@dataclass(frozen=True)
+class Method:
+    """Base of all methods. Subclasses add their options as fields, the paper's as defaults.
+
+    Attributes:
+        position: how the position embedding enters, see :class:`pointadapt.backbones.Taps`.
+        batchnorm: "train" lets the backbone's BatchNorm use batch statistics and move its running
+            ones while training, as all released code does; "frozen" keeps them as pre-trained.
+            What moved is saved with the adapter.
+        drop_path: stochastic depth at the last block; None leaves it to the recipe.
+    """
+
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    head_inputs: ClassVar[tuple[str, ...]] = ("cls", "patch_max")
+
+    position: Literal["every_block", "once"] = "every_block"
+    batchnorm: Literal["train", "frozen"] = "train"
+
+    def attach(self, backbone: Backbone) -> Taps:
+        """New taps for ``backbone``; all their parameters train."""
+        return Taps(backbone.config.depth, self.position)
+
+    def trainable(self, name: str) -> bool:
+        """Whether the backbone's own parameter ``name`` trains."""
+        del name
+        return False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as plain values, for JSON."""
+        return dataclasses.asdict(self)
+
+
+METHODS: Registry[Method] = Registry("method", "pointadapt.methods")
+
+
+def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """The method called ``name`` with ``options``; strings are converted to the field's type.
+
+    Raises:
+        UnknownNameError: no such method or option.
+        ConfigError: a value of the wrong type.
+    """
+    return build(METHODS[name], options or {}, f"method {name!r}")

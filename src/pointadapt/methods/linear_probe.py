@@ -1,0 +1,24 @@
+"""Linear probe: the backbone is frozen, the head alone trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ._base import METHODS, Method
+
+
+@METHODS.register("linear_probe")
+@dataclass(frozen=True)
+class LinearProbe(Method):
+    """Trains the task's head on frozen features.
+
+    The field's tables mean by it the usual three-layer head (0.3 M in DAPT, Tab. 6); the task's
+    ``hidden=0`` gives a single linear layer. BatchNorm stays as pre-trained by default: a probe
+    should measure the features as they are.
+    """
+
+    title = "Linear probe"
+    paper = "common practice; figure in Zhou et al., DAPT, CVPR 2024, Tab. 6"
+
+    batchnorm: Literal["train", "frozen"] = "frozen"

@@ -1,0 +1,194 @@
+"""A backbone with adapters: what is trained, saved, loaded and switched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from .backbones import Backbone
+from .errors import AdapterError, UnknownNameError
+from .methods import Method
+from .tasks import Task
+
+
+class Adapter(nn.Module):
+    """One method's taps and one task's head, with what they changed in the backbone.
+
+    Attributes:
+        method: options of the method.
+        task: options of the task.
+        classes: names of the classes.
+        taps: the method's modules.
+        head: the task's module.
+        moved: backbone tensors as this adapter has them while another one is in use.
+    """
+
+    def __init__(
+        self, backbone: Backbone, method: Method, task: Task, classes: Sequence[str],
+        head_inputs: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.method, self.task, self.classes = method, task, tuple(classes)
+        self.head_inputs = tuple(head_inputs) or method.head_inputs
+        self.taps = method.attach(backbone)
+        self.head = task.make_head(backbone.config.dim, self.head_inputs, len(self.classes))
+        self.moved: dict[str, Tensor] = {}
+
+
+class PointModel(nn.Module):
+    """One backbone and one or more named adapters, of which one is in use.
+
+    ``forward`` takes points (B, N, 3) and returns the active head's output. Adapters share the
+    backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a trained CLS
+    token, moved BatchNorm statistics) and puts them back exactly.
+    """
+
+    def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
+        super().__init__()
+        if not backbone.fingerprint:
+            backbone.seal()
+        self.backbone = backbone
+        self.adapters = nn.ModuleDict({name: adapter})
+        self.active = name
+        self._parameter_names = {n for n, _ in backbone.named_parameters()}
+        self._pristine: dict[str, Tensor] = {}  # on the CPU, as the weights file had them
+        self._release()
+
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter in use."""
+        return self.adapters[self.active]  # type: ignore[return-value]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the active adapter's classes."""
+        return self.adapter.classes
+
+    def forward(self, points: Tensor) -> Tensor:
+        adapter = self.adapter
+        return adapter.head(self.backbone(points, adapter.taps))
+
+    def train(self, mode: bool = True) -> PointModel:
+        super().train(mode)
+        if self.adapter.method.batchnorm == "frozen":
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The papers' two groups: 1-D tensors, biases and names holding "token" do not decay."""
+        decay: list[Tensor] = []
+        rest: list[Tensor] = []
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                flat = parameter.dim() == 1 or name.endswith(".bias") or "token" in name
+                (rest if flat else decay).append(parameter)
+        return [
+            {"params": rest, "weight_decay": 0.0},
+            {"params": decay, "weight_decay": weight_decay},
+        ]
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """Every tensor that the backbone's file does not give: taps, head, and what moved.
+
+        Keys start with "taps.", "head." and "backbone.". Values are detached, not copied.
+        """
+        state = {f"taps.{k}": v for k, v in self.adapter.taps.state_dict().items()}
+        state |= {f"head.{k}": v for k, v in self.adapter.head.state_dict().items()}
+        state |= {f"backbone.{k}": v for k, v in self._changed().items()}
+        return {k: v.detach() for k, v in state.items()}
+
+    def load_adapter_state(self, state: dict[str, Tensor], where: str = "adapter") -> None:
+        """Put the tensors of :meth:`adapter_state` in place, strictly.
+
+        Raises:
+            AdapterError: a tensor is missing, left over or of another shape.
+        """
+        own = {f"taps.{k}": v for k, v in self.adapter.taps.state_dict().items()}
+        own |= {f"head.{k}": v for k, v in self.adapter.head.state_dict().items()}
+        base = {f"backbone.{k}": v for k, v in self.backbone.state_dict().items()}
+        needed = own | {k: v for k, v in base.items() if self._must_save(k.partition(".")[2])}
+        for key in needed:
+            if key not in state:
+                raise AdapterError(f"{where}: tensor {key!r} is missing")
+        places = own | base
+        for key, value in state.items():
+            if key not in places:
+                raise AdapterError(f"{where}: tensor {key!r} has no place in this model")
+            if places[key].shape != value.shape:
+                raise AdapterError(
+                    f"{where}: tensor {key!r} has shape {tuple(value.shape)}, "
+                    f"but this model needs {tuple(places[key].shape)}"
+                )
+        with torch.no_grad():
+            for key, value in state.items():
+                places[key].copy_(value)
+
+    def add(self, name: str, adapter: Adapter) -> None:
+        """Add ``adapter`` under ``name`` without using it yet.
+
+        Raises:
+            AdapterError: the name is taken.
+        """
+        if name in self.adapters:
+            raise AdapterError(f"an adapter called {name!r} is here already; choose another name")
+        self.adapters[name] = adapter.to(next(self.backbone.parameters()).device)
+        self.adapters[name].train(self.training)
+        self._release()
+
+    def use(self, name: str) -> PointModel:
+        """Switch to the adapter called ``name``; the backbone is not reloaded.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        if name not in self.adapters:
+            raise UnknownNameError("adapter", name, self.adapters)
+        if name == self.active:
+            return self
+        self.adapter.moved = {k: v.detach().clone() for k, v in self._changed().items()}
+        state = self.backbone.state_dict()
+        with torch.no_grad():
+            for key, value in self._pristine.items():
+                state[key].copy_(value)
+        self.active = name
+        self._release()
+        with torch.no_grad():
+            for key, value in self.adapter.moved.items():
+                state[key].copy_(value)
+        return self.train(self.training)
+
+    def _release(self) -> None:
+        """Let exactly the active adapter's parameters train, and remember what that may change."""
+        method = self.adapter.method
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(method.trainable(name))
+        for name, adapter in self.adapters.items():
+            adapter.requires_grad_(name == self.active)
+        for key, value in self._movable().items():
+            if key not in self._pristine:
+                self._pristine[key] = value.detach().cpu().clone()
+
+    def _movable(self) -> dict[str, Tensor]:
+        """Backbone tensors that the active adapter may change: buffers and trained parameters."""
+        keep = {n for n, _ in self.backbone.named_buffers()}
+        keep |= {n for n, _ in self.backbone.named_parameters() if self._must_save(n)}
+        return {k: v for k, v in self.backbone.state_dict().items() if k in keep}
+
+    def _must_save(self, name: str) -> bool:
+        if name not in self.backbone.base_keys:
+            return True
+        return name in self._parameter_names and self.adapter.method.trainable(name)
+
+    def _changed(self) -> dict[str, Tensor]:
+        """Backbone tensors that belong to the active adapter's file."""
+        return {
+            k: v
+            for k, v in self._movable().items()
+            if self._must_save(k) or not torch.equal(v.cpu(), self._pristine[k])
+        }

@@ -1,0 +1,22 @@
+"""Operations on batches of point clouds: sampling, neighbours, interpolation, Chamfer distance.
+
+All take tensors (B, N, 3) on any device, and are plain PyTorch: nothing is compiled when the
+package is installed or imported.
+"""
+
+from pointadapt.ops._check import check_points
+from pointadapt.ops.chamfer import chamfer_distance
+from pointadapt.ops.interpolation import interpolate
+from pointadapt.ops.neighbors import gather_points, group, knn
+from pointadapt.ops.sampling import farthest_point_sample, normalize
+
+__all__ = [
+    "chamfer_distance",
+    "check_points",
+    "farthest_point_sample",
+    "gather_points",
+    "group",
+    "interpolate",
+    "knn",
+    "normalize",
+]

@@ -1,0 +1,128 @@
+"""Farthest point sampling, and bringing a cloud to the unit sphere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pointadapt.errors import PointCloudError
+from pointadapt.ops._check import at_least_float32, check_count, check_layout, check_points
+from pointadapt.ops._distance import split_axes
+
+SamplingRule = Literal["plain", "pointnet2"]
+
+# pointnet2_ops never picks a point of this squared norm or less, on whatever coordinates it is
+# given: its double-precision literal, so the float32 norm is compared in double.
+POINTNET2_BALL = 1e-3
+
+
+@torch.no_grad()
+def farthest_point_sample(
+    points: Tensor,
+    m: int,
+    *,
+    rule: SamplingRule = "plain",
+    start: int = 0,
+    check: bool = True,
+) -> Tensor:
+    """Pick `m` points per cloud, each the farthest from those picked before it.
+
+    Both rules begin with point `start` and break ties towards the lowest index. The distance is
+    (dx*dx + dy*dy) + dz*dz, each step rounded, in float32 (float64 for float64 input; half
+    precision is computed in float32), so the indices are those of the definition on any device.
+
+    Args:
+        points: (B, N, 3).
+        m: how many to pick, at most N.
+        rule: `"plain"`, or `"pointnet2"`: what the CUDA kernel does that the field's published
+            numbers used. There, points of squared norm <= 1e-3 are never candidates (the first
+            pick may be one), and where no candidate exists index 0 is repeated. The CUDA kernel's
+            own order among exactly tied points is not reproduced.
+        start: index of the first point.
+        check: look for NaN and infinite coordinates. Shapes and numbers are always checked.
+
+    Returns:
+        int64 indices (B, m). Not differentiable.
+
+    Raises:
+        PointCloudError: a wrong shape, bad coordinates, m > N, or `start` or `rule` out of range.
+
+    """
+    (check_points if check else check_layout)(points)
+    n = points.shape[1]
+    check_count(m, n, name="m", what="points")
+    if not 0 <= start < n:
+        raise PointCloudError(f"start={start} is not one of the {n} points: use 0 to {n - 1}")
+    if rule not in ("plain", "pointnet2"):
+        raise PointCloudError(f"unknown rule {rule!r}: use 'plain' or 'pointnet2'")
+    axes = split_axes(at_least_float32(points))
+    return _sample(axes, m, start, _ball(axes) if rule == "pointnet2" else None)
+
+
+def _ball(axes: Tensor) -> Tensor:
+    """(B, N), true for the points that the pointnet2 rule never picks."""
+    x, y, z = axes.float().unbind(0)
+    return ((x * x + y * y) + z * z).double() <= POINTNET2_BALL
+
+
+def _sample(axes: Tensor, m: int, start: int, excluded: Tensor | None) -> Tensor:
+    """Run the loop. `axes`: (3, B, N); `excluded`: (B, N) or None. Returns (B, m)."""
+    _, b, n = axes.shape
+    picked = torch.full((m, b), start, dtype=torch.int64, device=axes.device)
+    nearest = axes.new_full((b, n), torch.inf)  # squared distance to the nearest picked point
+    if excluded is not None:
+        # Below any distance, so `minimum` keeps it and `argmax` prefers every real candidate;
+        # with none left all are equal and the first, index 0, is taken: just the rule.
+        nearest.masked_fill_(excluded, -1.0)
+    farthest = _argmax_into(nearest, picked)
+    diff = torch.empty_like(axes)
+    dist, dy2, dz2 = diff.unbind(0)
+    for i in range(1, m):
+        last = picked[i - 1].view(1, b, 1).expand(3, b, 1)
+        torch.sub(axes, axes.gather(2, last), out=diff)
+        diff.mul_(diff)
+        # Not addcmul: where it is fused it rounds differently, and other points are picked.
+        dist.add_(dy2).add_(dz2)
+        torch.minimum(nearest, dist, out=nearest)
+        farthest(i)
+    return picked.t().contiguous()
+
+
+def _argmax_into(values: Tensor, out: Tensor) -> Callable[[int], object]:
+    """Make a function of i that writes the first index of each row's maximum to `out[i]`.
+
+    On a CPU numpy does it, on the same memory: its argmax is vectorised, torch's is not, and
+    would take a third of the loop's time.
+    """
+    if values.device.type != "cpu" or type(values) is not Tensor:
+        return lambda i: torch.argmax(values, dim=1, out=out[i])
+    rows, indices = values.numpy(), out.numpy()
+    return lambda i: rows.argmax(axis=1, out=indices[i])
+
+
+def normalize(points: Tensor) -> Tensor:
+    """Move each cloud's mean to the origin and scale it so that its farthest point is at 1.
+
+    Args:
+        points: (B, N, 3).
+
+    Returns:
+        (B, N, 3) of the same dtype, differentiable. A cloud whose points are all equal becomes
+        zeros.
+
+    Raises:
+        PointCloudError: a wrong shape.
+
+    """
+    check_layout(points)
+    wide = at_least_float32(points)
+    centred = wide - wide.mean(dim=1, keepdim=True)
+    # The mean of equal numbers may be off by a rounding, which scaling would blow up to size 1:
+    # equal points are recognised before they are centred.
+    same = (wide == wide[:, :1]).all(dim=2, keepdim=True).all(dim=1, keepdim=True)
+    radius2 = centred.square().sum(dim=2, keepdim=True).amax(dim=1, keepdim=True)
+    radius = radius2.masked_fill(same | (radius2 == 0), 1.0).sqrt()
+    return (centred.masked_fill(same, 0.0) / radius).to(points.dtype)

@@ -1,0 +1,80 @@
+"""Dataclasses from plain values: one place that checks names and converts types.
+
+Used for methods, tasks, data sets and configurations alike, whether the values come from a command
+line (text), a YAML or JSON file, or Python.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Literal, TypeVar
+
+from .errors import ConfigError, UnknownNameError
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
+    """An instance of the dataclass ``cls``.
+
+    Args:
+        cls: a dataclass all of whose fields have defaults.
+        values: field name -> value, or text that reads as one.
+        what: what is being built, for messages ("method 'dapt'").
+
+    Raises:
+        UnknownNameError: an unknown field, with the nearest known one.
+        ConfigError: a value of the wrong type.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise UnknownNameError(f"option of {what}", key, known)
+    return cls(**{k: convert(v, hints[k], f"option {k!r} of {what}") for k, v in values.items()})
+
+
+def convert(value: Any, hint: Any, what: str) -> Any:
+    """``value`` as the type ``hint``.
+
+    Raises:
+        ConfigError, UnknownNameError: it cannot be that type.
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None or (isinstance(value, str) and value.lower() == "none"):
+            return None
+        return convert(value, next(a for a in args if a is not type(None)), what)
+    if origin is Literal:
+        if value not in args:
+            raise UnknownNameError(f"value of {what}", str(value), map(str, args))
+        return value
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            raise ConfigError(f"{what} must be a list, not {value!r}")
+        return tuple(convert(item, args[0], what) for item in items if item != "")
+    return _scalar(value, hint, what)
+
+
+def _scalar(value: Any, hint: type, what: str) -> Any:
+    if hint is bool:
+        text = str(value).lower()
+        if text not in ("true", "false", "1", "0", "yes", "no"):
+            raise ConfigError(f"{what} must be true or false, not {value!r}")
+        return text in ("true", "1", "yes")
+    names = {int: "a whole number", float: "a number"}
+    wrong = ConfigError(f"{what} must be {names.get(hint, hint.__name__)}, not {value!r}")
+    if hint in names and isinstance(value, bool):
+        raise wrong
+    if hint is int and isinstance(value, float) and value != int(value):
+        raise wrong
+    try:
+        return hint(value)
+    except (TypeError, ValueError):
+        raise wrong from None

@@ -1,0 +1,81 @@
+"""Classification of whole clouds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones import Tokens
+from ..backbones._base import POOLS
+from ..errors import ConfigError, UnknownNameError
+from ..metrics import classification_scores
+from ._base import TASKS, Head, Task
+
+
+class ClassificationHead(Head):
+    """Point-MAE's head: Linear(·→256) BN ReLU Dropout, Linear(256→256) BN ReLU Dropout, Linear.
+
+    Args:
+        dim: token width D.
+        inputs: names of the pooled features that are concatenated, see :meth:`Tokens.pool`.
+        classes: number of classes.
+        hidden: width of the hidden layers; 0 makes the head a single linear layer.
+        dropout: after each hidden layer.
+    """
+
+    def __init__(
+        self, dim: int, inputs: Sequence[str], classes: int, hidden: int = 256, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        if not inputs:
+            raise ConfigError(f"a head needs at least one input: choose among {', '.join(POOLS)}")
+        for name in inputs:
+            if name not in POOLS:
+                raise UnknownNameError("head input", name, POOLS)
+        self.inputs = tuple(inputs)
+        width, layers = dim * len(self.inputs), []
+        for _ in range(2 if hidden else 0):
+            layers += [
+                nn.Linear(width, hidden),
+                nn.BatchNorm1d(hidden),
+                nn.ReLU(inplace=True),
+                nn.Dropout(dropout),
+            ]
+            width = hidden
+        self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        """Logits (B, classes)."""
+        return self.layers(torch.cat([tokens.pool(name) for name in self.inputs], dim=-1))
+
+
+@TASKS.register("classification")
+@dataclass(frozen=True)
+class Classification(Task):
+    """Cross-entropy on one label a cloud.
+
+    Attributes:
+        hidden: width of the head's hidden layers; 0 for a single linear layer.
+        dropout: in the head.
+        label_smoothing: share of the target spread over all classes.
+    """
+
+    metric = "accuracy"
+
+    hidden: int = 256
+    dropout: float = 0.5
+    label_smoothing: float = 0.0
+
+    def make_head(self, dim: int, inputs: Sequence[str], classes: int) -> ClassificationHead:
+        return ClassificationHead(dim, inputs, classes, self.hidden, self.dropout)
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.cross_entropy(output.float(), target, label_smoothing=self.label_smoothing)
+
+    def score(self, output: Tensor, target: Tensor, classes: Sequence[str]) -> dict[str, Any]:
+        return classification_scores(output, target, classes)

@@ -1,0 +1,311 @@
+"""Adapting a backbone: the training loop, on accelerate."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from . import hub
+from .backbones._weights import load_backbone
+from .config import TrainConfig, key_values, save_config, to_plain
+from .data import Clouds, load_dataset
+from .data.transforms import augment, resample
+from .display import TrainingDisplay
+from .errors import CheckpointError, ConfigError, DataLayoutError, PointAdaptError
+from .evaluate import predict_probabilities
+from .files import load_state, save_state, write_json
+from .methods import make_method
+from .metrics import parameter_counts
+from .model import Adapter, PointModel
+from .ops import normalize
+from .runtime import derive_seed, describe_machine, keep_large_blocks, peak_memory
+from .schedule import warmup_cosine
+from .tasks import make_task
+
+_MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe")
+
+
+def train(config: TrainConfig) -> dict[str, Any]:
+    """Train as ``config`` says; returns the results that are written to ``out/results.json``.
+
+    Raises:
+        PointAdaptError: bad input, in one line.
+    """
+    keep_large_blocks()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    precision = {"fp32": "no"}.get(config.precision, config.precision)
+    accelerator = Accelerator(
+        mixed_precision=precision, gradient_accumulation_steps=config.accumulate
+    )
+    return _Run(config, accelerator).run()
+
+
+def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
+    """(train, test, val); ``val`` is None unless the configuration selects on it."""
+    options = key_values(config.data_options)
+    options = {"root": config.root, "points": config.available or config.points, **options}
+    data = load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
+    train_set, test_set = data.load("train"), data.load("test")
+    if train_set.classes != test_set.classes:
+        raise DataLayoutError(f"{config.data}: train and test name different classes")
+    if config.select != "val":
+        return train_set, test_set, None
+    kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
+    return train_set.subset(kept), test_set, train_set.subset(held)
+
+
+def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out): ``share`` of every class, at least one where it has two."""
+    rng, held = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        held.append(members[: min(max(1, round(share * len(members))), len(members) - 1)])
+    out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), out), out
+
+
+def build_model(config: TrainConfig, classes: tuple[str, ...]) -> PointModel:
+    """The backbone with a fresh adapter, from ``config.seed``."""
+    changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
+    backbone = load_backbone(config.backbone, seed=config.seed, **changes)
+    torch.manual_seed(config.seed)
+    method = make_method(config.method, key_values(config.options))
+    task = make_task(config.task, key_values(config.task_options))
+    model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head))
+    backbone.set_drop_path(config.drop_path)
+    return model
+
+
+class _Run:
+    """The state of one training run."""
+
+    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
+        self.config, self.acc = config, accelerator
+        self.train_set, self.test_set, self.val_set = load_clouds(config)
+        self.model = build_model(config, self.train_set.classes)
+        optimizer = torch.optim.AdamW(
+            self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
+        )
+        self.steps = len(self.train_set) // (config.batch_size * accelerator.num_processes)
+        if self.steps == 0:
+            raise ConfigError(
+                f"{len(self.train_set)} training clouds make no batch of {config.batch_size}: "
+                "lower --batch-size"
+            )
+        self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.epoch, self.seconds = 0, 0.0
+        self.best: dict[str, Any] = {}
+        self.history: list[dict[str, Any]] = []
+
+    def run(self) -> dict[str, Any]:
+        c = self.config
+        main = self.acc.is_main_process
+        if c.resume:
+            self._restore()
+        elif main:
+            self._start_folder()
+        began = time.monotonic() - self.seconds
+        with TrainingDisplay(c, self.steps, self.epoch, main) as display:
+            while self.epoch < c.epochs:
+                row = self._one_epoch(display)
+                self.epoch += 1
+                row |= self._select()
+                self.seconds = time.monotonic() - began
+                row["seconds"] = round(self.seconds, 2)
+                self.history.append(row)
+                display.epoch_done(row)
+                if main:
+                    self._save()
+        return self._finish()
+
+    def _start_folder(self) -> None:
+        if (self.config.out / "checkpoint.pt").exists():
+            raise ConfigError(
+                f"{self.config.out} holds an earlier run: add --resume to continue it, "
+                "or choose another --out"
+            )
+        save_config(self.config, self.config.out / "config.yaml")
+        (self.config.out / "log.jsonl").unlink(missing_ok=True)
+
+    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
+        """This process's share of a step, augmented, from a generator of its own."""
+        c, acc = self.config, self.acc
+        size = c.batch_size * acc.num_processes
+        at = order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
+        seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
+        draw = torch.Generator().manual_seed(seed)
+        points = torch.from_numpy(self.train_set.points[at]).to(acc.device).float()
+        points = resample(normalize(points), c.points, draw)
+        labels = torch.from_numpy(self.train_set.labels[at]).to(acc.device)
+        return augment(points, c.augment, draw), labels
+
+    def _set_lr(self, step: int) -> float:
+        c = self.config
+        t = self.epoch + (step / self.steps if c.schedule == "step" else 0.0)
+        lr = warmup_cosine(t, c.epochs, c.warmup_epochs, c.lr, c.min_lr, c.min_lr)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def _one_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
+        c, acc = self.config, self.acc
+        order = np.random.default_rng((c.seed, self.epoch)).permutation(len(self.train_set))
+        # Seeding every epoch makes a resumed run equal to an uninterrupted one without storing
+        # generator states; ranks differ so that their DropPath draws do.
+        torch.manual_seed(derive_seed(c.seed, self.epoch, acc.process_index))
+        self.net.train()
+        total = torch.zeros((), device=acc.device)
+        right = torch.zeros((), device=acc.device)
+        lr = 0.0
+        for step in range(self.steps):
+            lr = self._set_lr(step)
+            points, labels = self._batch(step, order)
+            with acc.accumulate(self.net):
+                with acc.autocast():
+                    output = self.net(points)
+                loss = self.model.adapter.task.loss(output, labels)
+                acc.backward(loss)
+                if acc.sync_gradients:
+                    acc.clip_grad_norm_(self.net.parameters(), c.clip)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            total += loss.detach()
+            right += (output.detach().argmax(dim=-1) == labels).float().mean()
+            if step % 10 == 9 or step + 1 == self.steps:
+                display.step_done(step + 1, float(total) / (step + 1))
+        sums = acc.reduce(torch.stack([total, right]), reduction="mean") / self.steps
+        loss_mean = float(sums[0])
+        if not math.isfinite(loss_mean):
+            raise PointAdaptError(
+                f"the loss became {loss_mean} in epoch {self.epoch + 1}: lower --lr, "
+                "or train in --precision fp32"
+            )
+        return {
+            "epoch": self.epoch + 1,
+            "loss": round(loss_mean, 6),
+            "train_accuracy": round(100.0 * float(sums[1]), 3),
+            "lr": lr,
+        }
+
+    def _score(self, clouds: Clouds, votes: int = 0) -> dict[str, Any]:
+        c, model = self.config, self.model
+        with self.acc.autocast():
+            probabilities = predict_probabilities(
+                model, clouds.points, c.points, votes=votes, seed=c.seed
+            )
+        return model.adapter.task.score(
+            probabilities, torch.from_numpy(clouds.labels), clouds.classes
+        )
+
+    def _select(self) -> dict[str, Any]:
+        """Score this epoch where the selection asks for it, and keep the best state."""
+        c = self.config
+        if c.select == "last":
+            return {}
+        metric = self.model.adapter.task.metric
+        clouds = self.test_set if c.select == "test" else self.val_set
+        assert clouds is not None
+        value = self._score(clouds)[metric]
+        if value > self.best.get("value", -math.inf):
+            state = {k: v.cpu().clone() for k, v in self.model.adapter_state().items()}
+            self.best = {"value": value, "epoch": self.epoch, "state": state}
+        return {f"{c.select}_{metric}": value}
+
+    def _identity(self) -> str:
+        plain = {k: v for k, v in to_plain(self.config).items() if k not in _MAY_DIFFER}
+        plain["backbone_sha256"] = self.model.backbone.fingerprint
+        plain["processes"] = self.acc.num_processes
+        return json.dumps(plain, sort_keys=True)
+
+    def _save(self) -> None:
+        state = {
+            "identity": self._identity(),
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "history": json.dumps(self.history),
+            "adapter": {k: v.cpu() for k, v in self.model.adapter_state().items()},
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "scaler": self.acc.scaler.state_dict() if self.acc.scaler is not None else {},
+        }
+        save_state(self.config.out / "checkpoint.pt", state)
+
+    def _restore(self) -> None:
+        path = self.config.out / "checkpoint.pt"
+        if not path.exists():
+            raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
+        state = load_state(path)
+        try:
+            if state["identity"] != self._identity():
+                raise CheckpointError(
+                    f"{path} was made with other options{_difference(state['identity'], self._identity())}: "
+                    "resume with the same ones, or choose another --out"
+                )
+            self.model.load_adapter_state(state["adapter"], str(path))
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.acc.scaler is not None:
+                self.acc.scaler.load_state_dict(state["scaler"])
+            self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
+            self.history, self.best = json.loads(state["history"]), state["best"]
+        except KeyError as error:
+            raise CheckpointError(f"{path} is no training checkpoint: {error} is missing") from error
+
+    def _finish(self) -> dict[str, Any]:
+        c, model = self.config, self.model
+        if self.best:
+            model.load_adapter_state(self.best["state"], "best epoch")
+        scores = self._score(self.test_set, c.votes)
+        trainable, total = parameter_counts(model)
+        results = {
+            "method": c.method,
+            "data": c.data,
+            "backbone": c.backbone,
+            **{k: v for k, v in scores.items() if not isinstance(v, dict)},
+            "trainable_parameters": trainable,
+            "total_parameters": total,
+            "seconds": round(self.seconds, 1),
+            "peak_memory_bytes": peak_memory(),
+            "protocol": {
+                "selection": _SELECTION[c.select],
+                "selected_epoch": self.best.get("epoch", c.epochs),
+                "epochs": c.epochs, "seed": c.seed, "augmentation": list(c.augment),
+                "votes": c.votes, "points": c.points, "precision": c.precision,
+                "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
+            },
+            "per_class": scores.get("per_class", {}),
+            "machine": describe_machine(),
+            "config": to_plain(c),
+        }  # fmt: skip
+        if self.acc.is_main_process:
+            folder = hub.save_adapter(
+                model, c.out / "adapter", backbone=c.backbone, points=c.points,
+                results=results, dataset=c.data,
+            )  # fmt: skip
+            results["adapter"] = str(folder)
+            results["adapter_bytes"] = (folder / hub.WEIGHTS).stat().st_size
+            write_json(c.out / "results.json", results)
+        return results
+
+
+_SELECTION = {
+    "last": "last epoch",
+    "val": "best epoch on a split held out of train",
+    "test": "best epoch on the test set (the papers' way)",
+}
+
+
+def _difference(old: str, new: str) -> str:
+    before, after = json.loads(old), json.loads(new)
+    keys = [k for k in after if before.get(k) != after[k]]
+    return f" ({keys[0]}: {before.get(keys[0])} then, {after[keys[0]]} now)" if keys else ""
+
+
+__all__ = ["build_model", "load_clouds", "stratified_split", "train"]
