@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ConfigError, PointAdaptError
-from .options import build
+from .options import at_least, build, positive, share
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
@@ -22,7 +22,7 @@ class PretrainConfig:
         out: folder for checkpoints, the log, and at the end the backbone.
         data: "shapes" (an endless procedural stream) or the name of a data set.
         root: folder of that data set.
-        backbone: family, or family:size.
+        backbone: family of the backbone.
         size: size of the backbone.
         points: points of a cloud.
         steps: optimizer steps.
@@ -34,6 +34,9 @@ class PretrainConfig:
         clip: largest gradient norm.
         mask_ratio: share of patches that are hidden.
         decoder_depth: blocks of the decoder.
+        label_weight: weight of a second loss, naming the class of a labelled cloud from its visible
+            patches, which also teaches the CLS token; 0 is Point-MAE's objective alone.
+        assembly_fraction: with "shapes", the share of random assemblies, which have no class.
         augment: augmentations, in order.
         precision: number format of the forward pass.
         seed: fixes everything.
@@ -57,12 +60,22 @@ class PretrainConfig:
     clip: float = 10.0
     mask_ratio: float = 0.6
     decoder_depth: int = 4
+    label_weight: float = 0.0
+    assembly_fraction: float = 0.6
     augment: tuple[Augmentation, ...] = ("scale_shift",)
     precision: Precision = "fp32"
     seed: int = 0
     save_every: int = 500
     resume: bool = False
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "points", "steps", "batch_size", "decoder_depth", "save_every")
+        at_least(self, 0, "seed", "threads", "warmup_steps", "weight_decay", "min_lr")
+        positive(self, "lr", "clip")
+        share(self, "mask_ratio")
+        if self.precision == "fp16":
+            raise ConfigError("pre-training scales no loss, which fp16 needs: use bf16 or fp32")
 
 
 @dataclass(frozen=True)
@@ -145,23 +158,37 @@ class TrainConfig:
     recipe: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("points", "epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("available", "groups", "group_size", "votes", "threads"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must not be negative, but is {getattr(self, name)}")
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}")
-        for name, low, high in (("drop_path", 0.0, 1.0), ("val_fraction", 0.0, 1.0)):
-            if not low <= getattr(self, name) < high:
-                raise ConfigError(f"{name} must be in [{low}, {high}), not {getattr(self, name)}")
+        at_least(self, 1, "points", "epochs", "batch_size", "accumulate")
+        at_least(self, 0, "available", "groups", "group_size", "votes", "threads", "seed")
+        at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
+        positive(self, "lr", "clip")
+        share(self, "drop_path", "val_fraction")
         if self.available and self.available < self.points:
             raise ConfigError(
                 f"available={self.available} is fewer than points={self.points}; raise the one "
                 "or lower the other"
             )
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a checkpoint cannot tell; None takes the paper's value for its kind.
+
+    Attributes:
+        heads: attention heads.
+        groups: patches of a cloud: 128 on ScanObjectNN, 64 on ModelNet40 and in pre-training.
+        group_size: points of a patch.
+        points: points of a cloud: 2048 on ScanObjectNN, 1024 otherwise.
+        head: inputs of the head.
+        classes: names of the classes; numbered when not given and not a known benchmark's.
+    """
+
+    heads: int = 6
+    groups: int | None = None
+    group_size: int = 32
+    points: int | None = None
+    head: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def key_values(items: tuple[str, ...] | dict[str, Any]) -> dict[str, Any]:
@@ -192,6 +219,25 @@ def to_plain(config: Any) -> dict[str, Any]:
     return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
+def read_config(path: Path | str) -> dict[str, Any]:
+    """The key: value lines of a YAML file.
+
+    Raises:
+        PointAdaptError: the file is missing or not YAML.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PointAdaptError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PointAdaptError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold key: value lines")
+    return values
+
+
 def load_config(path: Path | str, cls: type) -> Any:
     """A configuration from a YAML file.
 
@@ -199,17 +245,7 @@ def load_config(path: Path | str, cls: type) -> Any:
         PointAdaptError: the file is missing or not YAML.
         UnknownNameError, ConfigError: an unknown key or a value of the wrong type.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise PointAdaptError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PointAdaptError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold key: value lines")
-    return build(cls, values, str(path))
+    return build(cls, read_config(path), str(path))
 
 
 def save_config(config: Any, path: Path | str) -> None:
@@ -219,4 +255,5 @@ def save_config(config: Any, path: Path | str) -> None:
     from .files import atomic
 
     with atomic(path) as temporary:
-        temporary.write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
+        text = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")

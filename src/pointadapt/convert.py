@@ -5,7 +5,6 @@ What a file is, is told by its keys. It is read with ``weights_only=True``: no c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,13 @@ from . import hub
 from .backbones import Backbone
 from .backbones._weights import fill, load_backbone, save_backbone
 from .backbones.point_vit import PointViT, from_published, infer_config
-from .errors import CheckpointError
+from .config import Published
+from .errors import CheckpointError, ConfigError
 from .files import load_state, write_json
 from .methods import make_method
 from .methods.dapt import from_published as dapt_from_published
 from .model import Adapter, PointModel
 from .tasks import make_task
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a checkpoint cannot tell; None takes the paper's value for its kind.
-
-    Attributes:
-        heads: attention heads.
-        groups: patches of a cloud: 128 on ScanObjectNN, 64 on ModelNet40 and in pre-training.
-        group_size: points of a patch.
-        points: points of a cloud: 2048 on ScanObjectNN, 1024 otherwise.
-        head: inputs of the head.
-        classes: names of the classes; numbered when not given and not a known benchmark's.
-    """
-
-    heads: int = 6
-    groups: int | None = None
-    group_size: int = 32
-    points: int | None = None
-    head: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
 
 
 def read_published(path: Path | str) -> dict[str, Tensor]:
@@ -65,8 +44,8 @@ def read_published(path: Path | str) -> dict[str, Tensor]:
     return tensors
 
 
-def kind_of(tensors: dict[str, Tensor]) -> str:
-    """ "pretrained", "dapt" or "full", told by the keys.
+def kind_of(tensors: dict[str, Tensor], source: str = "file") -> str:
+    """Tell by the keys: "pretrained", "dapt" or "full".
 
     Raises:
         CheckpointError: none of them.
@@ -80,8 +59,8 @@ def kind_of(tensors: dict[str, Tensor]) -> str:
     if any(k.startswith("blocks.blocks.") for k in tensors):
         return "pretrained"
     raise CheckpointError(
-        "these keys are no published layout that pointadapt knows (Point-MAE pre-training, DAPT or "
-        f"full fine-tuning): {', '.join(sorted(tensors)[:4])}, …"
+        f"{source} is of no published layout that pointadapt knows (Point-MAE pre-training, DAPT "
+        f"or full fine-tuning): its tensors are {', '.join(sorted(tensors)[:4])}, …"
     )
 
 
@@ -100,45 +79,64 @@ def convert(
             with others. Without it the file's own backbone is written.
 
     Raises:
-        CheckpointError: the file fits no known layout.
+        CheckpointError: the file fits no known layout, or not all of it has a place.
+        ConfigError: ``backbone`` is given for a file that is a backbone.
     """
     facts, out = facts or Published(), Path(out)
     tensors = read_published(path)
-    kind = kind_of(tensors)
-    encoder = {k.removeprefix("MAE_encoder."): v for k, v in tensors.items()}
-    base = from_published(encoder)
-    groups, points, _ = _defaults(kind, tensors, facts)
-    config = infer_config(base, heads=facts.heads, groups=groups, group_size=facts.group_size)
-    report: dict[str, Any] = {"file": str(path), "kind": kind, "tensors": len(tensors)}
+    kind = kind_of(tensors, str(path))
+    base = from_published({k.removeprefix("MAE_encoder."): v for k, v in tensors.items()})
+    left_over = sorted(k for k in tensors if not _has_place(k, kind))
+    groups, points = _defaults(tensors, facts)
+    config = infer_config(
+        base, heads=facts.heads, groups=groups, group_size=facts.group_size, source=str(path)
+    )
+    model = None
     if kind == "pretrained":
+        if backbone is not None:
+            raise ConfigError(f"{path} is a pre-trained backbone itself: leave out --backbone")
         net, missing = _own_backbone(config, base, str(path))
-        used = {k for k in tensors if _consumed(k)}
     else:
+        if left_over:  # its outputs would not be the file's
+            raise CheckpointError(
+                f"{path}: {len(left_over)} tensors have no place in the method {kind!r}, "
+                f"the first is {left_over[0]!r}"
+            )
         if backbone is None:
-            frozen = {k: v for k, v in base.items() if k not in ("cls_token", "cls_pos")}
+            frozen = {k: v for k, v in base.items() if k not in PointViT.optional}
             net, missing = _own_backbone(config, frozen, str(path))
         else:
             changes = {"groups": groups, "group_size": facts.group_size}
             net, missing = load_backbone(backbone, **changes), []
             _same_frozen(net, base, str(path), kind)
-        used = set(tensors)
-    folder = Path(backbone) if backbone is not None else save_backbone(net, out / "backbone")
-    report |= {
+        model = _model(kind, tensors, base, net, facts, str(path))
+    # Nothing is written before the whole file is known to fit.
+    folder = backbone if backbone is not None else save_backbone(net, out / "backbone")
+    report: dict[str, Any] = {
+        "file": str(path),
+        "kind": kind,
+        "tensors": len(tensors),
         "backbone": str(folder),
         "sha256": net.fingerprint,
         "parameters": sum(p.numel() for p in net.parameters()),
-        "consumed": len(used),
-        "left_over": sorted(set(tensors) - used),
+        "consumed": len(tensors) - len(left_over),
+        "left_over": left_over,
         "missing": missing,
     }
-    if kind != "pretrained":
-        report["adapter"] = _write_adapter(kind, tensors, base, net, folder, out, facts, points)
+    if model is not None:
+        adapter = hub.save_adapter(model, out / "adapter", backbone=str(folder), points=points)
+        report["adapter"] = str(adapter)
     write_json(out / "convert.json", report)
     return report
 
 
-def _consumed(key: str) -> bool:
-    return bool(from_published({key.removeprefix("MAE_encoder."): torch.empty(1)}))
+def _has_place(key: str, kind: str) -> bool:
+    one = {key.removeprefix("MAE_encoder."): torch.empty(1)}
+    if from_published(one):
+        return True
+    return kind != "pretrained" and (
+        key.startswith("cls_head_finetune.") or (kind == "dapt" and bool(dapt_from_published(one)))
+    )
 
 
 def _own_backbone(
@@ -148,7 +146,7 @@ def _own_backbone(
         torch.manual_seed(0)
         net = PointViT(config)
     missing = fill(net, tensors, source)
-    fatal = [k for k in missing if k not in ("cls_token", "cls_pos")]
+    fatal = [k for k in missing if k not in PointViT.optional]
     if fatal:
         raise CheckpointError(f"{source}: backbone tensor {fatal[0]!r} is missing")
     return net.seal(tensors), missing
@@ -159,7 +157,7 @@ def _same_frozen(net: Backbone, base: dict[str, Tensor], source: str, kind: str)
         return
     parameters = dict(net.named_parameters())
     for key, value in base.items():
-        if key in parameters and key not in ("cls_token", "cls_pos"):
+        if key in parameters and key not in net.optional:
             own = parameters[key]
             if own.shape != value.shape or not torch.equal(own.cpu(), value.float()):
                 raise CheckpointError(
@@ -168,45 +166,50 @@ def _same_frozen(net: Backbone, base: dict[str, Tensor], source: str, kind: str)
                 )
 
 
-def _defaults(
-    kind: str, tensors: dict[str, Tensor], facts: Published
-) -> tuple[int, int, tuple[str, ...]]:
-    """(groups, points, head inputs): what is given, or the paper's for this kind of file."""
-    first, last = tensors.get("cls_head_finetune.0.weight"), tensors.get("cls_head_finetune.8.weight")
+def _defaults(tensors: dict[str, Tensor], facts: Published) -> tuple[int, int]:
+    """(groups, points): what is given, or the paper's for this kind of file."""
+    last = tensors.get("cls_head_finetune.8.weight")
     scan = last is not None and last.shape[0] == 15
-    head: tuple[str, ...] = ("cls", "patch_max")
-    if first is not None and kind == "dapt":
-        parts = first.shape[1] // tensors["norm.weight"].shape[0]
-        head = {
-            1: ("cls",),
-            2: ("cls", "prompt_mean") if scan else ("cls", "patch_max"),
-            3: ("cls", "prompt_mean", "patch_max"),
-        }.get(parts, head)
-    return facts.groups or (128 if scan else 64), facts.points or (2048 if scan else 1024), (
-        facts.head or head
-    )
+    return facts.groups or (128 if scan else 64), facts.points or (2048 if scan else 1024)
 
 
-def _write_adapter(
-    kind: str, tensors: dict[str, Tensor], base: dict[str, Tensor], net: Backbone, folder: Path,
-    out: Path, facts: Published, points: int,
-) -> str:  # fmt: skip
-    head = {k: v for k, v in tensors.items() if k.startswith("cls_head_finetune.")}
-    count = tensors["cls_head_finetune.8.weight"].shape[0]
+def _head_inputs(kind: str, dim: int, width: int, classes: int) -> tuple[str, ...]:
+    """The paper's, for a head of ``width`` inputs."""
+    if kind == "full":
+        return ("cls", "patch_max")
+    two = ("cls", "prompt_mean") if classes == 15 else ("cls", "patch_max")
+    return {1: ("cls",), 2: two}.get(width // dim, ("cls", "prompt_mean", "patch_max"))
+
+
+def _model(
+    kind: str, tensors: dict[str, Tensor], base: dict[str, Tensor], net: Backbone,
+    facts: Published, source: str,
+) -> PointModel:  # fmt: skip
+    def size(key: str, axis: int) -> int:
+        if key not in tensors:
+            raise CheckpointError(f"{source}: tensor {key!r} is missing")
+        return tensors[key].shape[axis]
+
+    count, width = size("cls_head_finetune.8.weight", 0), size("cls_head_finetune.0.weight", 1)
     options: dict[str, Any] = {}
     if kind == "dapt":
-        options["rank"] = tensors["blocks.blocks.0.Adapter_MLP.down_proj.weight"].shape[0]
+        options["rank"] = size("blocks.blocks.0.Adapter_MLP.down_proj.weight", 0)
     adapter = Adapter(
         net, make_method(kind, options), make_task("classification"),
-        facts.classes or _class_names(count), _defaults(kind, tensors, facts)[2],
+        facts.classes or _class_names(count),
+        facts.head or _head_inputs(kind, net.config.dim, width, count),
     )  # fmt: skip
     model = PointModel(net, adapter)
-    state = {f"head.layers.{k.removeprefix('cls_head_finetune.')}": v for k, v in head.items()}
+    head = "cls_head_finetune."
+    state = {
+        f"head.layers.{k.removeprefix(head)}": v for k, v in tensors.items() if k.startswith(head)
+    }
     if kind == "dapt":
         state |= {f"taps.{k}": v for k, v in dapt_from_published(tensors).items()}
-    state |= {f"backbone.{k}": v for k, v in base.items()}
-    model.load_adapter_state(state, "checkpoint")
-    return str(hub.save_adapter(model, out / "adapter", backbone=str(folder), points=points))
+    frozen = {name for name, p in net.named_parameters() if not p.requires_grad}
+    state |= {f"backbone.{k}": v for k, v in base.items() if k not in frozen}
+    model.load_adapter_state(state, source)
+    return model
 
 
 def _class_names(count: int) -> tuple[str, ...]:

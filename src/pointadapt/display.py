@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .config import TrainConfig
+from .files import append_line
 
 
 class TrainingDisplay:
@@ -24,7 +25,7 @@ class TrainingDisplay:
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
-            console=console, disable=not main, transient=True,
+            console=console, disable=not (main and console.is_terminal), transient=True,
         )  # fmt: skip
         self.all = self.progress.add_task(
             config.method, total=config.epochs * steps, completed=epoch * steps, note=""
@@ -37,7 +38,10 @@ class TrainingDisplay:
             try:
                 from torch.utils.tensorboard import SummaryWriter
 
-                self.events = SummaryWriter(str(self.config.out / "tensorboard"))
+                # What a killed run showed of epochs that are now repeated is hidden.
+                again = self.epoch + 1 if self.epoch else None
+                folder = self.config.out / "tensorboard"
+                self.events = SummaryWriter(str(folder), purge_step=again)
             except ImportError:
                 self.events = None
         self.progress.__enter__()
@@ -63,8 +67,7 @@ class TrainingDisplay:
         self.note += f" · train {row['train_accuracy']:.1f} %"
         if not self.main:
             return
-        with (self.config.out / "log.jsonl").open("a") as log:
-            log.write(json.dumps(row) + "\n")
+        append_line(self.config.out / "log.jsonl", json.dumps(row))
         if self.events is not None:
             for key, value in row.items():
                 self.events.add_scalar(key, value, row["epoch"])

@@ -18,7 +18,7 @@ class UnknownNameError(PointAdaptError):
     """A name that no registry, option or configuration key knows."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        names = sorted(known)
+        name, names = str(name), sorted(map(str, known))
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         super().__init__(f"unknown {kind} {name!r}: {hint}known: {', '.join(names) or 'none'}")

@@ -90,7 +90,9 @@ def evaluate(
     probabilities = predict_probabilities(
         model, clouds.points, n, votes=votes, seed=seed, on_batch=on_batch
     )
-    scores = model.adapter.task.score(probabilities, torch.from_numpy(clouds.labels), clouds.classes)
+    scores = model.adapter.task.score(
+        probabilities, torch.from_numpy(clouds.labels), clouds.classes
+    )
     return {**scores, "votes": votes}
 
 

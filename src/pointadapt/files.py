@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import re
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +31,29 @@ def atomic(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise PointAdaptError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_json(path: Path | str, values: Any) -> None:
     """``values`` as indented JSON, atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        temporary.write_text(text, encoding="utf-8")
+
+
+def append_line(path: Path | str, line: str) -> None:
+    """Add ``line`` to a log, which is made if missing.
+
+    Raises:
+        PointAdaptError: the disk is full or the folder cannot be written.
+    """
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(line + "\n")
+    except OSError as error:
+        raise PointAdaptError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def read_json(path: Path | str) -> Any:
@@ -44,7 +63,7 @@ def read_json(path: Path | str) -> Any:
         PointAdaptError: it is missing or not JSON.
     """
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise PointAdaptError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -68,21 +87,43 @@ def load_state(path: Path | str) -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing, damaged, or holds anything but tensors and plain values.
     """
-    import pickle
-
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds more than tensors and plain values, so it is not read "
-            f"(it could run code): {first_line(error)}"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged or no checkpoint: {first_line(error)}") from error
+        with open(path, "rb") as file:
+            start = file.read(4)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    if start != b"PK\3\4" and not start.startswith(b"\x80"):  # a zip file or a bare pickle
+        raise CheckpointError(f"{path} is no checkpoint: torch.save did not write it")
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_numbers()):
+            warnings.simplefilter("ignore")  # about the pickle protocol
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle may fail in any way
+        raise CheckpointError(_why_unreadable(path, error)) from error
+
+
+def _numpy_numbers() -> list[Any]:
+    """What a pickled numpy number is made of: published files keep their best accuracy as one."""
+    import numpy as np
+
+    number = np.float64(0).__reduce__()[0]  # multiarray.scalar, wherever this numpy has it
+    kinds = {type(np.dtype(c)) for c in "?bBhHiIlLqQefd"}
+    named = [(number, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")]
+    return [*named, np.dtype, *kinds]
+
+
+def _why_unreadable(path: Path | str, error: Exception) -> str:
+    # torch's own message advises to read the file without the protection: it is not passed on.
+    named = re.search(r"(?:GLOBAL|class|global) ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and named:
+        return (
+            f"{path} holds more than tensors and plain values ({named[1]}), so it is not read: "
+            "it could run code"
+        )
+    detail = "" if isinstance(error, pickle.UnpicklingError) else first_line(error).split(". ")[0]
+    return f"{path} is damaged or no checkpoint{detail and ': ' + detail}"
 
 
 def first_line(error: BaseException) -> str:

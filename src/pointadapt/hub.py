@@ -14,7 +14,7 @@ from typing import Any
 
 from . import __version__
 from .backbones import Backbone
-from .backbones._weights import load_backbone, read_safetensors, write_safetensors
+from .backbones._weights import BUNDLED, load_backbone, read_safetensors, write_safetensors
 from .errors import AdapterError, CheckpointError, PointAdaptError, UnknownNameError
 from .files import atomic, read_json, write_json
 from .methods import make_method
@@ -23,6 +23,7 @@ from .tasks import make_task
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT = 1
+SHAPE = ("groups", "group_size", "heads", "sampling_rule")  # what no tensor of a backbone tells
 
 
 def save_adapter(
@@ -46,17 +47,18 @@ def save_adapter(
     """
     folder, adapter, net = Path(folder), model.adapter, model.backbone
     path = Path(backbone)
+    name = str(path.resolve()) if backbone not in BUNDLED and path.exists() else backbone
     tensors = {k: v.cpu().clone() for k, v in model.adapter_state().items()}
     config = {
         "format": FORMAT,
         "pointadapt": __version__,
         "peft_type": adapter.method.name.upper(),
-        "base_model_name_or_path": str(path.resolve()) if path.exists() else backbone,
+        "base_model_name_or_path": name,
         "backbone": {
-            "name": str(path.resolve()) if path.exists() else backbone,
+            "name": name,
             "family": net.name,
-            "groups": net.config.groups,
-            "group_size": net.config.group_size,
+            "seed": net.seed,
+            **{key: getattr(net.config, key) for key in SHAPE},
             "sha256": net.fingerprint,
         },
         "method": adapter.method.name,
@@ -72,7 +74,8 @@ def save_adapter(
     write_safetensors(folder / WEIGHTS, tensors)
     write_json(folder / CONFIG, config)
     with atomic(folder / CARD) as temporary:
-        temporary.write_text(_card(config, (folder / WEIGHTS).stat().st_size))
+        card = _card(config, (folder / WEIGHTS).stat().st_size)
+        temporary.write_text(card, encoding="utf-8")
     return folder
 
 
@@ -87,10 +90,8 @@ def read_adapter_config(folder: Path | str) -> dict[str, Any]:
         what = "is no adapter folder: it has no " + CONFIG if folder.exists() else "does not exist"
         raise AdapterError(f"{folder} {what}; pass the folder that training wrote")
     config = read_json(folder / CONFIG)
-    needed = ("format", "backbone", "method", "task", "classes", "points")
-    missing = [key for key in needed if key not in config] if isinstance(config, dict) else needed
-    if missing:
-        raise AdapterError(f"{folder / CONFIG}: key {missing[0]!r} is missing")
+    _check_keys(config, _NEEDED, folder)
+    _check_keys(config["backbone"], _NEEDED_OF_BACKBONE, folder)
     if config["format"] > FORMAT:
         raise AdapterError(
             f"{folder} has adapter format {config['format']}, but pointadapt {__version__} reads "
@@ -104,7 +105,8 @@ def load(folder: Path | str, *, backbone: str | Path | Backbone | None = None) -
 
     Args:
         folder: what :func:`save_adapter` wrote.
-        backbone: where the backbone is now, or a loaded one; by default where it was at training.
+        backbone: where the backbone is now, or a loaded one that no other model uses (for a
+            second adapter on it, see :func:`load_into`); by default where it was at training.
 
     Raises:
         AdapterError: the folder is damaged, or the adapter was made for another backbone.
@@ -137,6 +139,21 @@ def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
     return model
 
 
+_NEEDED = {
+    "format": int, "backbone": dict, "method": str, "task": str, "classes": list, "points": int,
+}  # fmt: skip
+_NEEDED_OF_BACKBONE = {
+    "name": str, "seed": int, "sha256": str, "groups": int, "group_size": int, "heads": int,
+    "sampling_rule": str,
+}  # fmt: skip
+
+
+def _check_keys(values: Any, needed: Mapping[str, type], folder: Path) -> None:
+    for key, kind in needed.items():
+        if not isinstance(values, dict) or not isinstance(values.get(key), kind):
+            raise AdapterError(f"{folder / CONFIG}: key {key!r} is missing or no {kind.__name__}")
+
+
 def _weights(folder: Path) -> dict[str, Any]:
     try:
         return read_safetensors(folder / WEIGHTS)
@@ -158,11 +175,16 @@ def _backbone(
 ) -> Backbone:
     if isinstance(backbone, Backbone):
         net = backbone
+        if net.sha256() != net.fingerprint:
+            raise AdapterError(
+                "this backbone's tensors have been changed, as training does: load it anew, or add "
+                "the adapter to its model with load_into"
+            )
     else:
         name = backbone if backbone is not None else config["backbone"]["name"]
         changes = {k: config["backbone"][k] for k in ("groups", "group_size")}
         try:
-            net = load_backbone(name, **changes)
+            net = load_backbone(name, seed=config["backbone"]["seed"], **changes)
         except UnknownNameError as error:
             raise AdapterError(
                 f"{folder} needs the backbone {name!r}, which is not here: pass --backbone DIR"
@@ -178,7 +200,7 @@ def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:
             f"{folder} was made for the backbone {needs['name']} (sha256 {needs['sha256'][:12]}…), "
             f"not for this one (sha256 {net.fingerprint[:12]}…): pass --backbone with the right one"
         )
-    for key in ("groups", "group_size"):
+    for key in SHAPE:
         if needs[key] != getattr(net.config, key):
             raise AdapterError(
                 f"{folder} needs {key}={needs[key]}, but this backbone was built with "

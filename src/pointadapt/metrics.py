@@ -37,9 +37,7 @@ def classification_scores(
         "class_accuracy": round(float(per_class[present].mean()), 4),
         "per_class": {
             name: round(float(value), 2)
-            for name, value, seen in zip(
-                classes, per_class.tolist(), present.tolist(), strict=True
-            )
+            for name, value, seen in zip(classes, per_class.tolist(), present.tolist(), strict=True)
             if seen
         },
         "count": len(target),

@@ -40,7 +40,7 @@ class Adapter(nn.Module):
 
 
 class PointModel(nn.Module):
-    """One backbone and one or more named adapters, of which one is in use.
+    """One backbone, which no other model may share, and named adapters, of which one is in use.
 
     ``forward`` takes points (B, N, 3) and returns the active head's output. Adapters share the
     backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a trained CLS
@@ -84,10 +84,12 @@ class PointModel(nn.Module):
         """The papers' two groups: 1-D tensors, biases and names holding "token" do not decay."""
         decay: list[Tensor] = []
         rest: list[Tensor] = []
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                flat = parameter.dim() == 1 or name.endswith(".bias") or "token" in name
-                (rest if flat else decay).append(parameter)
+        # Not self.named_parameters(): those names hold the adapter's, which may hold "token".
+        for module in (self.backbone, self.adapter):
+            for name, parameter in module.named_parameters():
+                if parameter.requires_grad:
+                    flat = parameter.dim() == 1 or name.endswith(".bias") or "token" in name
+                    (rest if flat else decay).append(parameter)
         return [
             {"params": rest, "weight_decay": 0.0},
             {"params": decay, "weight_decay": weight_decay},
@@ -106,17 +108,19 @@ class PointModel(nn.Module):
     def load_adapter_state(self, state: dict[str, Tensor], where: str = "adapter") -> None:
         """Put the tensors of :meth:`adapter_state` in place, strictly.
 
+        What ``state`` does not hold of the backbone is as the backbone's file has it.
+
         Raises:
             AdapterError: a tensor is missing, left over or of another shape.
         """
-        own = {f"taps.{k}": v for k, v in self.adapter.taps.state_dict().items()}
-        own |= {f"head.{k}": v for k, v in self.adapter.head.state_dict().items()}
-        base = {f"backbone.{k}": v for k, v in self.backbone.state_dict().items()}
-        needed = own | {k: v for k, v in base.items() if self._must_save(k.partition(".")[2])}
+        places = {f"taps.{k}": v for k, v in self.adapter.taps.state_dict().items()}
+        places |= {f"head.{k}": v for k, v in self.adapter.head.state_dict().items()}
+        base = {f"backbone.{k}": v for k, v in self._movable().items()}
+        needed = [*places, *(k for k in base if self._must_save(k.removeprefix("backbone.")))]
         for key in needed:
             if key not in state:
                 raise AdapterError(f"{where}: tensor {key!r} is missing")
-        places = own | base
+        places |= base
         for key, value in state.items():
             if key not in places:
                 raise AdapterError(f"{where}: tensor {key!r} has no place in this model")
@@ -126,6 +130,7 @@ class PointModel(nn.Module):
                     f"but this model needs {tuple(places[key].shape)}"
                 )
         with torch.no_grad():
+            self._restore()
             for key, value in state.items():
                 places[key].copy_(value)
 
@@ -133,10 +138,12 @@ class PointModel(nn.Module):
         """Add ``adapter`` under ``name`` without using it yet.
 
         Raises:
-            AdapterError: the name is taken.
+            AdapterError: the name is taken, or cannot be a module's.
         """
         if name in self.adapters:
             raise AdapterError(f"an adapter called {name!r} is here already; choose another name")
+        if not name or "." in name or hasattr(self.adapters, name):
+            raise AdapterError(f"an adapter cannot be called {name!r}; choose another name")
         self.adapters[name] = adapter.to(next(self.backbone.parameters()).device)
         self.adapters[name].train(self.training)
         self._release()
@@ -152,16 +159,20 @@ class PointModel(nn.Module):
         if name == self.active:
             return self
         self.adapter.moved = {k: v.detach().clone() for k, v in self._changed().items()}
-        state = self.backbone.state_dict()
         with torch.no_grad():
-            for key, value in self._pristine.items():
-                state[key].copy_(value)
-        self.active = name
-        self._release()
-        with torch.no_grad():
+            self._restore()
+            self.active = name
+            self._release()
+            state = self.backbone.state_dict()
             for key, value in self.adapter.moved.items():
                 state[key].copy_(value)
         return self.train(self.training)
+
+    def _restore(self) -> None:
+        """Put back every backbone tensor that an adapter may have changed."""
+        state = self.backbone.state_dict()
+        for key, value in self._pristine.items():
+            state[key].copy_(value)
 
     def _release(self) -> None:
         """Let exactly the active adapter's parameters train, and remember what that may change."""

@@ -6,6 +6,7 @@ line (text), a YAML or JSON file, or Python.
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -51,14 +52,18 @@ def convert(value: Any, hint: Any, what: str) -> Any:
             return None
         return convert(value, next(a for a in args if a is not type(None)), what)
     if origin is Literal:
-        if value not in args:
+        if not isinstance(value, (str, int)) or value not in args:
             raise UnknownNameError(f"value of {what}", str(value), map(str, args))
         return value
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)):
             raise ConfigError(f"{what} must be a list, not {value!r}")
-        return tuple(convert(item, args[0], what) for item in items if item != "")
+        items = [item.strip() if isinstance(item, str) else item for item in items]
+        items = [convert(item, args[0], what) for item in items if item != ""]
+        if args[-1] is not Ellipsis and len(items) != len(args):
+            raise ConfigError(f"{what} must be {len(args)} values, not {len(items)}")
+        return tuple(items)
     return _scalar(value, hint, what)
 
 
@@ -70,11 +75,32 @@ def _scalar(value: Any, hint: type, what: str) -> Any:
         return text in ("true", "1", "yes")
     names = {int: "a whole number", float: "a number"}
     wrong = ConfigError(f"{what} must be {names.get(hint, hint.__name__)}, not {value!r}")
-    if hint in names and isinstance(value, bool):
+    if isinstance(value, bool) or (hint is int and isinstance(value, float) and value % 1 != 0):
         raise wrong
-    if hint is int and isinstance(value, float) and value != int(value):
+    if hint is str and not isinstance(value, (str, int, float)):  # str() would take anything
         raise wrong
     try:
         return hint(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise wrong from None
+
+
+def at_least(options: Any, low: float, *names: str) -> None:
+    """Raise ConfigError unless these fields of ``options`` are finite and at least ``low``."""
+    for name in names:
+        if not low <= getattr(options, name) < math.inf:
+            raise ConfigError(f"{name} must be at least {low}, not {getattr(options, name)}")
+
+
+def positive(options: Any, *names: str) -> None:
+    """Raise ConfigError unless these fields of ``options`` are finite and more than 0."""
+    for name in names:
+        if not 0 < getattr(options, name) < math.inf:
+            raise ConfigError(f"{name} must be positive, not {getattr(options, name)}")
+
+
+def share(options: Any, *names: str) -> None:
+    """Raise ConfigError unless these fields of ``options`` are at least 0 and less than 1."""
+    for name in names:
+        if not 0 <= getattr(options, name) < 1:
+            raise ConfigError(f"{name} must be in [0, 1), not {getattr(options, name)}")

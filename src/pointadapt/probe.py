@@ -46,9 +46,11 @@ def linear_svm(
         from sklearn.preprocessing import StandardScaler
         from sklearn.svm import LinearSVC
     except ImportError as error:
-        raise PointAdaptError("the linear SVM needs scikit-learn: pip install scikit-learn") from error
+        raise PointAdaptError(
+            "the linear SVM needs scikit-learn: pip install scikit-learn"
+        ) from error
     if most:
         train = train.subset(np.random.default_rng(0).permutation(len(train))[:most])
-    model = make_pipeline(StandardScaler(), LinearSVC(C=c, dual=False))
+    model = make_pipeline(StandardScaler(), LinearSVC(C=c, dual=False))  # type: ignore[arg-type]
     model.fit(features(backbone, train), train.labels)
     return 100.0 * float(model.score(features(backbone, test), test.labels))

@@ -11,11 +11,13 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from .errors import UnknownNameError
+from .errors import PointAdaptError, UnknownNameError
+from .files import first_line
 
 T = TypeVar("T")
+C = TypeVar("C")
 
 
 class Registry(Generic[T]):
@@ -32,15 +34,22 @@ class Registry(Generic[T]):
         self._table: dict[str, type[T]] = {}
         self._loaded = False
 
-    def register(self, name: str) -> Callable[[type[T]], type[T]]:
-        """Class decorator that enters the class under ``name`` and sets its ``name`` attribute."""
+    def register(self, name: str) -> Callable[[type[C]], type[C]]:
+        """Class decorator that enters the class under ``name`` and sets its ``name`` attribute.
 
-        def enter(cls: type[T]) -> type[T]:
+        Raises:
+            ValueError: another class has that name. (The same one again, as on a reload, may.)
+        """
+
+        def enter(cls: type[C]) -> type[C]:
             present = self._table.get(name)
-            if present is not None and present.__qualname__ != cls.__qualname__:
-                raise ValueError(f"two {self.kind}s are called {name!r}: {present} and {cls}")
-            cls.name = name  # type: ignore[attr-defined]
-            self._table[name] = cls
+            if present is not None and _path(present) != _path(cls):
+                raise ValueError(
+                    f"two {self.kind}s are called {name!r}: {_path(present)} and {_path(cls)}"
+                )
+            entry: Any = cls
+            entry.name = name
+            self._table[name] = entry
             return cls
 
         return enter
@@ -48,12 +57,25 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        self._loaded = True
+        self._loaded = True  # first, for modules that ask the registry while they are imported
+        try:
+            self._import_all()
+        except BaseException:
+            self._loaded = False  # so that a second try does not find half a table
+            raise
+
+    def _import_all(self) -> None:
         for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
             if not module.name.startswith("_"):
                 importlib.import_module(f"{self.package}.{module.name}")
         for point in entry_points(group=self.package):
-            point.load()
+            try:
+                point.load()
+            except Exception as error:
+                raise PointAdaptError(
+                    f"the plug-in {point.name!r} ({point.value}) cannot be loaded: "
+                    f"{first_line(error)}: repair or uninstall it"
+                ) from error
 
     def __getitem__(self, name: str) -> type[T]:
         self._load()
@@ -68,3 +90,7 @@ class Registry(Generic[T]):
     def __contains__(self, name: str) -> bool:
         self._load()
         return name in self._table
+
+
+def _path(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

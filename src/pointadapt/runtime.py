@@ -5,8 +5,15 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-import resource
 import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .errors import ConfigError
+from .files import first_line
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -33,6 +40,16 @@ def peak_memory() -> int:
 
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil  # accelerate brings it
+
+        return psutil.Process().memory_info().peak_wset  # type: ignore[attr-defined]
+    if sys.platform.startswith("linux"):
+        # A child's ru_maxrss starts at its parent's peak; the mark in /proc is the process's own.
+        with suppress(OSError, StopIteration), open("/proc/self/status") as lines:
+            return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 
@@ -56,13 +73,34 @@ def describe_machine() -> dict[str, str | int]:
 def _cpu_name() -> str:
     try:
         with open("/proc/cpuinfo") as lines:
-            return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+            return next(
+                line.split(":")[1].strip() for line in lines if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def make_accelerator(precision: str, accumulate: int = 1) -> Accelerator:
+    """Accelerate's engine, which one process may ask for with one precision after another.
+
+    Raises:
+        ConfigError: the device has no such precision.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    mixed = "no" if precision == "fp32" else precision
+    if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
+        AcceleratorState._reset_state()  # it would refuse another precision than the first
+    try:
+        return Accelerator(mixed_precision=mixed, gradient_accumulation_steps=accumulate)
+    except ValueError as error:
+        raise ConfigError(f"precision {precision}: {first_line(error)}") from error
 
 
 def derive_seed(*parts: int) -> int:
     """One 32-bit seed from several numbers (seed, epoch, step, rank), well mixed."""
     import numpy as np
 
-    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+    # Their number goes in too: numpy fills with zeros, so (1,) and (1, 0) would be the same.
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1)[0])

@@ -13,21 +13,24 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from . import hub
-from .backbones._weights import load_backbone
-from .config import TrainConfig, key_values, save_config, to_plain
-from .data import Clouds, load_dataset
+from .config import TrainConfig, save_config, to_plain
+from .data import Clouds
 from .data.transforms import augment, resample
 from .display import TrainingDisplay
-from .errors import CheckpointError, ConfigError, DataLayoutError, PointAdaptError
+from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_probabilities
-from .files import load_state, save_state, write_json
-from .methods import make_method
+from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
-from .model import Adapter, PointModel
 from .ops import normalize
-from .runtime import derive_seed, describe_machine, keep_large_blocks, peak_memory
+from .prepare import build_model, load_clouds
+from .runtime import (
+    derive_seed,
+    describe_machine,
+    keep_large_blocks,
+    make_accelerator,
+    peak_memory,
+)
 from .schedule import warmup_cosine
-from .tasks import make_task
 
 _MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe")
 
@@ -41,47 +44,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    precision = {"fp32": "no"}.get(config.precision, config.precision)
-    accelerator = Accelerator(
-        mixed_precision=precision, gradient_accumulation_steps=config.accumulate
-    )
-    return _Run(config, accelerator).run()
-
-
-def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
-    """(train, test, val); ``val`` is None unless the configuration selects on it."""
-    options = key_values(config.data_options)
-    options = {"root": config.root, "points": config.available or config.points, **options}
-    data = load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
-    train_set, test_set = data.load("train"), data.load("test")
-    if train_set.classes != test_set.classes:
-        raise DataLayoutError(f"{config.data}: train and test name different classes")
-    if config.select != "val":
-        return train_set, test_set, None
-    kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
-    return train_set.subset(kept), test_set, train_set.subset(held)
-
-
-def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (kept, held out): ``share`` of every class, at least one where it has two."""
-    rng, held = np.random.default_rng(seed), []
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        held.append(members[: min(max(1, round(share * len(members))), len(members) - 1)])
-    out = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(labels)), out), out
-
-
-def build_model(config: TrainConfig, classes: tuple[str, ...]) -> PointModel:
-    """The backbone with a fresh adapter, from ``config.seed``."""
-    changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
-    backbone = load_backbone(config.backbone, seed=config.seed, **changes)
-    torch.manual_seed(config.seed)
-    method = make_method(config.method, key_values(config.options))
-    task = make_task(config.task, key_values(config.task_options))
-    model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head))
-    backbone.set_drop_path(config.drop_path)
-    return model
+    return _Run(config, make_accelerator(config.precision, config.accumulate)).run()
 
 
 class _Run:
@@ -94,16 +57,25 @@ class _Run:
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
-        self.steps = len(self.train_set) // (config.batch_size * accelerator.num_processes)
-        if self.steps == 0:
-            raise ConfigError(
-                f"{len(self.train_set)} training clouds make no batch of {config.batch_size}: "
-                "lower --batch-size"
-            )
+        self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
+
+    def _steps_per_epoch(self) -> int:
+        """Whole batches, and whole sums of them: nothing is carried over into the next epoch."""
+        c, clouds = self.config, len(self.train_set)
+        steps = clouds // (c.batch_size * self.acc.num_processes) // c.accumulate * c.accumulate
+        if steps == 0:
+            factors = [f"a batch of {c.batch_size}"]
+            factors += [f"{c.accumulate} accumulated"] if c.accumulate > 1 else []
+            factors += [f"{self.acc.num_processes} processes"] if self.acc.num_processes > 1 else []
+            raise ConfigError(
+                f"{clouds} training clouds are too few for {' × '.join(factors)}: "
+                "lower --batch-size"
+            )
+        return steps
 
     def run(self) -> dict[str, Any]:
         c = self.config
@@ -136,7 +108,7 @@ class _Run:
         (self.config.out / "log.jsonl").unlink(missing_ok=True)
 
     def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
-        """This process's share of a step, augmented, from a generator of its own."""
+        """One process's share of a step, augmented, from a generator of its own."""
         c, acc = self.config, self.acc
         size = c.batch_size * acc.num_processes
         at = order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
@@ -181,8 +153,8 @@ class _Run:
             right += (output.detach().argmax(dim=-1) == labels).float().mean()
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
-        sums = acc.reduce(torch.stack([total, right]), reduction="mean") / self.steps
-        loss_mean = float(sums[0])
+        sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
+        loss_mean, accuracy = float(sums[0]) / self.steps, float(sums[1]) / self.steps
         if not math.isfinite(loss_mean):
             raise PointAdaptError(
                 f"the loss became {loss_mean} in epoch {self.epoch + 1}: lower --lr, "
@@ -191,7 +163,7 @@ class _Run:
         return {
             "epoch": self.epoch + 1,
             "loss": round(loss_mean, 6),
-            "train_accuracy": round(100.0 * float(sums[1]), 3),
+            "train_accuracy": round(100.0 * accuracy, 3),
             "lr": lr,
         }
 
@@ -200,6 +172,11 @@ class _Run:
         with self.acc.autocast():
             probabilities = predict_probabilities(
                 model, clouds.points, c.points, votes=votes, seed=c.seed
+            )
+        if not probabilities.isfinite().all():
+            raise PointAdaptError(
+                f"the model predicts NaN after epoch {self.epoch}: lower --lr, "
+                "or train in --precision fp32"
             )
         return model.adapter.task.score(
             probabilities, torch.from_numpy(clouds.labels), clouds.classes
@@ -223,6 +200,7 @@ class _Run:
         plain = {k: v for k, v in to_plain(self.config).items() if k not in _MAY_DIFFER}
         plain["backbone_sha256"] = self.model.backbone.fingerprint
         plain["processes"] = self.acc.num_processes
+        plain["train_clouds"] = len(self.train_set)
         return json.dumps(plain, sort_keys=True)
 
     def _save(self) -> None:
@@ -245,8 +223,9 @@ class _Run:
         state = load_state(path)
         try:
             if state["identity"] != self._identity():
+                what = _difference(state["identity"], self._identity())
                 raise CheckpointError(
-                    f"{path} was made with other options{_difference(state['identity'], self._identity())}: "
+                    f"{path} was made with other options{what}: "
                     "resume with the same ones, or choose another --out"
                 )
             self.model.load_adapter_state(state["adapter"], str(path))
@@ -256,7 +235,19 @@ class _Run:
             self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
             self.history, self.best = json.loads(state["history"]), state["best"]
         except KeyError as error:
-            raise CheckpointError(f"{path} is no training checkpoint: {error} is missing") from error
+            raise CheckpointError(
+                f"{path} is no training checkpoint: {error} is missing"
+            ) from error
+        if self.acc.is_main_process:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Cut the log to what the checkpoint holds; remove what a killed run half wrote."""
+        out = self.config.out
+        with atomic(out / "log.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in self.history))
+        for part in out.glob(".*.part"):
+            part.unlink(missing_ok=True)
 
     def _finish(self) -> dict[str, Any]:
         c, model = self.config, self.model
@@ -306,6 +297,3 @@ def _difference(old: str, new: str) -> str:
     before, after = json.loads(old), json.loads(new)
     keys = [k for k in after if before.get(k) != after[k]]
     return f" ({keys[0]}: {before.get(keys[0])} then, {after[keys[0]]} now)" if keys else ""
-
-
-__all__ = ["build_model", "load_clouds", "stratified_split", "train"]

@@ -95,6 +95,9 @@ class BackboneConfig:
     sampling_rule: Literal["plain", "pointnet2"] = "pointnet2"
 
     def __post_init__(self) -> None:
+        for name in ("dim", "depth", "heads", "groups", "group_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.dim % self.heads:
             raise ConfigError(f"{self.heads} heads do not divide a width of {self.dim}")
 
@@ -106,23 +109,31 @@ class Backbone(nn.Module):
         name: the family's name in the registry.
         config_class: its configuration dataclass.
         sizes: size name -> configuration.
+        optional: tensors that a weights file may lack, since pre-training has none.
 
     Attributes:
         config: the configuration.
         base_keys: names of the tensors that came from its weights file, all when random. Others
             (a CLS token that pre-training did not have) belong to each adapter.
+        seed: what fixed the tensors that came from no file.
         fingerprint: sha256 over those tensors; an adapter fits one fingerprint only.
     """
 
     name: ClassVar[str] = ""
     config_class: ClassVar[type[BackboneConfig]] = BackboneConfig
-    sizes: ClassVar[dict[str, BackboneConfig]] = {}
+    sizes: ClassVar[dict[str, Any]] = {}
+    optional: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.config: Any = config
         self.base_keys: tuple[str, ...] = ()
         self.fingerprint = ""
+        self.seed = 0
+
+    def set_drop_path(self, rate: float) -> None:
+        """Stochastic depth of ``rate`` at the last block, 0 at the first."""
+        raise NotImplementedError
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """(B, N, 3) points to normalised tokens."""
@@ -130,10 +141,14 @@ class Backbone(nn.Module):
 
     def seal(self, base_keys: Iterable[str] | None = None) -> Backbone:
         """Note which tensors are the backbone's own, and take their fingerprint."""
-        state = self.state_dict()
-        self.base_keys = tuple(sorted(base_keys if base_keys is not None else state))
-        self.fingerprint = tensors_sha256({key: state[key] for key in self.base_keys})
+        self.base_keys = tuple(sorted(base_keys if base_keys is not None else self.state_dict()))
+        self.fingerprint = self.sha256()
         return self
+
+    def sha256(self) -> str:
+        """sha256 over the backbone's own tensors as they are now."""
+        state = self.state_dict()
+        return tensors_sha256({key: state[key] for key in self.base_keys})
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

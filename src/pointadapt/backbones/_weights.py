@@ -11,12 +11,14 @@ from torch import Tensor
 from ..errors import CheckpointError, UnknownNameError
 from ..files import atomic, first_line, read_json, write_json
 from ..options import build
-from ._base import BACKBONES, Backbone
+from ._base import BACKBONES, Backbone, BackboneConfig
 
 BUNDLED = ("tiny",)
 
 
-def save_backbone(backbone: Backbone, folder: Path | str, dtype: torch.dtype = torch.float32) -> Path:
+def save_backbone(
+    backbone: Backbone, folder: Path | str, dtype: torch.dtype = torch.float32
+) -> Path:
     """Write a backbone's own tensors and configuration to ``folder``; returns it."""
     from dataclasses import asdict
 
@@ -31,11 +33,19 @@ def save_backbone(backbone: Backbone, folder: Path | str, dtype: torch.dtype = t
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """``tensors`` as one safetensors file, atomically."""
+    """``tensors`` as one safetensors file, atomically.
+
+    Raises:
+        PointAdaptError: the disk is full or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with atomic(path) as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+        try:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+        except SafetensorError as error:  # it reports a full disk so
+            raise OSError(first_line(error)) from error
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -90,14 +100,25 @@ def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Back
             cls = BACKBONES[family]
             if size not in cls.sizes:
                 raise UnknownNameError(f"size of {family}", size, cls.sizes)
-            return cls(replace(cls.sizes[size], **changes)).seal()  # type: ignore[arg-type]
-        values = read_json(folder / "config.json")
-        cls = BACKBONES[values.pop("family")]
-        config = build(cls.config_class, values, f"{folder / 'config.json'}")
+            backbone = cls(replace(cls.sizes[size], **changes))  # type: ignore[arg-type]
+            backbone.seed = seed
+            return backbone.seal()
+        cls, config = _read_config(folder / "config.json")
         backbone = cls(replace(config, **changes))  # type: ignore[arg-type]
     tensors = read_safetensors(folder / "model.safetensors")
-    fill(backbone, tensors, str(folder))
+    for key in fill(backbone, tensors, str(folder)):
+        if key not in cls.optional:
+            raise CheckpointError(f"{folder}: tensor {key!r} is missing")
+    backbone.seed = seed
     return backbone.seal(tensors)
+
+
+def _read_config(path: Path) -> tuple[type[Backbone], BackboneConfig]:
+    values = read_json(path)
+    if not isinstance(values, dict) or not isinstance(values.get("family"), str):
+        raise CheckpointError(f"{path} names no family of backbones, so it is no backbone's")
+    cls = BACKBONES[values.pop("family")]
+    return cls, build(cls.config_class, values, str(path))
 
 
 def fill(backbone: Backbone, tensors: dict[str, Tensor], source: str) -> list[str]:

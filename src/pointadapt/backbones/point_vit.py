@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,8 @@ class PointViT(Backbone):
     """
 
     config_class = PointViTConfig
-    sizes = {
+    optional = ("cls_token", "cls_pos")
+    sizes: ClassVar[dict[str, Any]] = {
         "tiny": PointViTConfig(
             dim=192, depth=6, heads=6, groups=64, encoder_widths=(64, 128, 256),
             sampling_rule="plain",
@@ -60,11 +62,16 @@ class PointViT(Backbone):
         c = self.config
         centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule)
         patches = taps.patch_out(self.encoder(groups))
-        b = len(points)
-        x = torch.cat([self.cls_token.expand(b, -1, -1).to(patches.dtype), patches], dim=1)
-        pos = self.pos_embed(centers)
-        pos = torch.cat([self.cls_pos.expand(b, -1, -1).to(pos.dtype), pos], dim=1)
+        x, pos = self.prepend_cls(patches, self.pos_embed(centers))
         return Tokens(x=x, centers=centers, pos=pos)
+
+    def prepend_cls(self, x: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:
+        """The CLS token before patch tokens (B, G, D), and its position before theirs."""
+
+        def join(first: Tensor, rest: Tensor) -> Tensor:
+            return torch.cat([first.expand(len(rest), -1, -1).to(rest.dtype), rest], dim=1)
+
+        return join(self.cls_token, x), join(self.cls_pos, pos)
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """Tokens after the final LayerNorm.
@@ -120,7 +127,7 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def infer_config(
-    state: Mapping[str, Tensor], *, heads: int, groups: int, group_size: int
+    state: Mapping[str, Tensor], *, heads: int, groups: int, group_size: int, source: str = "file"
 ) -> PointViTConfig:
     """The configuration that tensors (under our names) were made with; the rest is given.
 
@@ -130,9 +137,11 @@ def infer_config(
     try:
         dim = state["norm.weight"].shape[0]
         widths = tuple(state[f"encoder.linear{i}.weight"].shape[0] for i in (1, 2, 3))
+        depth = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("blocks."))
+    except ValueError:
+        raise CheckpointError(f"{source} holds no transformer block") from None
     except KeyError as error:
-        raise CheckpointError(f"tensor {error} is missing, so this is no Point-MAE file") from error
-    depth = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("blocks."))
+        raise CheckpointError(f"{source}: tensor {error} is missing") from None
     return PointViTConfig(
         dim=dim, depth=depth, heads=heads, groups=groups, group_size=group_size,
         encoder_widths=widths,  # type: ignore[arg-type]

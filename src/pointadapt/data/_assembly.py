@@ -245,7 +245,9 @@ def random_assembly(rng: random.Random) -> list[Piece]:
         linear = frame((0, 0, 0), size, turn)
         rows = (linear[0:3], linear[4:7], linear[8:11])
         x, y, z = (sum(map(abs, row)) / 2 for row in rows)
-        places = way(s, s.pick(hosts[0], s.pick(*hosts)), (x, y, z)) if group else [([0.0] * 3, False)]
+        places = (
+            way(s, s.pick(hosts[0], s.pick(*hosts)), (x, y, z)) if group else [([0.0] * 3, False)]
+        )
         pieces += [Piece(group, shape, _moved(linear, at, mirrored)) for at, mirrored in places]
         middle = places[-1][0]
         hosts.append(Host((middle[0], middle[1], middle[2]), (x, y, z)))

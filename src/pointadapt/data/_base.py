@@ -1,4 +1,4 @@
-"""What a data set is: a dataclass of options with a ``load(split)`` that returns :class:`Clouds`."""
+"""What a data set is: a dataclass of options whose ``load(split)`` returns :class:`Clouds`."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ class Dataset:
     def found_root(self) -> Path:
         """``root``, if it exists; otherwise an error that says where to get the data."""
         if self.root is None:
-            raise DataLayoutError(f"data set {self.name!r} needs a folder: pass --root DIR. {self.where}")
+            raise DataLayoutError(
+                f"data set {self.name!r} needs a folder: pass --root DIR. {self.where}"
+            )
         root = Path(self.root)
         if not root.exists():
             raise DataLayoutError(f"{root} does not exist. {self.where}".rstrip())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 from ._primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE
 from ._sketch import Sketch, recipe
@@ -48,6 +49,27 @@ def _back(s: Sketch, wide: float, at: float, low: float, high: float, lean: floa
     s.box("back", (0, top, high), (wide, 0.04, 0.06), turn)
 
 
+def _sled(s: Sketch, x: float, y: float, seat: float) -> None:
+    """A bent bar on each side: down in front, along the floor, and up behind or forward again."""
+    rear = s.pick(y, -y)
+    for side in (-x, x):
+        path = [(side, -y, seat), (side, -y, 0.02), (side, y, 0.02), (side, rear, seat)]
+        for a, b in pairwise(path):
+            s.rod("leg", a, b, 0.014)
+
+
+def _arms(s: Sketch, x: float, deep: float, seat: float) -> None:
+    """Arms of a chair: panels, or rests on posts."""
+    rest = seat + s.between(0.15, 0.28)
+    solid = s.maybe(0.3)
+    for side in (-x, x):
+        if solid:
+            s.box("arm", (side, 0, (rest + seat) / 2), (0.06, deep, rest - seat))
+        else:
+            s.box("arm", (side, 0, rest), (0.05, deep * 0.9, 0.03))
+            s.rod("arm", (side, -deep * 0.4, seat), (side, -deep * 0.4, rest), 0.014)
+
+
 @recipe("leg seat back arm")
 def chair(s: Sketch) -> None:
     """Four legs, a pedestal or a sled; a panel, slats or bars behind; with or without arms."""
@@ -69,25 +91,10 @@ def chair(s: Sketch) -> None:
     elif style < 0.85:
         _pedestal(s, "leg", seat, s.between(0.2, 0.32), s.between(0.02, 0.05))
     else:
-        for side in (-0.45, 0.45):
-            x, y = side * wide, deep * 0.45
-            for a, b in [
-                ((x, -y, seat), (x, -y, 0.02)),
-                ((x, -y, 0.02), (x, y, 0.02)),
-                ((x, y, 0.02), (x, y * s.pick(1, -1), seat)),
-            ]:
-                s.rod("leg", a, b, 0.014)
+        _sled(s, wide * 0.45, deep * 0.45, seat)
     _back(s, wide * s.between(0.8, 1), deep * 0.47, seat, high, lean)
     if s.maybe(0.45):
-        rest = seat + s.between(0.15, 0.28)
-        solid = s.maybe(0.3)
-        for side in (-0.5, 0.5):
-            x = side * wide
-            if solid:
-                s.box("arm", (x, 0, (rest + seat) / 2), (0.06, deep, rest - seat))
-            else:
-                s.box("arm", (x, 0, rest), (0.05, deep * 0.9, 0.03))
-                s.rod("arm", (x, -deep * 0.4, seat), (x, -deep * 0.4, rest), 0.014)
+        _arms(s, wide / 2, deep, seat)
 
 
 @recipe("leg seat")
@@ -97,14 +104,16 @@ def stool(s: Sketch) -> None:
     deep = wide * s.pick(1.0, s.between(0.7, 1.0))
     thick = s.pick(0.03, s.between(0.03, 0.12))
     round_ = s.maybe(0.65)
-    s.slab("seat", (0, 0, seat), (wide, deep, thick), CIRCLE if round_ else s.pick(SQUIRCLE, SQUARE))
+    s.slab(
+        "seat", (0, 0, seat), (wide, deep, thick), CIRCLE if round_ else s.pick(SQUIRCLE, SQUARE)
+    )
     inset = 0.6 if round_ else 0.68
     if s.maybe(0.65):
         s.corners("leg", wide * inset, deep * inset, seat, s.between(0.012, 0.03))
         if s.maybe(0.5):
             z, x, y = seat * s.between(0.25, 0.5), wide * inset / 2, deep * inset / 2
-            for a, b in [((-x, -y), (x, -y)), ((x, -y), (x, y)), ((x, y), (-x, y)), ((-x, y), (-x, -y))]:
-                s.rod("leg", (*a, z), (*b, z), 0.01)
+            for a, b in pairwise([(-x, -y, z), (x, -y, z), (x, y, z), (-x, y, z), (-x, -y, z)]):
+                s.rod("leg", a, b, 0.01)
     else:
         _pedestal(s, "leg", seat, wide * s.between(0.4, 0.6), s.between(0.015, 0.05))
 
@@ -114,7 +123,7 @@ def table(s: Sketch) -> None:
     """A rectangular or round top on legs, a pedestal or trestles."""
     wide, deep, high = s.between(0.6, 1.8), s.between(0.5, 0.9), s.between(0.35, 0.8)
     thick = s.between(0.02, 0.08)
-    curve = s.pick(0, 0, CIRCLE, CIRCLE, HEXAGON, SQUIRCLE)
+    curve = s.pick(None, None, CIRCLE, CIRCLE, HEXAGON, SQUIRCLE)
     if curve:
         wide = deep * s.pick(1.0, s.between(1.0, 1.6))
         s.slab("top", (0, 0, high), (wide, deep, thick), curve)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ._primitives import CIRCLE, SQUARE, SQUIRCLE, lathe
+from ._primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE, TRIANGLE, lathe
 from ._sketch import HALF_PI, Sketch, recipe, rounded
 
 
@@ -59,7 +59,13 @@ def lamp(s: Sketch) -> None:
     high = s.between(1.1, 1.7) if s.maybe(0.5) else s.between(0.3, 0.6)
     if high < 0.8 and s.maybe(0.6):
         belly = s.between(0.06, 0.14)
-        profile = [(0.0, 0.0), (foot * 0.7, 0.0), (belly, high * 0.3), (0.03, high * 0.75), (0.015, high)]
+        profile = [
+            (0.0, 0.0),
+            (foot * 0.7, 0.0),
+            (belly, high * 0.3),
+            (0.03, high * 0.75),
+            (0.015, high),
+        ]
         s.turned("base", [*profile[:1], *rounded(profile[1:])])
     else:
         curve = s.pick(CIRCLE, CIRCLE, SQUARE)
@@ -92,7 +98,9 @@ def stairs(s: Sketch) -> None:
         if rail:
             s.rod("rail", (x, 0, rise + 0.8), (x, end[0], end[1] + 0.8), 0.025)
             for k in range(0, count, 2):
-                s.rod("rail", (x, k * run, (k + 1) * rise), (x, k * run, (k + 1) * rise + 0.8), 0.015)
+                s.rod(
+                    "rail", (x, k * run, (k + 1) * rise), (x, k * run, (k + 1) * rise + 0.8), 0.015
+                )
 
 
 @recipe("rail rung")
@@ -129,7 +137,11 @@ def bathtub(s: Sketch) -> None:
     else:
         s.corners("foot", wide * 0.55, long * 0.6, foot + 0.06, 0.035)
     y, top = long * 0.5, foot + high
-    s.bent("tap", [(0, y, top), (0, y, top + 0.15), (0, y - 0.1, top + 0.2), (0, y - 0.2, top + 0.12)], 0.025)
+    s.bent(
+        "tap",
+        [(0, y, top), (0, y, top + 0.15), (0, y - 0.1, top + 0.2), (0, y - 0.2, top + 0.12)],
+        0.025,
+    )
     for x in (-0.12, 0.12):
         s.rod("tap", (x, y, top), (x, y, top + 0.08), 0.03)
 
@@ -147,7 +159,9 @@ def monitor(s: Sketch) -> None:
     if s.maybe(0.25):  # a tube behind the screen
         s.rod("screen", (0, 0, z), (0, wide * s.between(0.3, 0.7), z), tall * 0.6, 0.6, SQUARE)
     if s.maybe(0.6):
-        s.rod("stand", (0, 0.04, 0), (0, 0.04, z), s.between(0.015, 0.04), 1, s.pick(CIRCLE, SQUARE))
+        s.rod(
+            "stand", (0, 0.04, 0), (0, 0.04, z), s.between(0.015, 0.04), 1, s.pick(CIRCLE, SQUARE)
+        )
         size = (wide * s.between(0.3, 0.6), s.between(0.14, 0.25), 0.02)
         s.slab("base", (0, 0.02, 0.01), size, s.pick(CIRCLE, SQUARE, SQUIRCLE))
     else:
@@ -164,7 +178,9 @@ def laptop(s: Sketch) -> None:
     deep, thick = wide * s.between(0.6, 0.78), s.between(0.012, 0.03)
     s.box("keyboard", (0, 0, 0), (wide, deep, thick))
     for k in range(s.whole(3, 5)):
-        s.box("keyboard", (0, deep * (0.38 - 0.13 * k), thick * 0.6), (wide * 0.86, deep * 0.09, 0.01))
+        s.box(
+            "keyboard", (0, deep * (0.38 - 0.13 * k), thick * 0.6), (wide * 0.86, deep * 0.09, 0.01)
+        )
     s.box("keyboard", (0, -deep * 0.33, thick * 0.6), (wide * 0.3, deep * 0.2, 0.006))
     lean = s.between(-0.3, 0.8)  # 0 is upright
     y, z = deep / 2 + deep / 2 * math.sin(lean), deep / 2 * math.cos(lean)
@@ -177,7 +193,7 @@ def umbrella(s: Sketch) -> None:
     radius, high = s.between(0.45, 0.65), s.between(0.7, 1.1)
     sag = radius * s.between(0.3, 0.7)
     profile = rounded([(0, high), (radius * 0.6, high - sag * 0.35), (radius, high - sag)], 4)
-    s.put("canopy", lathe(profile, s.pick(CIRCLE, s.whole(4, 5))))
+    s.put("canopy", lathe(profile, s.pick(CIRCLE, HEXAGON, SQUIRCLE)))
     s.rod("pole", (0, 0, 0), (0, 0, high * 1.06), 0.012)
     for k in range(s.pick(0, 6)):
         a = k * math.pi / 3
@@ -207,15 +223,20 @@ def tent(s: Sketch) -> None:
         s.rod("ridge", (0, -long * 0.55, high), (0, long * 0.55, high), 0.025)
         for y in (-0.5, 0.5):
             s.rod("ridge", (0, y * long, 0), (0, y * long, high), 0.025)
-        back = lathe([(0, 0), (0.5, 0)], 2)
+        back = lathe([(0, 0), (0.5, 0)], TRIANGLE)
         s.put("door", back, (0, long / 2, high / 3), (wide, high * 4 / 3, 1), (HALF_PI, 0, 0))
     elif style == 1:
-        sides = s.pick(SQUARE, 4, CIRCLE)
+        sides = s.pick(SQUARE, HEXAGON, CIRCLE)
         s.put("body", lathe([(0.5, 0), (0, high)], sides), size=(wide, wide, 1))
         s.rod("ridge", (0, 0, 0), (0, 0, high * 1.12), 0.03)
         for k in range(3):
             a = 2 * math.pi * k / 3 + 0.5
-            s.rod("ridge", (wide * math.cos(a) * 0.65, wide * math.sin(a) * 0.65, 0), (0, 0, high), 0.008)
+            s.rod(
+                "ridge",
+                (wide * math.cos(a) * 0.65, wide * math.sin(a) * 0.65, 0),
+                (0, 0, high),
+                0.008,
+            )
         s.box("door", (0, -wide * 0.3, high * 0.2), (wide * 0.25, 0.02, high * 0.4), (-0.35, 0, 0))
     else:
         arc = (0.0, s.between(0.8, 0.95))
@@ -236,7 +257,14 @@ def plant(s: Sketch) -> None:
     """A pot with a bush, long leaves or a small tree."""
     wide, tall = s.between(0.12, 0.25), s.between(0.15, 0.35)
     base = wide * s.between(0.5, 1.0)
-    profile = [(0, 0), (base, 0), (wide, tall), (wide * 0.88, tall), (wide * 0.85, tall * 0.9), (0, tall * 0.9)]
+    profile = [
+        (0, 0),
+        (base, 0),
+        (wide, tall),
+        (wide * 0.88, tall),
+        (wide * 0.85, tall * 0.9),
+        (0, tall * 0.9),
+    ]
     s.put("pot", lathe(profile, s.pick(CIRCLE, CIRCLE, SQUARE)))
     style = s.whole(0, 2)
     count = s.whole(5, 11)
@@ -245,11 +273,19 @@ def plant(s: Sketch) -> None:
             a, out = 6.28 * k / count + s.between(0, 0.4), s.between(0.15, 0.5)
             up = s.between(0.3, 0.9)
             c, sn = math.cos(a), math.sin(a)
-            path = [(0, 0, tall * 0.9), (out * 0.5 * c, out * 0.5 * sn, tall + up), (out * c, out * sn, tall + up * 0.7)]
+            path = [
+                (0, 0, tall * 0.9),
+                (out * 0.5 * c, out * 0.5 * sn, tall + up),
+                (out * c, out * sn, tall + up * 0.7),
+            ]
             s.flat("leaf", path, [0.015, 0.05, 0.004])
         return
     stem = s.between(0.2, 0.7)
-    s.bent("stem", [(0, 0, tall * 0.8), (s.between(-0.05, 0.05), 0, tall + stem / 2), (0, 0, tall + stem)], 0.02)
+    s.bent(
+        "stem",
+        [(0, 0, tall * 0.8), (s.between(-0.05, 0.05), 0, tall + stem / 2), (0, 0, tall + stem)],
+        0.02,
+    )
     crown = s.between(0.2, 0.4)
     if style == 1:  # a cloud of leaves
         for _ in range(count):

@@ -78,16 +78,18 @@ def read_manifest(path: Path) -> list[Sample]:
         DataLayoutError: a column or a file is missing, or a label or split is not given.
 
     """
-    with path.open(newline="", encoding="utf-8-sig") as stream:
-        first = stream.readline()
-        stream.seek(0)
-        delimiter = ";" if first.count(";") > first.count(",") else ","
-        rows = csv.DictReader(stream, delimiter=delimiter, skipinitialspace=True)
-        present = [name.strip().lower() for name in rows.fieldnames or ()]
-        if not {"path", "label"} <= set(present):
-            raise DataLayoutError(f"{path}: needs columns path,label[,split], not: {first.strip()}")
-        rows.fieldnames = present
-        samples = [_manifest_sample(path, rows.line_num, row, "split" in present) for row in rows]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataLayoutError(f"{path}: is not UTF-8 text: save it as CSV in UTF-8") from error
+    first, *_ = text.splitlines() or [""]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    rows = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+    if not {"path", "label"} <= set(rows.fieldnames):
+        raise DataLayoutError(f"{path}: needs columns path,label[,split], not: {first.strip()}")
+    split = "split" in rows.fieldnames
+    samples = [_manifest_sample(path, rows.line_num, row, split) for row in rows]
     if not samples:
         raise DataLayoutError(f"{path}: lists no file")
     return samples

@@ -17,7 +17,6 @@ from ._primitives import (
     BALL,
     BOX,
     CIRCLE,
-    CYLINDER,
     PRISMS,
     SQUARE,
     SQUIRCLE,
@@ -117,8 +116,9 @@ class Sketch:
     def corners(
         self, part: str, wide: float, deep: float, top: float, radius: float, bottom: float = 0.0
     ) -> None:
-        """Four legs at the corners of a rectangle, of one random style: square, round or splayed."""
-        curve, splay = self.pick((SQUARE, 0.0), (SQUIRCLE, 0.0), (CIRCLE, 0.0), (CIRCLE, self.between(0, 0.25)))
+        """Four legs at the corners of a rectangle: square, rounded, round or splayed."""
+        curve = self.pick(SQUARE, SQUIRCLE, CIRCLE, CIRCLE)
+        splay = self.pick(0.0, self.between(0, 0.25))
         taper = self.pick(1.0, self.between(0.4, 1.0))
         for sx in (-0.5, 0.5):
             for sy in (-0.5, 0.5):

@@ -1,173 +1,11 @@
-"""Recipes of vehicles, vessels, tools and instruments."""
+"""Recipes of vessels, tools and instruments."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ._primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE, frustum, lathe, loft, tube
-from ._sketch import HALF_PI, Sketch, recipe, rounded, smooth
-
-LYING = (-HALF_PI, 0.0, 0.0)  # the turn that lays what stood upright along +y
-
-
-def _wing(s: Sketch, part: str, root: tuple[float, ...], tip: tuple[float, ...], chords: tuple[float, ...]) -> None:
-    """A flat wing from ``root`` to ``tip``, the middles of chords of the two given lengths."""
-    sections = np.zeros((4, 3, 3))
-    for k, (end, chord) in enumerate([(root, 0.0), (root, chords[0]), (tip, chords[1]), (tip, 0.0)]):
-        sections[k, 0], sections[k, 1, 1] = end, chord / 2
-        across = (0, 0, 1) if abs(tip[0] - root[0]) > abs(tip[2] - root[2]) else (1, 0, 0)
-        sections[k, 2] = np.multiply(across, 0.06 * chord)
-    s.put(part, loft(sections, CIRCLE))
-
-
-@recipe("fuselage wing tail engine")
-def airplane(s: Sketch) -> None:
-    """An airliner, a light plane with a propeller, or a fighter."""
-    long, thick = s.between(1.6, 2.4), s.between(0.16, 0.3)
-    nose = s.between(0.06, 0.2)
-    body = [(0, 0), (0.35, nose * 0.3), (0.5, nose), (0.5, 0.65), (0.3, 0.88), (0.06, 1)]
-    s.put("fuselage", lathe(rounded(body)), (0, -long / 2, 0), (thick, thick, long), LYING)
-    half, sweep = s.between(0.5, 1.2), s.between(-0.05, 0.75)
-    chord, rise = s.between(0.25, 0.5), s.pick(0.0, s.between(-0.1, 0.2))
-    height = s.pick(-0.3, 0.0, 0.45) * thick
-    start = s.between(-0.15, 0.1) * long
-    tip = chord * s.between(0.25, 1.0)
-    for side in (-1, 1):
-        end = (side * half, start + sweep * half, height + rise)
-        _wing(s, "wing", (0, start, height), end, (chord, tip))
-    back, fin = long * 0.44, s.between(0.25, 0.45)
-    _wing(s, "tail", (0, back - 0.05, 0), (0, back + 0.1, fin), (0.3, 0.18))
-    high = s.pick(0.0, 0.0, fin * 0.95)
-    for side in (-1, 1):
-        end = (side * half * s.between(0.3, 0.42), back + 0.12, high)
-        _wing(s, "tail", (0, back, high), end, (0.22, 0.12))
-    style = s.whole(0, 2)
-    size = thick * s.between(0.2, 0.32)
-    if style == 0:
-        pairs = s.whole(1, 2)
-        for side in (-1, 1):
-            for k in range(pairs):
-                t = (k + 0.8) / (pairs + 1)
-                y, z = start + sweep * half * t - chord * 0.4, height + rise * t - size
-                s.rod("engine", (side * half * t, y, z), (side * half * t, y + 0.28, z), size, 0.7)
-    elif style == 1:
-        s.box("engine", (0, -long / 2 - 0.02, 0), (0.5, 0.02, 0.05), (0, s.between(0, 3), 0))
-        s.ball("engine", (0, -long / 2, 0), (0.08, 0.12, 0.08))
-    else:
-        for side in (-1, 1):
-            x = side * thick * 0.75
-            s.rod("engine", (x, back * 0.55, 0.03), (x, back * 0.55 + 0.3, 0.03), size, 0.8)
-
-
-@recipe("body cabin wheel")
-def car(s: Sketch) -> None:
-    """A saloon, van, pick-up or sports car."""
-    long, wide = s.between(1.6, 2.3), s.between(0.75, 0.95)
-    sill, belt = s.between(0.12, 0.25), s.between(0.45, 0.65)
-    roof = belt + s.between(0.2, 0.55)
-    radius = s.between(0.14, 0.22)
-    s.box("body", (0, 0, (sill + belt) / 2), (wide, long, belt - sill))
-    front, rear = s.between(0.1, 0.35) * long, s.pick(0.02, s.between(0.02, 0.4)) * long
-    pillar, screen = s.between(0.02, 0.2), s.between(0.1, 0.4)  # how far both windows lean
-    sections = np.zeros((3, 3, 3))
-    for k, (lean, z, size) in enumerate([(0, belt, 0.95), (1, roof, 0.8), (1, roof, 0)]):
-        low, high = -long / 2 + front + lean * screen, long / 2 - rear - lean * pillar
-        sections[k] = [(0, (low + high) / 2, z), (size * wide / 2, 0, 0), (0, (high - low) / 2, 0)]
-        sections[k, 2] *= size > 0
-    s.put("cabin", loft(sections, s.pick(SQUARE, SQUIRCLE)))
-    for side in (-1, 1):
-        for y in (-0.31, 0.31):
-            s.wheel("wheel", (side * wide * 0.47, y * long, radius), radius, 0.14)
-
-
-@recipe("hull deck mast sail")
-def boat(s: Sketch) -> None:
-    """A hull with sails, or with a cabin and a funnel."""
-    long, wide, deep = s.between(1.4, 2.2), s.between(0.4, 0.7), s.between(0.2, 0.4)
-    stern = s.between(0.3, 0.9)
-    sections = np.zeros((8, 3, 3))
-    for k, t in enumerate(np.linspace(0, 1, 8)):
-        beam = wide / 2 * (1 - max(0.0, t - 0.35) ** 2 / 0.4225) * (stern + (1 - stern) * min(1, t / 0.35))
-        sections[k] = [(0, (0.5 - t) * long, 0), (beam, 0, 0), (0, 0, deep * (1 - 0.5 * t**4))]
-    s.put("hull", loft(sections, CIRCLE, (0.5, 1.0)))
-    s.put("deck", loft(sections[:, :, :] * [1, 1, 0], CIRCLE, (0.0, 0.5)), (0, 0, -0.02))
-    y = -long * s.between(-0.05, 0.15)
-    if s.maybe(0.55):
-        mast = s.between(1.0, 1.8)
-        s.rod("mast", (0, y, 0), (0, y, mast), 0.02)
-        s.rod("mast", (0, y, 0.15), (0, y + long * 0.4, 0.15), 0.015)
-        _sail(s, (y + 0.03, 0.18), (y + long * 0.4, 0.18), (y + 0.03, mast * 0.97))
-        if s.maybe(0.6):
-            _sail(s, (y - 0.05, 0.12), (-long * 0.48, 0.08), (y - 0.03, mast * 0.85))
-    else:
-        tall, length = s.between(0.15, 0.35), long * s.between(0.25, 0.45)
-        s.box("deck", (0, 0.1, tall / 2), (wide * 0.6, length, tall))
-        if s.maybe(0.6):
-            s.box("deck", (0, 0.05, tall * 1.3), (wide * 0.5, length * 0.5, tall * 0.6))
-        s.rod("mast", (0, 0.15, tall), (0, 0.2, tall + s.between(0.25, 0.6)), s.between(0.02, 0.07))
-
-
-def _sail(s: Sketch, a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> None:
-    """A triangle in the plane of symmetry, corners given by (y, z), slightly full of wind."""
-    corner = np.array([[0.0, *p] for p in (a, b, c)])
-    full = np.array([0.5 * abs(b[0] - a[0]) * s.between(-0.4, 0.4), 0, 0])
-    sections = np.zeros((5, 3, 3))
-    for k, t in enumerate(np.linspace(0, 1, 5)):
-        low, high = corner[0] + t * (corner[1] - corner[0]), corner[2] + t * (corner[1] - corner[2])
-        low, high = low + full * t * (1 - t), high + full * t * (1 - t)
-        sections[k, 0], sections[k, 1] = (low + high) / 2, (high - low) / 2
-    s.put("sail", loft(sections, 0))
-
-
-@recipe("frame wheel handlebar saddle")
-def bicycle(s: Sketch) -> None:
-    """Two wheels in a frame with a handlebar and a saddle, along y."""
-    radius, base = s.between(0.28, 0.36), s.between(0.95, 1.15)
-    circle = [2 * math.pi * k / 24 for k in range(25)]
-    for y in (-base / 2, base / 2):
-        rim = np.array([(0, y + radius * math.cos(a), radius + radius * math.sin(a)) for a in circle])
-        s.put("wheel", tube(rim, s.between(0.015, 0.035)))
-        for k in range(s.pick(0, 4)):
-            a = math.pi * k / 4
-            dy, dz = radius * math.cos(a), radius * math.sin(a)
-            s.rod("wheel", (0, y - dy, radius - dz), (0, y + dy, radius + dz), 0.005)
-    rear, front = (0.0, base / 2, radius), (0.0, -base / 2, radius)
-    crank, seat = (0.0, base * 0.08, radius * 0.85), (0.0, base * 0.2, radius + s.between(0.35, 0.5))
-    head = (0.0, -base * 0.34, radius + s.between(0.4, 0.5))
-    low = (0.0, -base * 0.37, radius + 0.28)
-    for a, b in [(rear, crank), (rear, seat), (crank, seat), (crank, low), (seat, head), (head, front)]:
-        s.rod("frame", a, b, s.between(0.013, 0.022))
-    s.ball("saddle", (0, seat[1] + 0.03, seat[2] + 0.07), (0.12, 0.26, 0.06))
-    bar = s.between(0.2, 0.32)
-    z, y, back = head[2] + s.between(0.05, 0.15), head[1] + 0.03, s.between(-0.1, 0.15)
-    s.rod("handlebar", head, (0, y, z), 0.016)
-    s.bent("handlebar", [(-bar, y + back, z), (-bar * 0.5, y, z), (bar * 0.5, y, z), (bar, y + back, z)], 0.015)
-
-
-@recipe("body nose fin engine")
-def rocket(s: Sketch) -> None:
-    """A slender body with a pointed nose and fins, at times with boosters."""
-    high, radius = s.between(1.2, 2.2), s.between(0.12, 0.22)
-    top, shape = s.between(0.25, 0.6), s.between(0.4, 0.9)
-    s.turned("body", [(0, 0), (radius * 0.9, 0), (radius, high * 0.3), (radius, high)])
-    s.turned("nose", rounded([(radius, high), (radius * shape, high + top * 0.6), (0, high + top)]))
-    fins, reach = s.whole(3, 4), radius + s.between(0.1, 0.35)
-    low = s.between(-0.2, 0.1)
-    for k in range(fins):
-        a = 2 * math.pi * k / fins
-        c, sn = math.cos(a), math.sin(a)
-        sections = np.zeros((2, 3, 3))
-        sections[0, 0], sections[0, 1] = (radius * c, radius * sn, 0.25), (0, 0, 0.22)
-        sections[1, 0], sections[1, 1] = (reach * c, reach * sn, low + 0.1), (0, 0, 0.1)
-        s.put("fin", loft(sections, 0))
-    s.turned("engine", [(radius * 0.3, 0), (radius * 0.75, -0.15)])
-    if s.maybe(0.3):
-        for side in (-1, 1):
-            x = side * radius * 1.6
-            s.rod("engine", (x, 0, -0.05), (x, 0, high * 0.6), radius * 0.55)
-            s.rod("engine", (x, 0, high * 0.6), (x, 0, high * 0.6 + 0.2), radius * 0.55, 0)
+from ._primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE, lathe, loft, tube
+from ._sketch import Sketch, recipe, rounded, smooth
 
 
 @recipe("body neck cap")
@@ -203,7 +41,11 @@ def vase(s: Sketch) -> None:
 def _ear(s: Sketch, part: str, radius: float, low: float, high: float, thick: float) -> None:
     """A handle on the +x side of a vessel."""
     out = radius + (high - low) * s.between(0.35, 0.8)
-    path = [(radius * 0.95, 0, high), (out, 0, high * 0.95 + low * 0.05), (out, 0, low + 0.1 * high)]
+    path = [
+        (radius * 0.95, 0, high),
+        (out, 0, high * 0.95 + low * 0.05),
+        (out, 0, low + 0.1 * high),
+    ]
     s.bent(part, [*path, (radius * 0.9, 0, low)], thick)
 
 
@@ -218,7 +60,14 @@ def cup(s: Sketch) -> None:
     s.turned("body", [(0, 0), *rounded(wall), *reversed(rounded(inner)), (0, 0.06 * high)])
     if s.maybe(0.92):
         low = high * s.between(0.1, 0.3)
-        _ear(s, "handle", base + (top - base) * 0.6, low, high * s.between(0.7, 0.92), s.between(0.03, 0.06))
+        _ear(
+            s,
+            "handle",
+            base + (top - base) * 0.6,
+            low,
+            high * s.between(0.7, 0.92),
+            s.between(0.03, 0.06),
+        )
     if s.maybe(0.25):
         wide = top * s.between(1.4, 2.0)
         s.turned("saucer", [(0, -0.04), (base, -0.04), (wide, 0.06)])
@@ -247,14 +96,20 @@ def teapot(s: Sketch) -> None:
     s.turned("lid", [(top * 1.05, high), (top * 0.8, high + 0.07), (0, high + 0.1)])
     s.ball("lid", (0, 0, high + 0.14), (0.1, 0.1, 0.1))
     reach, tip = belly + s.between(0.25, 0.45), high * s.between(0.75, 1.1)
-    path = smooth([(-belly * 0.85, 0, high * 0.25), (-belly * 1.15, 0, high * 0.4), (-reach, 0, tip)])
+    path = smooth(
+        [(-belly * 0.85, 0, high * 0.25), (-belly * 1.15, 0, high * 0.4), (-reach, 0, tip)]
+    )
     s.put("spout", tube(path, np.linspace(0.12, 0.05, len(path))))
     if s.maybe(0.7):
         _ear(s, "handle", belly * 0.85, high * 0.25, high * 0.85, 0.04)
     else:
         rise = high + s.between(0.3, 0.5)
         x = belly * 0.75
-        s.bent("handle", [(-x, 0, high * 0.75), (-x * 0.8, 0, rise), (x * 0.8, 0, rise), (x, 0, high * 0.75)], 0.03)
+        s.bent(
+            "handle",
+            [(-x, 0, high * 0.75), (-x * 0.8, 0, rise), (x * 0.8, 0, rise), (x, 0, high * 0.75)],
+            0.03,
+        )
 
 
 @recipe("body neck head string")
@@ -292,13 +147,18 @@ def hammer(s: Sketch) -> None:
         s.slab("head", (reach, 0, long), (0.03, size * 2, size * 2), SQUARE)
         for side in (-1, 1):
             y = side * size * 0.4
-            path = [(-reach * 0.2, y, long), (-reach * 0.8, y, long), (-reach * 1.3, y, long - 0.08)]
+            path = [
+                (-reach * 0.2, y, long),
+                (-reach * 0.8, y, long),
+                (-reach * 1.3, y, long - 0.08),
+            ]
             s.flat("head", path, [size * 0.4, size * 0.35, 0.005])
     elif style == 1:  # mallet
         s.rod("head", (-reach, 0, long), (reach, 0, long), size * 1.2, 1, s.pick(CIRCLE, SQUARE))
     else:  # axe
         sections = np.zeros((4, 3, 3))
-        for k, (x, tall, wide) in enumerate([(-0.05, 0, 0), (-0.05, 0.05, 0.03), (0.06, 0.05, 0.025), (reach, 0.14, 0.002)]):
+        blade = [(-0.05, 0, 0), (-0.05, 0.05, 0.03), (0.06, 0.05, 0.025), (reach, 0.14, 0.002)]
+        for k, (x, tall, wide) in enumerate(blade):
             sections[k] = [(x, 0, long * 0.95), (0, 0, tall), (0, wide, 0)]
         s.put("head", loft(sections, SQUARE))
 

@@ -24,7 +24,9 @@ UPRIGHT = {"x": ((2, 1, 0), (-1, 1, 1)), "y": ((0, 2, 1), (1, -1, 1)), "z": ((0,
 @DATASETS.register("folder")
 @dataclass
 class Folder(Dataset):
-    """Clouds and meshes of your own, in one of these layouts::
+    """Clouds and meshes of your own, in one of four layouts.
+
+    ::
 
         ROOT/chair/a.ply             split here: the same at every run, within each class
         ROOT/train/chair/a.ply       ROOT/test/chair/b.ply
@@ -122,14 +124,17 @@ def read_folder(
     Raises:
         DataLayoutError: no path is given.
         FileFormatError, PointCloudError: a bad file, named.
+        ConfigError, UnknownNameError: n below 1, or no such sampling.
 
     """
     if not paths:
         raise DataLayoutError("there is no file to read")
-    points = np.empty((len(paths), n, 3), dtype=np.float32)
-    for k, path in enumerate(_watched(paths)):
-        points[k] = read_points(path, n=n, seed=seed, sampling=sampling, minimum=minimum)
-    return points
+    return np.stack(
+        [
+            read_points(path, n=n, seed=seed, sampling=sampling, minimum=minimum)
+            for path in _watched(paths)
+        ]
+    )
 
 
 def upright(points: np.ndarray, up: Axis) -> np.ndarray:

@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 
 from ..errors import ConfigError
-from . import _furniture, _house, _things  # noqa: F401 - they enter their recipes
-from ._assembly import random_assembly as random_assembly
+from . import _furniture, _house, _things, _vehicles  # noqa: F401 - they enter their recipes
+from ._assembly import random_assembly
 from ._base import DATASETS, Clouds, Dataset
-from ._primitives import Piece, draw, turned, unit_sphere
+from ._draw import draw, unit_sphere
+from ._primitives import Piece, turned
 from ._sketch import RECIPES
 
 CHUNK = 32  # clouds drawn at once: more are no faster, and fall out of the processor's cache
@@ -58,14 +59,23 @@ class ShapeStream:
         Returns:
             (count, N, 3) float32, mean 0, the farthest point of each cloud at distance 1.
         """
+        return self.labelled(start, count)[0]
+
+    def labelled(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """As :meth:`batch`, with the class of each cloud.
+
+        Returns:
+            clouds (count, N, 3), and (count,) int64 indices into ``CLASSES``, -1 for assemblies.
+        """
         clouds = np.empty((count, self.points, 3), dtype=np.float32)
+        labels = np.empty(count, dtype=np.int64)
         for low in range(0, count, CHUNK):
             high = min(low + CHUNK, count)
-            clouds[low:high] = self._some(range(start + low, start + high))
-        return clouds
+            clouds[low:high], labels[low:high] = self._some(range(start + low, start + high))
+        return clouds, labels
 
-    def _some(self, numbers: Sequence[int]) -> np.ndarray:
-        objects, generators, noise = [], [], []
+    def _some(self, numbers: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        objects, generators, noise, labels = [], [], [], []
         maps = np.empty((len(numbers), 3, 3), dtype=np.float32)
         for row, number in enumerate(numbers):
             generator = np.random.default_rng((self.seed, number))
@@ -73,11 +83,13 @@ class ShapeStream:
             free = rng.random() < self.assembly_fraction
             turn = [0.0, 0.0, rng.uniform(0, 2 * math.pi) if rng.random() < 0.5 else 0.0]
             if free:
-                pieces, maps[row] = random_assembly(rng), np.eye(3)
+                label, pieces, maps[row] = -1, random_assembly(rng), np.eye(3)
                 if rng.random() < 0.25:
                     turn[:2] = rng.uniform(0, 2 * math.pi), rng.uniform(0, 2 * math.pi)
             else:
-                pieces, maps[row] = _object(rng, rng.choice(CLASSES))
+                label = rng.randrange(len(CLASSES))
+                pieces, maps[row] = _object(rng, CLASSES[label])
+            labels.append(label)
             maps[row] = np.array(turned((turn[0], turn[1], turn[2]))) @ maps[row]
             objects.append(pieces)
             generators.append(generator)
@@ -86,8 +98,10 @@ class ShapeStream:
         points = unit_sphere(points @ maps.transpose(0, 2, 1))
         for row in np.flatnonzero(noise):
             jitter = generators[row].standard_normal(points[row].shape, dtype=np.float32)
-            points[row] += np.float32(noise[row]) * jitter
-        return unit_sphere(points) if any(noise) else points
+            points[row : row + 1] = unit_sphere(
+                points[row : row + 1] + np.float32(noise[row]) * jitter
+            )
+        return points, labels
 
 
 def _direction(generator: np.random.Generator, low: float = -1.0, high: float = 1.0) -> np.ndarray:
@@ -237,12 +251,13 @@ class Shapes(Dataset):
     def _scan(self, points: np.ndarray, generator: np.random.Generator) -> np.ndarray:
         """(N,) which of (k, 3) ``points`` are kept: none of a missing region, more on one side."""
         # All that is random is drawn whatever the options, so that options change nothing else.
-        chance, scan, seed = generator.random(), generator.integers(len(SCANS)), generator.spawn(1)[0]
+        chance, scan = generator.random(), SCANS[generator.integers(len(SCANS))]
+        scanner = np.random.default_rng(generator.integers(2**63))
         direction, strength = _direction(generator), generator.random()
         luck = generator.gumbel(size=len(points))
         luck += 2 * self.density * strength * (points @ direction)
         if chance < self.missing:
-            seen = SCANS[scan](points, seed)
+            seen = scan(points, scanner)
             if seen.sum() >= len(points) // 8:
                 luck[~seen] = -np.inf
         # Of points with weights w, those of the N largest log(w) + gumbel are a fair sample.

@@ -11,6 +11,7 @@ from ..errors import FileFormatError
 from ._cloud import Cloud, as_float, cloud_from_columns, unit_colors, whole_labels
 
 POINT_NAMES = ("points", "xyz", "pts", "pos")
+ATTRIBUTES = ("colors", "normals", "labels", "faces")
 MOST_COLUMNS = 16  # more columns than this, and fewer rows than columns: a transposed array
 PICKLE = "holds Python objects (a pickle), which could run code: save plain numbers with np.save"
 
@@ -29,16 +30,18 @@ def read_npz(path: Path) -> Cloud:
     if path.read_bytes()[:2] != b"PK":
         raise FileFormatError("is not a NumPy .npz archive")
     with _load(path) as archive:
-        arrays = {name: _member(archive, name) for name in archive.files}
+        named = set(POINT_NAMES) & set(archive.files)
+        wanted = [n for n in archive.files if not named or n in named or n in ATTRIBUTES]
+        arrays = {name: _member(archive, name) for name in wanted}
     cloud = _cloud(arrays[_points_name(arrays)])
-    colors, normals, labels = (arrays.get(n) for n in ("colors", "normals", "labels"))
+    colors, normals, labels, faces = map(arrays.get, ATTRIBUTES)
     _same_length(cloud, colors=colors, normals=normals, labels=labels)
     return Cloud(
         points=cloud.points,
         colors=cloud.colors if colors is None else unit_colors(colors),
         normals=cloud.normals if normals is None else normals.astype(np.float32),
         labels=cloud.labels if labels is None else whole_labels(labels.reshape(-1)),
-        faces=arrays.get("faces"),
+        faces=faces,
     )
 
 

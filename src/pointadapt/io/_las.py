@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import numpy as np
@@ -11,27 +13,30 @@ from ..errors import FileFormatError
 from ._cloud import Cloud, cloud_from_columns, need
 
 FINEST, STEPS = -9, 2**31 - 2  # coordinates are 32-bit steps of a power of ten
+CHUNK = 1_000_000  # points read at a time, so that a wrong count does not fill the memory
+HEADER = struct.Struct("<94xHIIB")  # sizes of the header and all before the points, their format
+COMPRESSED = 128
+ATTRIBUTES = ("red", "green", "blue", "classification")
 
 
 def read_las(path: Path) -> Cloud:
     """Read coordinates in float64, classification, and colours where the point format has them.
 
     Raises:
-        FileFormatError: laspy is missing, or fewer points than the header promises.
+        FileFormatError: laspy is missing, or the header promises more than the file holds.
 
     """
     laspy = need("laspy", "las")
-    with path.open("rb") as stream:
-        if stream.read(4) != b"LASF":
-            raise FileFormatError("is no LAS file")
     if path.suffix.lower() == ".laz":
         need("lazrs", "las")
-    las = laspy.read(path)
-    if len(las.points) != las.header.point_count:
-        raise FileFormatError(f"is cut short: {len(las.points)} of {las.header.point_count} points")
-    present = {"red", "green", "blue", "classification"} & set(las.point_format.dimension_names)
-    columns = {name: np.asarray(las[name]) for name in present}
-    return cloud_from_columns({**columns, **dict(zip("xyz", np.array(las.xyz).T, strict=True))})
+    _check_header(path)
+    try:
+        columns = _read_columns(laspy, path)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # how lazrs, in Rust, fails; no Exception
+            raise
+        raise FileFormatError("has damaged compressed data") from error
+    return cloud_from_columns(columns)
 
 
 def write_las(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, compress: bool = False) -> None:
@@ -52,3 +57,48 @@ def write_las(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, compress: bool = 
     if cloud.labels is not None:
         las.classification = cloud.labels.astype(np.uint8)
     las.write(stream, do_compress=compress)
+
+
+def _read_columns(laspy: ModuleType, path: Path) -> dict[str, np.ndarray]:
+    parts: list[list[np.ndarray]] = []
+    # lazrs on several threads aborts the process on damaged data more readily than on one.
+    with laspy.open(path, read_evlrs=False, laz_backend=laspy.LazBackend.Lazrs) as reader:
+        promised = reader.header.point_count
+        present = set(ATTRIBUTES) & set(reader.header.point_format.dimension_names)
+        names = ("x", "y", "z", *sorted(present))
+        for chunk in reader.chunk_iterator(CHUNK):
+            if len(chunk) != min(CHUNK, promised - len(parts) * CHUNK):
+                raise FileFormatError(f"is cut short: it does not hold its {promised} points")
+            parts.append([np.array(chunk[name]) for name in names])
+    if not parts:
+        raise FileFormatError("has no points")
+    return dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
+
+
+def _check_header(path: Path) -> None:
+    """Check sizes that laspy and lazrs trust: a wrong one fills the memory or ends the process."""
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        start = stream.read(HEADER.size)
+        if start[:4] != b"LASF":
+            raise FileFormatError("is no LAS file")
+        if len(start) < HEADER.size:
+            raise FileFormatError("is cut short within its header")
+        header_size, data_start, records, point_format = HEADER.unpack(start)
+        if data_start > size or header_size + 54 * records > data_start:
+            raise FileFormatError("has a damaged header, or is cut short before its points")
+        if point_format & COMPRESSED:
+            _check_chunks(stream, data_start, size)
+
+
+def _check_chunks(stream: BinaryIO, data_start: int, size: int) -> None:
+    """Check the number of compressed chunks; where their table lies is said first, or last."""
+    for place in (data_start, max(size - 8, 0)):
+        stream.seek(place)
+        (table,) = struct.unpack("<q", stream.read(8).ljust(8, b"\0"))
+        if table != -1:
+            break
+    stream.seek(min(max(table, 0), size))
+    _, chunks = struct.unpack("<II", stream.read(8).ljust(8, b"\xff"))
+    if not data_start < table < size or chunks > size:
+        raise FileFormatError("has a damaged table of compressed chunks, or is cut short")

@@ -7,7 +7,6 @@ faces, and a truncated STL as nothing, both without a word; these parsers check.
 from __future__ import annotations
 
 import re
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,7 +67,7 @@ def read_obj(path: Path) -> Cloud:
         if key == "v":
             points.append(words)
         elif key == "f":
-            corners = [int(word.partition("/")[0]) for word in words]
+            corners = _integers([word.partition("/")[0] for word in words], len(counts))
             flat += [k - 1 if k > 0 else len(points) + k for k in corners]
             counts.append(len(words))
     if not points:
@@ -129,15 +128,24 @@ def _floats(rows: list[list[str]]) -> np.ndarray:
         raise FileFormatError(f"has {' '.join(rows[bad])!r} for vertex {bad}, not x y z") from error
 
 
+def _integers(words: list[str], face: int) -> list[int]:
+    try:
+        return list(map(int, words))
+    except ValueError as error:
+        raise FileFormatError(
+            f"has {' '.join(words)!r} for face {face}, not whole numbers"
+        ) from error
+
+
 def _off_faces(lines: list[str]) -> np.ndarray | None:
     flat: list[int] = []
     counts: list[int] = []
     for k, words in enumerate(map(str.split, lines)):
-        count = int(words[0])
+        (count,) = _integers(words[:1], k)
         if len(words) <= count:
             raise FileFormatError(f"has face {k} of {len(words) - 1} vertices, not {count}")
         counts.append(count)
-        flat += map(int, islice(words, 1, count + 1))
+        flat += _integers(words[1 : count + 1], k)
     return triangulate(np.array(flat, dtype=np.int64), np.array(counts, dtype=np.int64))
 
 

@@ -153,14 +153,21 @@ def _read_ascii(body: bytes, header: _Header) -> np.ndarray:
     table = np.loadtxt(lines, ndmin=2) if any(map(str.strip, lines)) else np.empty((0, 0))
     if len(table) != header.points:
         raise FileFormatError(f"promises {header.points} points but holds {len(table)}")
+    columns = sum(_width(header.dtype[name]) for name in header.dtype.names or ())
+    if table.shape[1] < columns:
+        raise FileFormatError(f"has {table.shape[1]} numbers in a line, its header {columns}")
     result = np.empty(len(table), dtype=header.dtype)
     first = 0
     for name in header.dtype.names or ():
-        width = int(np.prod(header.dtype[name].shape, dtype=int))
+        width = _width(header.dtype[name])
         values = table[:, first : first + width]
         result[name] = values.reshape(result[name].shape)
         first += width
     return result
+
+
+def _width(field: np.dtype) -> int:
+    return int(np.prod(field.shape, dtype=int))
 
 
 def _read_planes(data: bytes, header: _Header) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,6 +48,10 @@ def _parse(path: Path):  # noqa: ANN202 - plyfile is imported inside
         return PlyData.read(str(path), known_list_len=triangles)
     except PlyElementParseError:
         return PlyData.read(str(path))
+    except UnicodeDecodeError:  # plyfile wants ASCII even of comments
+        head, end, body = path.read_bytes().partition(b"end_header")
+        head = head.decode("ascii", "replace").encode("ascii", "replace")
+        return PlyData.read(BytesIO(head + end + body))
 
 
 def _faces(ply) -> np.ndarray | None:  # noqa: ANN001

@@ -13,10 +13,11 @@ import numpy as np
 from ..errors import FileFormatError, PointCloudError
 from ..files import first_line
 from ._cloud import Cloud
-from ._sample import POOL, Sampling, sample_points, sample_surface
+from ._sample import POOL, Sampling, check_request, sample_points, sample_surface
 from ._table import FORMATS, SUFFIXES, Format
 
 MESH_POINTS = 8192  # drawn from a mesh's surface when no number is asked for
+LONGEST = 240  # characters of a message, besides the path
 FAR = 64  # times its extent: farther from the origin than this, float32 blurs a cloud's shape
 
 # First bytes, what has them, and the endings for which that is as it should be.
@@ -45,9 +46,8 @@ def read_cloud(path: Path | str) -> Cloud:
 
     """
     path = Path(path)
-    reader = _format(path).read
     with _named(path):
-        return _checked(reader(path))
+        return _checked(_format(path).read(path))
 
 
 def read_points(
@@ -78,8 +78,10 @@ def read_points(
     Raises:
         FileFormatError: as :func:`read_cloud`.
         PointCloudError: fewer points than ``minimum``, or NaN or infinite coordinates.
+        ConfigError, UnknownNameError: n below 1, or no such sampling.
 
     """
+    check_request(1 if n is None else n, sampling)
     cloud = read_cloud(path)
     if cloud.faces is None and len(cloud) < minimum:
         raise PointCloudError(f"{path}: has {len(cloud)} points, fewer than {minimum}")
@@ -106,7 +108,7 @@ def _format(path: Path) -> Format:
         else None
     )
     if wrong:
-        raise FileFormatError(f"{path}: {wrong}")
+        raise FileFormatError(wrong)
     return FORMATS[path.suffix.lower()]
 
 
@@ -118,17 +120,26 @@ def _named(path: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (FileFormatError, PointCloudError) as error:
-        raise type(error)(f"{path}: {error}{_likeness(path)}") from error
+        raise type(error)(f"{path}: {_shown(error)}{_likeness(path)}") from error
     except Exception as error:
         raise FileFormatError(
-            f"{path}: cannot be read as {path.suffix.lower()}: {first_line(error)}{_likeness(path)}"
+            f"{path}: damaged, or no {path.suffix.lower()} file: {_shown(error)}{_likeness(path)}"
         ) from error
+
+
+def _shown(error: Exception) -> str:
+    """Bring a message to one short line; it may quote whatever a damaged file holds."""
+    line = "".join(c if c.isprintable() else "?" for c in first_line(error))
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
 
 
 def _likeness(path: Path) -> str:
     """Say what the file looks like, if that is not what its name says."""
-    with path.open("rb") as stream:
-        start = stream.read(32)
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(32)
+    except OSError:  # missing, a folder, or not ours to read
+        return ""
     suffix = path.suffix.lower()
     for magic, what, own in MAGIC:
         if start.startswith(magic) and suffix not in own:

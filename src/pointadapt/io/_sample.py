@@ -13,6 +13,20 @@ SAMPLINGS: tuple[str, ...] = get_args(Sampling)
 POOL = 8  # farthest point sampling looks at a random choice of this many times n
 
 
+def check_request(n: int, sampling: str) -> None:
+    """Check what is asked for, before anything is read.
+
+    Raises:
+        UnknownNameError: an unknown sampling.
+        ConfigError: n below 1.
+
+    """
+    if sampling not in SAMPLINGS:
+        raise UnknownNameError("sampling", sampling, SAMPLINGS)
+    if n < 1:
+        raise ConfigError(f"cannot choose {n} points: ask for 1 or more")
+
+
 def sample_index(
     points: np.ndarray, n: int, rng: np.random.Generator, sampling: Sampling = "random"
 ) -> np.ndarray:
@@ -27,10 +41,7 @@ def sample_index(
         PointCloudError: no points.
 
     """
-    if sampling not in SAMPLINGS:
-        raise UnknownNameError("sampling", sampling, SAMPLINGS)
-    if n < 1:
-        raise ConfigError(f"cannot choose {n} points: ask for 1 or more")
+    check_request(n, sampling)
     count = len(points)
     if not count:
         raise PointCloudError("there are no points to choose from")

@@ -23,8 +23,9 @@ def write_points(
 def write_cloud(path: Path | str, cloud: Cloud, *, ascii: bool = False) -> None:
     """Write ``cloud`` in the format of the ending; an old file is replaced only by a whole new one.
 
-    What is written reads back exactly: float32 as float32, anything else as float64. LAS and LAZ
-    round to a billionth of the extent, colours to 1/255.
+    float32 and float64 are written exactly (other types as these); text reads back as float64,
+    which equals what was written once cast to its type. LAS and LAZ round to a billionth of the
+    extent, colours are rounded to 1/255.
 
     Args:
         path: its ending is one of ``WRITABLE``. Missing folders are made.

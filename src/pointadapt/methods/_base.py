@@ -21,7 +21,6 @@ class Method:
         batchnorm: "train" lets the backbone's BatchNorm use batch statistics and move its running
             ones while training, as all released code does; "frozen" keeps them as pre-trained.
             What moved is saved with the adapter.
-        drop_path: stochastic depth at the last block; None leaves it to the recipe.
     """
 
     name: ClassVar[str] = ""

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Taps, Tokens
+from ..options import at_least, share
 from ._base import METHODS, Method
 
 
@@ -61,6 +62,11 @@ class Dapt(Method):
     prompt_activation: Literal["gelu", "none"] = "gelu"
     train_cls: bool = True
     train_norm: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rank")
+        at_least(self, 0, "scale_shift_std")
+        share(self, "dropout")
 
     def attach(self, backbone: Backbone) -> Taps:
         return DaptTaps(self, backbone.config.dim, backbone.config.depth)

@@ -28,5 +28,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def block_size(points: Tensor) -> int:
-    """How many distances to compute at a time: what a CPU's caches hold, or 1 GB on a GPU."""
-    return 1 << 28 if points.is_cuda else torch.get_num_threads() << 17
+    """How many distances to compute at a time: what a CPU's caches hold, or 1 GB elsewhere."""
+    if points.is_cuda or torch.compiler.is_compiling():
+        return 1 << 28
+    return torch.get_num_threads() << 17

@@ -48,7 +48,9 @@ def knn(queries: Tensor, points: Tensor, k: int, *, check: bool = True) -> tuple
     check_count(k, points.shape[1], name="k", what="points")
     dtype = torch.promote_types(at_least_float32(queries).dtype, at_least_float32(points).dtype)
     queries, points = queries.detach().to(dtype), points.detach().to(dtype)
-    return _nearest(split_axes(queries), split_axes(points), k)
+    # As for sampling: compiled, the distances round differently and ties fall otherwise.
+    nearest = _nearest_opaque if torch.compiler.is_compiling() else _nearest
+    return nearest(split_axes(queries), split_axes(points), k)
 
 
 def _nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -58,18 +60,33 @@ def _nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     dist2 = queries.new_empty((b, m, k))
     index = torch.empty((b, m, k), dtype=torch.int64, device=queries.device)
     width = max(1, round((n / (k + 1)) ** 0.5))
-    # Points at infinity fill the last column block: no finite distance loses to theirs.
+    # Points at infinity complete the blocks: every real point comes before them, by distance or,
+    # where its own overflows to infinity, by index. Only NaN sorts behind, hence the clamp.
     points = F.pad(points, (0, -n % width), value=torch.inf)
     rows = max(1, block_size(queries) // n)
     clouds = max(1, rows // max(1, m))
     for i in range(0, b, clouds):
         for j in range(0, m, rows):
             at = (slice(i, i + clouds), slice(j, j + rows))
-            found = _smallest(
-                squared_distances(queries[:, at[0], at[1]], points[:, at[0]]), k, width
-            )
-            dist2[at], index[at] = found
+            block = squared_distances(queries[:, at[0], at[1]], points[:, at[0]])
+            dist2[at], found = _smallest(block, k, width)
+            index[at] = found.clamp_(max=n - 1)
     return dist2, index
+
+
+@torch.library.custom_op(
+    "pointadapt::knn",
+    mutates_args=(),
+    schema="(Tensor queries, Tensor points, int k) -> (Tensor, Tensor)",
+)
+def _nearest_opaque(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    return _nearest(queries, points, k)
+
+
+@_nearest_opaque.register_fake
+def _(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    shape = (*queries.shape[1:], k)
+    return queries.new_empty(shape), torch.empty(shape, dtype=torch.int64, device=queries.device)
 
 
 def _smallest(dist2: Tensor, k: int, width: int) -> tuple[Tensor, Tensor]:

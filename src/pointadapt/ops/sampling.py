@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,8 @@ SamplingRule = Literal["plain", "pointnet2"]
 # pointnet2_ops never picks a point of this squared norm or less, on whatever coordinates it is
 # given: its double-precision literal, so the float32 norm is compared in double.
 POINTNET2_BALL = 1e-3
+
+NUMPY_BLOCK = 1 << 15  # points at a time in the CPU loop: about 1 MB of coordinates and distances
 
 
 @torch.no_grad()
@@ -59,7 +62,10 @@ def farthest_point_sample(
     if rule not in ("plain", "pointnet2"):
         raise PointCloudError(f"unknown rule {rule!r}: use 'plain' or 'pointnet2'")
     axes = split_axes(at_least_float32(points))
-    return _sample(axes, m, start, _ball(axes) if rule == "pointnet2" else None)
+    excluded = _ball(axes) if rule == "pointnet2" else None
+    # Compiled, the distances round differently and other points are picked: the loop stays eager.
+    sample = _sample_opaque if torch.compiler.is_compiling() else _sample
+    return sample(axes, m, start, excluded)
 
 
 def _ball(axes: Tensor) -> Tensor:
@@ -70,37 +76,69 @@ def _ball(axes: Tensor) -> Tensor:
 
 def _sample(axes: Tensor, m: int, start: int, excluded: Tensor | None) -> Tensor:
     """Run the loop. `axes`: (3, B, N); `excluded`: (B, N) or None. Returns (B, m)."""
-    _, b, n = axes.shape
-    picked = torch.full((m, b), start, dtype=torch.int64, device=axes.device)
-    nearest = axes.new_full((b, n), torch.inf)  # squared distance to the nearest picked point
+    nearest = torch.full_like(axes[0], torch.inf)  # squared distance to the nearest picked point
     if excluded is not None:
         # Below any distance, so `minimum` keeps it and `argmax` prefers every real candidate;
         # with none left all are equal and the first, index 0, is taken: just the rule.
         nearest.masked_fill_(excluded, -1.0)
-    farthest = _argmax_into(nearest, picked)
-    diff = torch.empty_like(axes)
-    dist, dy2, dz2 = diff.unbind(0)
-    for i in range(1, m):
-        last = picked[i - 1].view(1, b, 1).expand(3, b, 1)
-        torch.sub(axes, axes.gather(2, last), out=diff)
-        diff.mul_(diff)
-        # Not addcmul: where it is fused it rounds differently, and other points are picked.
-        dist.add_(dy2).add_(dz2)
-        torch.minimum(nearest, dist, out=nearest)
-        farthest(i)
+    picked = torch.full((m, axes.shape[1]), start, dtype=torch.int64, device=axes.device)
+    if axes.device.type == "cpu" and type(axes) is Tensor:
+        step = max(1, NUMPY_BLOCK // axes.shape[2])
+        for low in range(0, axes.shape[1], step):
+            part = slice(low, low + step)
+            _loop_numpy(axes[:, part].numpy(), nearest[part].numpy(), picked[:, part].numpy())
+    else:
+        _loop_torch(axes, nearest, picked)
     return picked.t().contiguous()
 
 
-def _argmax_into(values: Tensor, out: Tensor) -> Callable[[int], object]:
-    """Make a function of i that writes the first index of each row's maximum to `out[i]`.
+# In both loops: no addcmul or the like. Where it is fused it rounds differently, and other points
+# are picked.
 
-    On a CPU numpy does it, on the same memory: its argmax is vectorised, torch's is not, and
-    would take a third of the loop's time.
+
+def _loop_torch(axes: Tensor, nearest: Tensor, picked: Tensor) -> None:
+    """Fill picked[1:]. The host never waits for the device."""
+    diff = torch.empty_like(axes)
+    dist, dy2, dz2 = diff.unbind(0)
+    for last, following in pairwise(picked.unbind(0)):
+        torch.sub(axes, axes.gather(2, last.view(1, -1, 1).expand(3, -1, 1)), out=diff)
+        diff.mul_(diff)
+        dist.add_(dy2).add_(dz2)
+        torch.minimum(nearest, dist, out=nearest)
+        torch.argmax(nearest, dim=1, out=following)
+
+
+def _loop_numpy(axes: np.ndarray, nearest: np.ndarray, picked: np.ndarray) -> None:
+    """Fill picked[1:] on a CPU, for as many clouds as its cache holds.
+
+    One thread of numpy keeps up with two of torch here: its argmax is vectorised, its calls cost
+    less, and on a busy machine no thread waits for another at the end of each of them.
     """
-    if values.device.type != "cpu" or type(values) is not Tensor:
-        return lambda i: torch.argmax(values, dim=1, out=out[i])
-    rows, indices = values.numpy(), out.numpy()
-    return lambda i: rows.argmax(axis=1, out=indices[i])
+    axes = np.ascontiguousarray(axes)
+    cloud = np.arange(axes.shape[1])
+    diff = np.empty_like(axes)
+    dist, dy2, dz2 = diff
+    for last, following in pairwise(picked):
+        np.subtract(axes, axes[:, cloud, last, None], out=diff)
+        np.multiply(diff, diff, out=diff)
+        np.add(dist, dy2, out=dist)
+        np.add(dist, dz2, out=dist)
+        np.minimum(nearest, dist, out=nearest)
+        following[:] = nearest.argmax(axis=1)
+
+
+@torch.library.custom_op(
+    "pointadapt::farthest_point_sample",
+    mutates_args=(),
+    schema="(Tensor axes, int m, int start, Tensor? excluded) -> Tensor",
+)
+def _sample_opaque(axes: Tensor, m: int, start: int, excluded: Tensor | None) -> Tensor:
+    return _sample(axes, m, start, excluded)
+
+
+@_sample_opaque.register_fake
+def _(axes: Tensor, m: int, start: int, excluded: Tensor | None) -> Tensor:
+    return torch.empty((axes.shape[1], m), dtype=torch.int64, device=axes.device)
 
 
 def normalize(points: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from ..backbones import Tokens
 from ..backbones._base import POOLS
 from ..errors import ConfigError, UnknownNameError
 from ..metrics import classification_scores
+from ..options import at_least, share
 from ._base import TASKS, Head, Task
 
 
@@ -70,6 +71,10 @@ class Classification(Task):
     hidden: int = 256
     dropout: float = 0.5
     label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        at_least(self, 0, "hidden")
+        share(self, "dropout", "label_smoothing")
 
     def make_head(self, dim: int, inputs: Sequence[str], classes: int) -> ClassificationHead:
         return ClassificationHead(dim, inputs, classes, self.hidden, self.dropout)

@@ -74,6 +74,12 @@ def test_nan_stays_visible():
     assert got.isnan().tolist() == [False, True]
 
 
+def test_compiles_without_a_graph_break():
+    a, b = torch.randn(3, 9, 3), torch.randn(3, 9, 3)
+    compiled = torch.compile(chamfer_distance, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(a, b), chamfer_distance(a, b))
+
+
 def test_errors():
     a = torch.randn(2, 4, 3)
     for call, message in (

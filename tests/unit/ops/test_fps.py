@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pointadapt.errors import PointCloudError
-from pointadapt.ops import farthest_point_sample, normalize
+from pointadapt.ops import farthest_point_sample, normalize, sampling
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 TIED = {"grid64_all_ties", "grid64_exhaust", "dups"}  # the CUDA order among ties is not ours
@@ -78,6 +78,22 @@ def test_float64_keeps_its_precision():
     points = clouds("random").double()
     moved = points + 2.0**24  # float32 could not hold the coordinates here
     assert torch.equal(farthest_point_sample(points, 20), farthest_point_sample(moved, 20))
+
+
+@pytest.mark.parametrize("rule", ["plain", "pointnet2"])
+@pytest.mark.parametrize("kind", ["random", "tiny", "duplicated"])
+def test_the_loop_for_gpus_equals_the_one_for_cpus(monkeypatch, kind, rule):
+    points = clouds(kind, b=4)
+    expected = farthest_point_sample(points, 60, rule=rule)
+    monkeypatch.setattr(sampling, "NUMPY_BLOCK", 200)  # two clouds at a time
+    assert torch.equal(farthest_point_sample(points, 60, rule=rule), expected)
+
+    def torch_loop(axes, nearest, picked):
+        arrays = (torch.from_numpy(x).contiguous() for x in (axes, nearest))
+        sampling._loop_torch(*arrays, torch.from_numpy(picked))
+
+    monkeypatch.setattr(sampling, "_loop_numpy", torch_loop)
+    assert torch.equal(farthest_point_sample(points, 60, rule=rule), expected)
 
 
 def test_start():

@@ -93,6 +93,13 @@ def test_equals_definition_on_small_clouds(data):
     assert_is_definition(both[:, :m], both[:, m:], data.draw(st.integers(1, n)))
 
 
+def test_unchecked_nan_gives_indices_in_range():
+    points = torch.full((1, 101, 3), torch.nan)
+    _, index = knn(points, points, 3, check=False)
+    assert index.min() >= 0
+    assert index.max() < 101
+
+
 def test_no_queries():
     dist2, index = knn(torch.empty(2, 0, 3), torch.rand(2, 5, 3), 2)
     assert dist2.shape == index.shape == (2, 0, 2)
@@ -118,6 +125,18 @@ def test_group_is_the_golden_grouping():
     centers, groups = group(points, m, k, rule="pointnet2")
     assert np.array_equal(centers, data["center"])
     assert np.array_equal(groups, data["neighborhood"])
+
+
+def test_group_stays_exact_when_compiled():
+    """Sampling and search enter the graph as opaque operators: no break, no other rounding."""
+    points = cloud("random", 2, 100, seed=0)
+
+    @torch.compile(backend="aot_eager", fullgraph=True)
+    def compiled(p):
+        return group(p, 9, 8, rule="pointnet2", check=False)
+
+    for got, expected in zip(compiled(points), group(points, 9, 8, rule="pointnet2"), strict=True):
+        assert torch.equal(got, expected)
 
 
 def test_group_of_all_points():

@@ -1,0 +1,32 @@
+# make demo: set up, then run the main job on what the package carries.
+# make test: set up, then lint, type-check and run the tests.
+# Both need Python 3.10 or newer and nothing else; everything goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+
+.PHONY: demo test lint clean
+.DEFAULT_GOAL := demo
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "pointadapt needs Python 3.10 or newer; try make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (once, some minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@$(BIN)/pointadapt demo
+
+lint: $(STAMP)
+	@$(BIN)/ruff check src tests benchmarks
+	@$(BIN)/ruff format --check src tests benchmarks
+	@$(BIN)/pyright --pythonpath $(BIN)/python src
+
+test: lint
+	@$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) runs demo .pytest_cache .ruff_cache

@@ -1,0 +1,8 @@
+"""``python -m pointadapt`` is the command ``pointadapt``."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

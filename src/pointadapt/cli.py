@@ -1,0 +1,136 @@
+"""The command ``pointadapt``: one sub-command, one library call; wrong input, one line."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Union
+
+import tyro
+from tyro.conf import subcommand
+
+from . import __version__, commands, report
+from .config import TrainConfig, read_config, to_plain
+from .errors import PointAdaptError
+from .options import build
+from .recipes import get_recipe
+
+ABOUT = (
+    "One frozen 3D backbone, many tiny adapters. Start with: pointadapt demo. "
+    "Then: pointadapt train --data folder --root DIR, with one folder of files for each class."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status.
+
+    0 is success, 2 wrong input (one line on standard error; with POINTADAPT_DEBUG=1 the traceback),
+    130 an interruption.
+    """
+    args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if args[0] == "--version":
+        print(f"pointadapt {__version__}")
+        return 0
+    command: commands.Command | None = None
+    try:
+        _silence()
+        command = parse(args)
+        return command.run()
+    except KeyboardInterrupt:
+        report.error_line(interrupted(command, args))
+        return 130
+    except BrokenPipeError:  # "pointadapt list | head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        message = explain(error)
+        if message is None or os.environ.get("POINTADAPT_DEBUG"):
+            raise
+        report.error_line(message)
+        return 2
+
+
+def parse(args: Sequence[str]) -> commands.Command:
+    """The command that ``args`` give; ends the program with a message where they give none.
+
+    Raises:
+        PointAdaptError: an unknown recipe, or a configuration file that is none.
+    """
+    start = _start(args) if args[0] == "train" else TrainConfig()
+    values = {f.name: getattr(start, f.name) for f in fields(TrainConfig)}
+    choices = {
+        "train": commands.Train(**values),
+        "evaluate": commands.Evaluate,
+        "predict": commands.Predict,
+        "pretrain": commands.Pretrain,
+        "convert": commands.Convert,
+        "list": commands.List,
+        "demo": commands.Demo,
+    }
+    kinds = tuple(
+        Annotated[c, subcommand(name)]
+        if isinstance(c, type)
+        else Annotated[type(c), subcommand(name, default=c)]
+        for name, c in choices.items()
+    )
+    every: Any = Union[kinds]  # noqa: UP007 - made at run time
+    return tyro.cli(every, prog="pointadapt", args=args, description=ABOUT)
+
+
+def _start(args: Sequence[str]) -> TrainConfig:
+    """What the flags of ``train`` override: the recipe's values, and over them the file's."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--recipe", nargs="?", default=None)
+    early.add_argument("--config", nargs="?", default=None)
+    given, _ = early.parse_known_args(list(args))
+    values = read_config(given.config) if given.config else {}
+    name = given.recipe or values.get("recipe")
+    base = to_plain(get_recipe(str(name)).config) if name else {}
+    where = given.config or f"recipe {name!r}"
+    return build(TrainConfig, {**base, **values}, where) if base or values else TrainConfig()
+
+
+def explain(error: Exception) -> str | None:
+    """One line for an error that the input or the machine caused; None for a fault of ours."""
+    if isinstance(error, PointAdaptError):
+        return str(error)
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
+    ):
+        return "not enough memory: lower --batch-size or --points, or close other programs"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk{_of(error)}: free some, or choose another --out"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _of(error: OSError) -> str:
+    return f" of {error.filename}" if error.filename else ""
+
+
+def interrupted(command: commands.Command | None, args: Sequence[str]) -> str:
+    """What to say after Ctrl-C: how to go on, where one can."""
+    if isinstance(command, (commands.Train, commands.Pretrain)):
+        if (Path(command.out) / "checkpoint.pt").exists():
+            again = list(args) if command.resume else [*args, "--resume"]
+            return f"interrupted; continue with: pointadapt {shlex.join(again)}"
+        return "interrupted before the first checkpoint; start again with the same command"
+    return "interrupted"
+
+
+def _silence() -> None:
+    """Keep other libraries' notes to developers from a user who can do nothing about them."""
+    if os.environ.get("POINTADAPT_DEBUG"):
+        return
+    for category in (UserWarning, FutureWarning, DeprecationWarning):
+        for module in ("torch", "accelerate", "tensorboard", "matplotlib"):
+            warnings.filterwarnings("ignore", category=category, module=rf"{module}(\.|$)")

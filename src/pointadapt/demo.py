@@ -1,0 +1,216 @@
+"""``pointadapt demo``: three ways to adapt one backbone, side by side, through the command line.
+
+Each method trains in a process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from . import report
+from .errors import PointAdaptError
+from .files import read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MARK = "demo.json"  # tells a demo's folder from anyone else's
+METHODS = {
+    "linear_probe": ("Linear probe", ()),
+    "dapt": ("DAPT", ("--options", "rank=32")),
+    "full": ("Full fine-tuning", ()),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method gets.
+
+    Attributes:
+        train: training clouds.
+        test: test clouds.
+        points: points of a cloud.
+        groups: patches of a cloud.
+        epochs: passes over the training clouds.
+        lr: peak learning rate.
+    """
+
+    train: int = 640
+    test: int = 320
+    points: int = 512
+    groups: int = 32
+    epochs: int = 8
+    lr: float = 1e-3
+
+    @property
+    def flags(self) -> list[str]:
+        """The flags of ``pointadapt train``."""
+        return [
+            "--data", "shapes", "--data-options", f"size={self.train}", f"test_size={self.test}",
+            "--points", str(self.points), "--groups", str(self.groups),
+            "--epochs", str(self.epochs), "--lr", str(self.lr), "--drop-path", "0",
+        ]  # fmt: skip
+
+
+QUICK = Budget(train=64, test=32, points=64, groups=8, epochs=1)
+
+
+def demo(out: Path | str, *, backbone: str = "tiny", quick: bool = False) -> int:
+    """Run it all and show it; returns an exit status.
+
+    Args:
+        out: folder for everything it writes; an earlier demo there is replaced.
+        backbone: a bundled backbone or a backbone folder.
+        quick: a few steps only.
+
+    Raises:
+        PointAdaptError: ``out`` holds something that is no demo, or a step failed.
+    """
+    out, to, began = Path(out), report.console(), time.monotonic()
+    budget = QUICK if quick else Budget()
+    prepare(out)
+    to.print(
+        f"One backbone ({backbone}), three ways to adapt it to {budget.train} made-up shapes. "
+        "The same data, epochs and seed for each; accuracy on other shapes, after the last epoch."
+    )
+    results = {name: train(name, out, backbone, budget, to) for name in METHODS}
+    write_json(out / MARK, {"finished": True, "results": results})
+    to.print(table(results))
+    picture, cloud, truth = show_predictions(out / "dapt" / "adapter", out, budget)
+    to.print(f"Predictions of DAPT, right in green and wrong in red: {picture}", soft_wrap=True)
+    to.print(f"One {truth}, written to a file and predicted from the command line:")
+    predict_file(cloud, out / "dapt" / "adapter", to)
+    to.print(f"The demo took {report.duration(time.monotonic() - began)}.")
+    report.next_steps(to, *advice(out))
+    return 0
+
+
+def prepare(out: Path) -> None:
+    """Make ``out``, or clear what an earlier demo left in it.
+
+    Raises:
+        PointAdaptError: there is something else in it.
+    """
+    if out.exists() and not out.is_dir():
+        raise PointAdaptError(f"{out} is a file: choose another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise PointAdaptError(f"{out} holds files that are no demo's: choose another --out")
+    for name in METHODS:
+        shutil.rmtree(out / name, ignore_errors=True)
+    write_json(out / MARK, {"finished": False})
+
+
+def train(method: str, out: Path, backbone: str, budget: Budget, to: Console) -> dict[str, Any]:
+    """The results of training with one method, in a process of its own."""
+    title, options = METHODS[method]
+    to.print(f"{title} …")
+    flags = ["--method", method, "--out", out / method, "--backbone", backbone, *options]
+    run([*flags, *budget.flags, "--no-tensorboard", "--no-summary", "--json"], "train")
+    return read_json(out / method / "results.json")
+
+
+def run(arguments: Sequence[object], command: str) -> str:
+    """What a command of ours prints on standard output; its standard error is shown as it comes.
+
+    Raises:
+        PointAdaptError: it failed, having said why.
+    """
+    line = [sys.executable, "-m", "pointadapt", command, *map(str, arguments)]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode == 130:
+        raise KeyboardInterrupt
+    if done.returncode:
+        raise PointAdaptError(f"the demo stopped: {report.command_line('pointadapt', *line[3:])}")
+    return done.stdout
+
+
+def table(results: dict[str, dict[str, Any]]) -> Table:
+    """The methods side by side."""
+    rows = Table("method")
+    for column in ("trained parameters", "accuracy", "time", "peak memory", "adapter"):
+        rows.add_column(column, justify="right")
+    for name, r in results.items():
+        trained, total = r["trainable_parameters"], r["total_parameters"]
+        rows.add_row(
+            METHODS[name][0], f"{trained:,} ({100 * trained / total:.1f} %)",
+            f"{r['accuracy']:.1f} %", report.duration(r["seconds"]),
+            report.size(r["peak_memory_bytes"]), report.size(r["adapter_bytes"]),
+            style="bold" if name == "dapt" else "",
+        )  # fmt: skip
+    return rows
+
+
+def show_predictions(adapter: Path, out: Path, budget: Budget) -> tuple[Path, Path, str]:
+    """Draw the first test cloud of 24 classes, and write one of them to a file.
+
+    Returns:
+        The picture, the file, and that cloud's class.
+    """
+    from .evaluate import predict_probabilities
+    from .io import write_points
+    from .protocol import Protocol, load_ready
+
+    clouds = Protocol.of(adapter, options=("test_size=64",)).load("test")
+    model = load_ready(adapter)
+    some = first_of_each(clouds.labels)[:24]
+    points, labels = clouds.points[some], clouds.labels[some]
+    found = predict_probabilities(model, points, budget.points).argmax(dim=1).numpy()
+    names = [(clouds.classes[a], clouds.classes[b]) for a, b in zip(found, labels, strict=True)]
+    picture = draw(points, names, out)
+    k = next((i for i, (a, b) in enumerate(names) if a == b), 0)
+    write_points(out / "cloud.ply", points[k])
+    return picture, out / "cloud.ply", names[k][1]
+
+
+def first_of_each(labels: np.ndarray) -> np.ndarray:
+    """The index of the first cloud of each label that occurs, in order of the labels."""
+    import numpy as np
+
+    return np.unique(labels, return_index=True)[1]
+
+
+def draw(points: np.ndarray, names: Sequence[tuple[str, str]], out: Path) -> Path:
+    """Write ``predictions.png``; ``names`` are the predicted and the true class of each cloud."""
+    cache = out / ".matplotlib"  # its list of fonts, so that nothing is written elsewhere
+    os.environ.setdefault("MPLCONFIGDIR", str(cache.resolve()))
+    from .viz import prediction_grid
+
+    titles = [a if a == b else f"{a} (is: {b})" for a, b in names]
+    right = [a == b for a, b in names]
+    heading = f"DAPT on shapes it never saw: {sum(right)} of {len(right)} right"
+    path = prediction_grid(points, titles, right, out / "predictions.png", heading=heading)
+    shutil.rmtree(cache, ignore_errors=True)
+    return path
+
+
+def predict_file(path: Path, adapter: Path, to: Console) -> None:
+    """Predict one file through the command line, and show the command and its answer."""
+    arguments = [path, "--adapter", adapter]
+    command = report.command_line("pointadapt predict", *arguments)
+    to.print(f"  {command}", style="bold", soft_wrap=True)
+    rows = json.loads(run([*arguments, "--json"], "predict"))
+    for row in rows:
+        guesses = ", ".join(f"{name} {100 * p:.0f} %" for name, p in row["top"])
+        to.print(f"  {row['path']}: {guesses}", soft_wrap=True)
+
+
+def advice(out: Path) -> tuple[tuple[str, str], ...]:
+    """What to do next: (why, command)."""
+    adapter = report.command_line("--adapter", out / "dapt" / "adapter")
+    return (
+        ("Your own files, one folder for each class", "pointadapt train --data folder --root DIR"),
+        ("Every class's accuracy", f"pointadapt evaluate {adapter}"),
+        ("All methods, data sets and recipes", "pointadapt list"),
+    )

@@ -1,0 +1,129 @@
+"""What there is to choose from: the registries, the recipes and the augmentations, as rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .recipes import RECIPES
+
+Row = dict[str, Any]
+
+
+def backbones() -> list[Row]:
+    """The bundled backbones, then the sizes that can be made with random weights."""
+    from .backbones import BACKBONES
+    from .backbones._weights import BUNDLED, find_backbone
+
+    rows = [_bundled(name, find_backbone(name)) for name in BUNDLED]
+    for family in BACKBONES:
+        for size, config in BACKBONES[family].sizes.items():
+            rows.append(_backbone(f"{family}:{size}", "random", BACKBONES[family], config))
+    return rows
+
+
+def methods() -> list[Row]:
+    """The ways to adapt a backbone."""
+    from .methods import METHODS
+
+    return [
+        {"name": name, "title": cls.title, "paper": cls.paper, "options": options_of(cls)}
+        for name, cls in ((name, METHODS[name]) for name in METHODS)
+    ]
+
+
+def tasks() -> list[Row]:
+    """What can be predicted."""
+    from .tasks import TASKS
+
+    return [
+        {"name": name, "what": _first_line(TASKS[name]), "options": options_of(TASKS[name])}
+        for name in TASKS
+    ]
+
+
+def data() -> list[Row]:
+    """The data sets."""
+    from .data import DATASETS
+
+    return [
+        {
+            "name": name,
+            "what": _first_line(cls),
+            "where": cls.where,
+            "licence": cls.licence,
+            "options": options_of(cls),
+        }
+        for name, cls in ((name, DATASETS[name]) for name in DATASETS)
+    ]
+
+
+def recipes() -> list[Row]:
+    """The presets of ``pointadapt train``."""
+    return [
+        {
+            "name": r.name,
+            "what": r.summary,
+            "expected_score": r.score,
+            "time": r.time,
+            "hardware": r.hardware,
+            "source": r.source,
+            "needs": r.needs,
+            "command": r.command,
+        }
+        for r in RECIPES.values()
+    ]
+
+
+def augmentations() -> list[Row]:
+    """What ``--augment`` takes."""
+    from .data.transforms import AUGMENTATIONS
+
+    return [{"name": name, "what": _first_line(f)} for name, f in AUGMENTATIONS.items()]
+
+
+LISTS: dict[str, Callable[[], list[Row]]] = {
+    "backbones": backbones,
+    "methods": methods,
+    "tasks": tasks,
+    "data": data,
+    "recipes": recipes,
+    "augmentations": augmentations,
+}
+
+
+def options_of(cls: Any) -> dict[str, Any]:
+    """Option -> default of a dataclass; paths as text."""
+    values = {f.name: f.default for f in dataclasses.fields(cls) if f.init}
+    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def _bundled(name: str, folder: Path | None) -> Row:
+    from .backbones import BACKBONES
+    from .files import read_json
+    from .options import build
+
+    if folder is None or not (folder / "config.json").is_file():
+        return {"name": name, "weights": "missing from this installation"}
+    values = read_json(folder / "config.json")
+    cls = BACKBONES[values.pop("family")]
+    return _backbone(name, "bundled", cls, build(cls.config_class, values, str(folder)))
+
+
+def _backbone(name: str, weights: str, cls: Any, config: Any) -> Row:
+    import torch
+
+    with torch.device("meta"):  # sizes only, no memory
+        count = sum(p.numel() for p in cls(config).parameters())
+    keys = ("dim", "depth", "heads", "groups", "group_size")
+    sizes = {key: getattr(config, key) for key in keys}
+    return {"name": name, "weights": weights, "parameters": count, **sizes}
+
+
+__all__ = ["LISTS", "options_of"]

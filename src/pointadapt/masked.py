@@ -1,0 +1,128 @@
+"""Masked autoencoding of point clouds (Point-MAE, Pang et al., ECCV 2022, §3): the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbones import BlockTaps, Tokens
+from .backbones._layers import Block, init_weights, position_mlp
+from .backbones.point_vit import PointViT
+from .errors import ConfigError
+from .ops import chamfer_distance, group
+
+
+@dataclass
+class Reconstruction:
+    """What masked autoencoding gives: H hidden patches of k points, relative to their centres.
+
+    Attributes:
+        predicted: (B, H, k, 3).
+        target: (B, H, k, 3).
+        centers: (B, H, 3).
+        visible: (B, G - H, k, 3) points of the visible patches, where they are in the cloud.
+        logits: (B, classes), where classes are learned too.
+    """
+
+    predicted: Tensor
+    target: Tensor
+    centers: Tensor
+    visible: Tensor
+    logits: Tensor | None
+
+    def chamfer(self) -> Tensor:
+        """Chamfer-L2 distance, mean over all hidden patches (Point-MAE, Eq. 3)."""
+        return chamfer_distance(self.predicted.flatten(0, 1), self.target.flatten(0, 1), norm="l2")
+
+    def label_loss(self, labels: Tensor) -> Tensor:
+        """Cross-entropy over the clouds that have a label; those with -1 have none."""
+        if self.logits is None:
+            raise ConfigError("this autoencoder was built without classes, so it has no label loss")
+        total = F.cross_entropy(self.logits, labels, ignore_index=-1, reduction="sum")
+        return total / (labels >= 0).sum().clamp(min=1)
+
+
+class MaskedAutoencoder(nn.Module):
+    """A backbone, a mask token and a light decoder that reconstructs the hidden patches (§3).
+
+    Only visible patches pass the patch encoder: the hidden ones' tokens would be thrown away. The
+    published code embeds all first, which differs in BatchNorm's batch statistics alone.
+
+    Args:
+        backbone: what is pre-trained.
+        mask_ratio: share of patches that are hidden.
+        decoder_depth: blocks of the decoder.
+        classes: more than 0 adds a second task, naming the class from the CLS token and the visible
+            patches; 0 is Point-MAE, in which the CLS token takes no part.
+
+    Raises:
+        ConfigError: the mask ratio hides no patch, or all.
+    """
+
+    def __init__(
+        self, backbone: PointViT, mask_ratio: float = 0.6, decoder_depth: int = 4, classes: int = 0
+    ) -> None:
+        super().__init__()
+        c = backbone.config
+        self.hidden = int(mask_ratio * c.groups)
+        if not 0 < self.hidden < c.groups:
+            raise ConfigError(
+                f"a mask ratio of {mask_ratio} hides {self.hidden} of {c.groups} patches"
+            )
+        self.backbone = backbone
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, c.dim))
+        self.decoder_pos = position_mlp(c.dim)
+        self.decoder = nn.ModuleList(Block(c.dim, c.heads) for _ in range(decoder_depth))
+        self.decoder_norm = nn.LayerNorm(c.dim)
+        self.predict = nn.Linear(c.dim, 3 * c.group_size)
+        self.classify = nn.Linear(2 * c.dim, classes) if classes else None
+        self.identity = BlockTaps()
+        self.apply(init_weights)
+        nn.init.trunc_normal_(self.mask_token, std=0.02)
+
+    def forward(self, points: Tensor, generator: torch.Generator) -> Reconstruction:
+        """Hide patches, and reconstruct them from the others.
+
+        Args:
+            points: (B, N, 3).
+            generator: draws the masks.
+        """
+        c = self.backbone.config
+        centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule, check=False)
+        order = torch.rand(len(points), c.groups, generator=generator).argsort(dim=1)
+        order = order.to(points.device)
+        seen, hidden = order[:, self.hidden :], order[:, : self.hidden]
+        rows = torch.arange(len(points), device=points.device).unsqueeze(1)
+        x, logits = self._encode(groups[rows, seen], centers[rows, seen])
+        mask = self.mask_token.expand(len(points), self.hidden, -1).to(x.dtype)
+        pos = self.decoder_pos(centers[rows, torch.cat([seen, hidden], dim=1)])
+        x = self._blocks(self.decoder, torch.cat([x, mask], dim=1), pos)
+        x = self.predict(self.decoder_norm(x[:, -self.hidden :])).float()
+        return Reconstruction(
+            predicted=x.reshape(len(points), self.hidden, c.group_size, 3),
+            target=groups[rows, hidden],
+            centers=centers[rows, hidden],
+            visible=groups[rows, seen] + centers[rows, seen].unsqueeze(2),
+            logits=logits,
+        )
+
+    def _encode(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Tokens of the visible patches, and class logits where classes are learned."""
+        net = self.backbone
+        x, pos = net.encoder(groups), net.pos_embed(centers)
+        if self.classify is None:
+            return net.norm(self._blocks(net.blocks, x, pos)), None
+        x, pos = net.prepend_cls(x, pos)
+        x = net.norm(self._blocks(net.blocks, x, pos))
+        cls, patches = x[:, 0], x[:, 1:]
+        logits = self.classify(torch.cat([cls, patches.max(dim=1).values], dim=1))
+        return patches, logits.float()
+
+    def _blocks(self, blocks: Iterable[nn.Module], x: Tensor, pos: Tensor) -> Tensor:
+        for block in blocks:
+            x = block(Tokens(x=x + pos, centers=pos, pos=pos), self.identity).x
+        return x

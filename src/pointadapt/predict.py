@@ -1,0 +1,171 @@
+"""Predicting files of any format that :mod:`pointadapt.io` reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import hub
+from .config import key_values
+from .data import load_dataset
+from .data._layouts import readable_files
+from .data.folder import UPRIGHT, Axis, Folder, upright
+from .errors import ConfigError, PointAdaptError, UnknownNameError
+from .io import read_points
+from .protocol import load_ready, training_config
+
+if TYPE_CHECKING:
+    from .model import PointModel
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one file.
+
+    Attributes:
+        path: the file.
+        label: its most probable class; empty if it could not be read.
+        confidence: that class's probability, 0 to 1.
+        top: the most probable classes with their probabilities, in falling order.
+        error: why it could not be read, in one line; None if it could.
+    """
+
+    path: Path
+    label: str = ""
+    confidence: float = 0.0
+    top: tuple[tuple[str, float], ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Files as the model's training saw them: number of points, choice of points, up axis.
+
+    Attributes:
+        points: points of a cloud.
+        folder: the options of the data set "folder" that say how a file is read.
+    """
+
+    points: int
+    folder: Folder
+
+    def __call__(self, path: Path | str) -> np.ndarray:
+        """(points, 3) float32 of a file.
+
+        Raises:
+            FileFormatError, PointCloudError: the file is bad.
+        """
+        f = self.folder
+        cloud = read_points(
+            path, n=self.points, seed=f.seed, sampling=f.sampling, minimum=f.min_points
+        )
+        return upright(cloud, f.up)
+
+
+def predict(
+    paths: Path | str | Iterable[Path | str],
+    model: PointModel | Path | str,
+    *,
+    backbone: Path | str | None = None,
+    points: int | None = None,
+    up: Axis | None = None,
+    top: int = 3,
+    batch_size: int = 32,
+    on_batch: Callable[[int], None] | None = None,
+) -> list[Prediction]:
+    """Classify files; a bad one is reported in its place and does not stop the others.
+
+    Args:
+        paths: files, and folders whose readable files are taken, sub-folders included.
+        model: an adapter folder, or a loaded model.
+        backbone: where the backbone is now, if the adapter folder does not know.
+        points: points of a cloud, needed where ``model`` is a loaded one.
+        up: the files' axis that points up; by default as in training.
+        top: how many classes to list for each file.
+        batch_size: files that are read and predicted at a time.
+        on_batch: called with the number of files done.
+
+    Returns:
+        One prediction a file, in order.
+
+    Raises:
+        AdapterError: the adapter folder is damaged or belongs to another backbone.
+        ConfigError, UnknownNameError: an argument out of range.
+    """
+    if top < 1 or batch_size < 1:
+        raise ConfigError(f"top={top}, batch_size={batch_size}: both must be at least 1")
+    if isinstance(model, (str, Path)):
+        reader = reader_of(hub.read_adapter_config(model), up)
+        model = load_ready(model, backbone)
+    elif points is None:
+        raise ConfigError("a loaded model does not know its number of points: pass points=")
+    else:
+        reader = FileReader(points, Folder(up=up or "z"))
+    done: list[Prediction] = []
+    entries = list_files(paths)
+    for start in range(0, len(entries), batch_size):
+        done += _batch(entries[start : start + batch_size], model, reader, top)
+        if on_batch is not None:
+            on_batch(len(done))
+    return done
+
+
+def list_files(paths: Path | str | Iterable[Path | str]) -> list[Prediction]:
+    """The files that ``paths`` mean, each still without a label; an empty folder has an error."""
+    entries: list[Prediction] = []
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        place = Path(path)
+        try:
+            found = readable_files(place, nested=True) if place.is_dir() else [place]
+        except PointAdaptError as error:
+            entries.append(Prediction(place, error=str(error)))
+        else:
+            entries += [Prediction(file) for file in found]
+    return entries
+
+
+def reader_of(config: dict[str, Any], up: Axis | None = None) -> FileReader:
+    """How to read files for the adapter with this configuration.
+
+    Raises:
+        UnknownNameError: an unknown axis.
+    """
+    trained = training_config(config)
+    own = trained is not None and trained.data == "folder"
+    folder = load_dataset("folder", **key_values(trained.data_options if trained and own else ()))
+    assert isinstance(folder, Folder)
+    if up is not None:
+        folder = replace(folder, up=up)
+    if folder.up not in UPRIGHT:
+        raise UnknownNameError("up axis", folder.up, UPRIGHT)
+    return FileReader(int(config["points"]), folder)
+
+
+def _batch(
+    entries: list[Prediction], model: PointModel, reader: FileReader, top: int
+) -> list[Prediction]:
+    from .evaluate import predict_probabilities
+
+    clouds: dict[int, np.ndarray] = {}
+    for i, entry in enumerate(entries):
+        if entry.error is None:
+            try:
+                clouds[i] = reader(entry.path)
+            except PointAdaptError as error:
+                entries[i] = replace(entry, error=str(error))
+    if clouds:
+        rows = predict_probabilities(model, np.stack(list(clouds.values())), reader.points)
+        for i, row in zip(clouds, rows, strict=True):
+            values, index = row.topk(min(top, len(row)))
+            names = [model.classes[k] for k in index.tolist()]
+            ranked = tuple(zip(names, values.tolist(), strict=True))
+            entries[i] = Prediction(entries[i].path, *ranked[0], top=ranked)
+    return entries

@@ -1,0 +1,96 @@
+"""How an adapter was trained, and its model made ready to be used the same way."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import hub
+from .config import Precision, TrainConfig, key_values
+from .errors import ConfigError
+from .options import build
+
+if TYPE_CHECKING:
+    from .data import Clouds
+    from .model import PointModel
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What an adapter is to be scored on.
+
+    Attributes:
+        points: points of a cloud that enter the network.
+        data: name of the data set.
+        options: its options, the number of points that it is to return included.
+        precision: number format of the forward pass in training.
+    """
+
+    points: int
+    data: str
+    options: dict[str, Any]
+    precision: Precision
+
+    @classmethod
+    def of(
+        cls, folder: Path | str, data: str | None = None, root: Path | None = None,
+        options: tuple[str, ...] = (),
+    ) -> Protocol:  # fmt: skip
+        """The adapter's own protocol; ``data``, ``root`` and single ``options`` replace its parts.
+
+        Raises:
+            AdapterError: there is no adapter in ``folder``.
+            ConfigError: no data set is given, and the adapter does not say what it was trained on.
+        """
+        config = hub.read_adapter_config(folder)
+        trained = training_config(config)
+        if trained is None and data is None:
+            raise ConfigError(
+                f"{folder} does not say what it was trained on: pass --data NAME, and --root DIR"
+            )
+        points, values = int(config["points"]), {}
+        if trained is not None and data in (None, trained.data):
+            data = trained.data
+            values = {"root": trained.root, "points": trained.available or trained.points}
+            values |= key_values(trained.data_options)
+        values = {"points": points, **values, **({"root": root} if root else {})}
+        values |= key_values(options)
+        known = {k: v for k, v in values.items() if v is not None}
+        return cls(points, str(data), known, trained.precision if trained else "fp32")
+
+    def load(self, split: str) -> Clouds:
+        """The clouds of a split of its data set; see :meth:`pointadapt.data._base.Dataset.load`."""
+        from .data import load_dataset
+
+        return load_dataset(self.data, **self.options).load(split)
+
+
+def training_config(config: dict[str, Any]) -> TrainConfig | None:
+    """The training configuration in an ``adapter_config.json``; None where there is none.
+
+    Keys that this version does not know are left out.
+    """
+    values = config.get("results", {}).get("config")
+    if not values:
+        return None
+    known = {f.name for f in fields(TrainConfig)}
+    return build(TrainConfig, {k: v for k, v in values.items() if k in known}, "this adapter")
+
+
+def load_ready(folder: Path | str, backbone: Path | str | None = None) -> PointModel:
+    """The model of an adapter folder, on the GPU where there is one; see :func:`hub.load`."""
+    import torch
+
+    model = hub.load(folder, backbone=backbone)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(model: PointModel, precision: Precision) -> AbstractContextManager[Any]:
+    """The number format ``precision`` for the forward passes inside the block."""
+    import torch
+
+    device = next(model.parameters()).device.type
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device, dtype, enabled=dtype is not None)

@@ -1,0 +1,25 @@
+"""Presets of ``pointadapt train``: ``pointadapt list recipes`` shows them, ``--recipe`` takes one.
+
+A recipe is a :class:`Recipe` in a module of this package; nothing here imports torch.
+"""
+
+from ..errors import UnknownNameError
+from ._base import Recipe
+from .laptop import LAPTOP
+from .published import PUBLISHED
+
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *LAPTOP)}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe called ``name``.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+__all__ = ["RECIPES", "Recipe", "get_recipe"]

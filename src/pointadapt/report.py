@@ -1,0 +1,209 @@
+"""What the command line prints: summaries and tables, with rich; plain text into a pipe."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from .predict import Prediction
+
+WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Standard output, or standard error: coloured where a person watches, else plain and wide."""
+    own = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not own.is_terminal and "COLUMNS" not in os.environ:
+        own.width = WIDE
+    return own
+
+
+def print_json(values: Any) -> None:
+    """``values`` as JSON on standard output."""
+    print(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def error_line(message: str) -> None:
+    """``pointadapt: error: message`` on standard error, on one line."""
+    text = "pointadapt: error: " + " ".join(message.split())
+    console(stderr=True).print(text, style="red", soft_wrap=True)
+
+
+def command_line(text: str, *parts: object) -> str:
+    """``text`` and ``parts``, quoted as a shell needs it."""
+    return " ".join([text, *(shlex.quote(str(part)) for part in parts)])
+
+
+def next_steps(to: Console, *steps: tuple[str, str]) -> None:
+    """Commands (why, command) to go on with, each on a line of its own that can be copied."""
+    for why, command in steps:
+        to.print(f"{why}:", style="dim")
+        to.print(f"  {command}", style="bold", soft_wrap=True)
+
+
+@contextmanager
+def progress(what: str, total: int | None) -> Iterator[Any]:
+    """A bar on standard error where someone watches; gives a function to tell how many are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    own = console(stderr=True)
+    off = not own.is_terminal
+    with Progress(
+        *columns, TimeRemainingColumn(), console=own, transient=True, disable=off
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def size(bytes_: float) -> str:
+    """Bytes as a person reads them: 4.1 MB."""
+    for unit in ("B", "kB", "MB"):
+        if bytes_ < 1000:
+            return f"{bytes_:.0f} B" if unit == "B" else f"{bytes_:.1f} {unit}"
+        bytes_ /= 1000
+    return f"{bytes_:.2f} GB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: 8.3 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def share(part: int, whole: int) -> str:
+    """How much of a model trains: 312,345 of 2,950,000 (10.59 %)."""
+    return f"{part:,} of {whole:,} ({100 * part / whole:.2f} %)"
+
+
+def _panel(to: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    to.print(Panel.fit(table, title=title))
+
+
+def _accuracy(scores: Mapping[str, Any]) -> str:
+    return f"{scores['accuracy']:.2f} % (mean of classes {scores['class_accuracy']:.2f} %)"
+
+
+def train_summary(results: Mapping[str, Any], to: Console) -> None:
+    """The panel at the end of training, and how to use the adapter."""
+    p, adapter = results["protocol"], results["adapter"]
+    trained = share(results["trainable_parameters"], results["total_parameters"])
+    votes = f"{p['votes']} votes" if p["votes"] else "no voting"
+    rows = [
+        ("accuracy", _accuracy(results)),
+        ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
+        ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
+        ("protocol", f"seed {p['seed']}, augmentation {', '.join(p['augmentation']) or 'none'}"),
+        ("trained", f"{trained} parameters"),
+        ("time", duration(results["seconds"])),
+        ("peak memory", size(results["peak_memory_bytes"])),
+        ("adapter", f"{adapter} ({size(results['adapter_bytes'])})"),
+    ]  # fmt: skip
+    _panel(to, f"{results['method']} on {results['data']}", rows)
+    next_steps(to, ("Use it", command_line("pointadapt predict FILE --adapter", adapter)))
+
+
+def pretrain_summary(summary: Mapping[str, Any], to: Console) -> None:
+    """The panel at the end of pre-training, and how to use the backbone."""
+    loss = summary["loss"]
+    rows = [
+        ("loss", "-" if loss is None else f"{loss:g} (mean of the last 50 steps)"),
+        ("clouds", f"{summary['clouds']:,}"),
+        ("time", duration(summary["seconds"])),
+        ("backbone", summary["backbone"]),
+        ("sha256", summary["sha256"]),
+    ]
+    _panel(to, "pre-training", rows)
+    next_steps(to, ("Adapt it", command_line("pointadapt train --backbone", summary["backbone"])))
+
+
+def convert_summary(report: Mapping[str, Any], to: Console) -> None:
+    """What was in a published checkpoint, and what to do with it now."""
+
+    def some(keys: Sequence[str]) -> str:
+        return f"{len(keys)}: {', '.join(keys)}" if keys else "none"
+
+    rows = [
+        ("kind", {"pretrained": "pre-trained backbone", "dapt": "fine-tuned by DAPT",
+                  "full": "fully fine-tuned"}[report["kind"]]),
+        ("consumed", f"{report['consumed']} of {report['tensors']} tensors"),
+        ("missing", some(report["missing"])),
+        ("left over", some(report["left_over"])),
+        ("backbone", f"{report['backbone']} ({report['parameters']:,} parameters)"),
+        ("sha256", report["sha256"]),
+    ]  # fmt: skip
+    adapter = report.get("adapter")
+    if adapter:
+        rows.append(("adapter", adapter))
+    _panel(to, report["file"], rows)
+    if adapter:
+        next_steps(to, ("Use it", command_line("pointadapt predict FILE --adapter", adapter)))
+    else:
+        command = command_line("pointadapt train --backbone", report["backbone"])
+        next_steps(to, ("Adapt it", f"{command} --data folder --root DIR"))
+
+
+def evaluation(scores: Mapping[str, Any], title: str, to: Console) -> None:
+    """Overall scores, and the classes with the worst first."""
+    votes = f"{scores['votes']} votes" if scores["votes"] else "no voting"
+    table = Table("class")
+    table.add_column("accuracy %", justify="right")
+    for name, value in sorted(scores["per_class"].items(), key=lambda item: item[1]):
+        table.add_row(name, f"{value:.1f}")
+    to.print(f"{title}: {scores['count']:,} clouds, {votes}", style="bold")
+    to.print(table)
+    to.print("accuracy", _accuracy(scores))
+
+
+def predictions(rows: Sequence[Prediction], to: Console) -> None:
+    """The files that could be read, with class, confidence, and what else they may be."""
+    table = Table("file", "class")
+    table.add_column("confidence", justify="right")
+    others = max((len(row.top) for row in rows), default=0) > 1
+    if others:
+        table.add_column("runner-up")
+    for row in rows:
+        if row.error is None:
+            rest = ", ".join(f"{name} {100 * p:.0f} %" for name, p in row.top[1:])
+            cells = [str(row.path), row.label, f"{100 * row.confidence:.0f} %"]
+            table.add_row(*cells, *([rest] if others else []))
+    if table.row_count:
+        to.print(table)
+
+
+JSON_ONLY = ("source", "needs", "command", "licence", "hardware")  # too long for a table
+
+
+def listing(kind: str, rows: Sequence[Mapping[str, Any]], to: Console) -> None:
+    """A table of ``rows``, whose keys are the columns, without the longest."""
+    table = Table(show_lines=True)
+    keys = dict.fromkeys(key for row in rows for key in row if key not in JSON_ONLY)
+    for key in keys:
+        table.add_column(key.replace("_", " "), overflow="fold", no_wrap=key == "name")
+    for row in rows:
+        table.add_row(*(_cell(row.get(key, "")) for key in keys))
+    to.print(kind, style="bold")
+    to.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{k}={v}" for k, v in value.items()) or "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value) or "-"

@@ -1,0 +1,137 @@
+"""Pictures, with matplotlib's file backend: no window, no display needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import PointAdaptError
+from .files import atomic
+
+RIGHT, WRONG, PLAIN = "#1a7f4b", "#c62828", "#333333"
+
+
+def prediction_grid(
+    points: np.ndarray,
+    titles: Sequence[str],
+    ok: Sequence[bool | None],
+    path: Path | str,
+    *,
+    columns: int = 6,
+    heading: str = "",
+) -> Path:
+    """Write a picture of clouds, each with its title in green, red, or grey.
+
+    Args:
+        points: (n, N, 3) clouds, z up; each is scaled to its cell.
+        titles: (n,) what stands above each.
+        ok: (n,) right (green), wrong (red), or not known (None).
+        path: where to write, ``.png``, ``.pdf`` or ``.svg``.
+        columns: clouds in a row.
+        heading: what stands above all.
+
+    Raises:
+        PointAdaptError: nothing to draw, an ending that is none of the three, or a folder that
+            cannot be written.
+    """
+    if not len(points):
+        raise PointAdaptError("there is no cloud to draw")
+    columns = min(columns, len(points))
+    rows = math.ceil(len(points) / columns)
+    top = 0.55 if heading else 0.1  # inches
+    figure = _figure(2.0 * columns, 2.25 * rows + top)
+    for k, (cloud, title, right) in enumerate(zip(points, titles, ok, strict=True)):
+        axes = figure.add_subplot(rows, columns, k + 1)
+        _cloud(axes, cloud)
+        color = PLAIN if right is None else RIGHT if right else WRONG
+        axes.set_title(title, color=color, fontsize=9, pad=4, fontweight="bold")
+    figure.subplots_adjust(
+        left=0.01, right=0.99, bottom=0.01, top=1 - (top + 0.3) / (2.25 * rows + top),
+        wspace=0.02, hspace=0.22,
+    )  # fmt: skip
+    if heading:
+        figure.text(0.5, 1 - 0.3 / (2.25 * rows + top), heading, ha="center", fontsize=12)
+    return _save(figure, path)
+
+
+def curve(
+    lines: Mapping[str, Sequence[float]], path: Path | str, *, x: str = "epoch", y: str = ""
+) -> Path:
+    """Write a picture of one line for each entry: its values at 1, 2, 3 and so on.
+
+    Raises:
+        PointAdaptError: nothing to draw, or it cannot be written.
+    """
+    if not lines:
+        raise PointAdaptError("there is no curve to draw")
+    figure = _figure(6.0, 3.6)
+    axes = figure.add_subplot()
+    for name, values in lines.items():
+        axes.plot(range(1, len(values) + 1), values, label=name, linewidth=1.8)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def project(cloud: np.ndarray, turn: float = -55.0, tilt: float = 22.0) -> np.ndarray:
+    """A cloud (N, 3), z up, as seen from the side and above: right, up, towards the viewer.
+
+    Args:
+        cloud: any coordinates; the result is centred and at most 1 from the middle.
+        turn: degrees about z.
+        tilt: degrees of the view from above.
+    """
+    a, b = math.radians(turn), math.radians(tilt)
+    right = np.array([-math.sin(a), math.cos(a), 0.0])
+    near = np.array([math.cos(b) * math.cos(a), math.cos(b) * math.sin(a), math.sin(b)])
+    seen = cloud @ np.stack([right, np.cross(near, right), near], axis=1)
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    seen = seen - (low + high) / 2
+    return seen / max(float(np.linalg.norm(seen[:, :2], axis=1).max()), 1e-9)
+
+
+def _cloud(axes: Any, cloud: np.ndarray) -> None:
+    """Draw the cloud orthographically, far points first, coloured by height, paler far away."""
+    from matplotlib import colormaps
+
+    seen = project(np.asarray(cloud, dtype=np.float64))
+    order = np.argsort(seen[:, 2])
+    height = np.asarray(cloud, dtype=np.float64)[order, 2]
+    height = (height - height.min()) / max(float(np.ptp(height)), 1e-9)
+    depth = (seen[order, 2] - seen[:, 2].min()) / max(float(np.ptp(seen[:, 2])), 1e-9)
+    colors = colormaps["viridis"](0.05 + 0.8 * height)
+    fade = (0.55 * (1 - depth))[:, None]  # towards white
+    colors[:, :3] = colors[:, :3] * (1 - fade) + fade
+    size = 2.0 * math.sqrt(1024 / len(seen)) * (0.6 + 1.2 * depth)
+    axes.scatter(seen[order, 0], seen[order, 1], c=colors, s=size, linewidths=0)
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_ylim(-1.05, 1.05)
+    axes.set_aspect("equal")
+    axes.axis("off")
+
+
+def _save(figure: Any, path: Path | str) -> Path:
+    path = Path(path)
+    kind = path.suffix.lower().lstrip(".")
+    if kind not in ("png", "pdf", "svg"):
+        raise PointAdaptError(f"{path}: a picture's name must end in .png, .pdf or .svg")
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format=kind, dpi=130)
+    return path

@@ -1,0 +1,117 @@
+"""Fixtures that several test files share: a backbone and data small enough for any machine."""
+
+import runpy
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+TOY = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "data/toy/make.py")))
+MICRO = {
+    "dim": 24, "depth": 2, "heads": 2, "groups": 8, "group_size": 8,
+    "encoder_widths": (8, 16, 16), "sampling_rule": "plain",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def micro_backbone(tmp_path_factory) -> Path:
+    """A backbone folder with random weights: 24 wide, 2 blocks, 8 patches of 8 points."""
+    import torch
+
+    from pointadapt.backbones._weights import save_backbone
+    from pointadapt.backbones.point_vit import PointViT, PointViTConfig
+
+    config = PointViTConfig(
+        dim=24, depth=2, heads=2, groups=8, group_size=8, encoder_widths=(8, 16, 16),
+        sampling_rule="plain",
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        net = PointViT(config).seal()
+    return save_backbone(net, tmp_path_factory.mktemp("micro") / "backbone")
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory) -> Path:
+    """A data set for ``folder``: four classes, 40 training and 16 test clouds of 64 points."""
+    return TOY.make(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def toy_batch():
+    """32 clouds (32, 64, 3) of four classes, normalised, and their labels."""
+    import torch
+
+    from pointadapt.ops import normalize
+
+    points, labels = TOY.clouds(8)
+    return normalize(torch.from_numpy(points)), torch.from_numpy(labels)
+
+
+@pytest.fixture(scope="session")
+def bare_backbone(tmp_path_factory):
+    """Family -> a micro backbone's folder without what pre-training lacks (a CLS token).
+
+    Its running statistics are not those of a new BatchNorm, so that losing them shows.
+    """
+    import torch
+
+    from pointadapt.backbones import BACKBONES
+    from pointadapt.backbones._weights import save_backbone
+
+    made = {}
+
+    def make(family):
+        if family not in made:
+            cls = BACKBONES[family]
+            known = {f.name for f in fields(cls.config_class)}
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(11)
+                net = cls(cls.config_class(**{k: v for k, v in MICRO.items() if k in known}))
+                for name, buffer in net.named_buffers():
+                    if name.endswith("running_mean"):
+                        buffer.normal_(0, 0.1)
+                    elif name.endswith("running_var"):
+                        buffer.uniform_(0.5, 1.5)
+            net.seal(k for k in net.state_dict() if k not in net.optional)
+            made[family] = save_backbone(net, tmp_path_factory.mktemp(family) / "backbone")
+        return made[family]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def micro_flags(micro_backbone) -> list[str]:
+    """Flags of ``pointadapt train`` for a training of about a second on made-up shapes."""
+    return [
+        "--backbone", str(micro_backbone), "--points", "64", "--data", "shapes",
+        "--data-options", "size=64", "test_size=32", "--epochs", "1", "--batch-size", "16",
+        "--no-tensorboard",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def micro_adapter(micro_flags, tmp_path_factory) -> Path:
+    """A DAPT adapter on ``micro_backbone``, trained by the command line."""
+    from pointadapt.cli import main
+
+    out = tmp_path_factory.mktemp("run") / "run"
+    flags = ["--method", "dapt", "--options", "rank=4", "--no-summary"]
+    assert main(["train", "--out", str(out), *micro_flags, *flags]) == 0
+    return out / "adapter"
+
+
+@pytest.fixture
+def own_files(tmp_path) -> Path:
+    """A folder of two classes, four files each, in four formats; no test folder."""
+    import numpy as np
+
+    from pointadapt.io import write_points
+
+    rng = np.random.default_rng(0)
+    for name, height in (("flat", 0.05), ("tall", 3.0)):
+        for k, ending in enumerate((".ply", ".xyz", ".npy", ".pcd")):
+            cloud = rng.uniform(-1, 1, (80, 3)) * [1, 1, height]
+            write_points(tmp_path / "own" / name / f"{k}{ending}", cloud.astype(np.float32))
+    return tmp_path / "own"

@@ -1,0 +1,276 @@
+"""What every method promises on every family of backbones; a new one is tested by registering."""
+
+import copy
+import dataclasses
+import json
+import typing
+
+import pytest
+import torch
+
+from pointadapt import hub
+from pointadapt.backbones import BACKBONES
+from pointadapt.backbones._weights import load_backbone, save_backbone
+from pointadapt.errors import AdapterError
+from pointadapt.methods import METHODS, make_method
+from pointadapt.model import Adapter, PointModel
+from pointadapt.tasks import make_task
+
+CLASSES = ("ball", "bar", "helix", "plate")
+each_method = pytest.mark.parametrize("name", list(METHODS))
+each_family = pytest.mark.parametrize("family", list(BACKBONES))
+
+
+def new_adapter(net, name, seed=0, **options):
+    torch.manual_seed(seed)
+    return Adapter(net, make_method(name, options), make_task("classification"), CLASSES)
+
+
+def new_model(folder, name, **options):
+    net = load_backbone(folder)
+    return PointModel(net, new_adapter(net, name, **options))
+
+
+def steps(model, batch, count=3, lr=1e-2):
+    """Real training steps, with dropout and drop path; the losses."""
+    points, labels = batch
+    torch.manual_seed(5)
+    model.backbone.set_drop_path(0.1)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=lr)
+    losses = []
+    for _ in range(count):
+        optimizer.zero_grad()
+        loss = model.adapter.task.loss(model(points), labels)
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    model.eval()
+    return losses
+
+
+def outputs(model, batch):
+    with torch.no_grad():
+        return model(batch[0])
+
+
+def tensors(module):
+    return {k: v.clone() for k, v in module.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+@each_family
+@each_method
+def test_trains_what_it_declares_and_nothing_else(name, family, bare_backbone, toy_batch):
+    model = new_model(bare_backbone(family), name)
+    before, method = tensors(model.backbone), model.adapter.method
+    head_before = tensors(model.adapter)
+    steps(model, toy_batch)
+    after = tensors(model.backbone)
+    for key, parameter in model.backbone.named_parameters():
+        assert (parameter.grad is not None) == method.trainable(key), key
+        assert method.trainable(key) or torch.equal(before[key], after[key]), key
+    for key, parameter in model.adapter.named_parameters():
+        assert parameter.grad is not None, key  # DistributedDataParallel fails on an unused one
+    assert not same(head_before, tensors(model.adapter))
+
+
+@each_family
+@each_method
+def test_adapter_holds_every_tensor_that_moved(name, family, bare_backbone, toy_batch):
+    folder = bare_backbone(family)
+    model = new_model(folder, name)
+    steps(model, toy_batch)
+    fresh, state = load_backbone(folder, seed=1).state_dict(), model.adapter_state()
+    for key, value in model.backbone.state_dict().items():
+        assert torch.equal(value, fresh[key]) or f"backbone.{key}" in state, key
+
+
+@each_family
+@each_method
+@pytest.mark.parametrize("batchnorm", ["train", "frozen"])
+def test_batchnorm_moves_only_where_it_may(name, family, batchnorm, bare_backbone, toy_batch):
+    model = new_model(bare_backbone(family), name, batchnorm=batchnorm)
+    before = dict(load_backbone(bare_backbone(family)).named_buffers())
+    steps(model, toy_batch)
+    moved = [k for k, v in model.backbone.named_buffers() if not torch.equal(v, before[k])]
+    assert moved == (list(before) if batchnorm == "train" else [])
+
+
+@each_family
+@each_method
+def test_saved_and_loaded_is_equal_bit_for_bit(name, family, bare_backbone, toy_batch, tmp_path):
+    model = new_model(bare_backbone(family), name)
+    steps(model, toy_batch)
+    expected = outputs(model, toy_batch)
+    hub.save_adapter(model, tmp_path / "a", backbone=str(bare_backbone(family)), points=64)
+    loaded = hub.load(tmp_path / "a")
+    assert not loaded.training
+    assert torch.equal(outputs(loaded, toy_batch), expected)
+    assert same(loaded.adapter_state(), model.adapter_state())
+    assert loaded.adapter.method == model.adapter.method
+    assert loaded.classes == CLASSES
+
+
+@each_family
+@pytest.mark.parametrize("second", list(METHODS))
+@each_method
+def test_switching_is_exact(name, second, family, bare_backbone, toy_batch, tmp_path):
+    folder = bare_backbone(family)
+    model = new_model(folder, name)
+    steps(model, toy_batch)
+    first_out = outputs(model, toy_batch)
+    model.add("b", new_adapter(model.backbone, second, seed=1))
+    assert torch.equal(outputs(model, toy_batch), first_out)  # added, not used
+    model.use("b")
+    assert same(tensors(model.backbone), tensors(load_backbone(folder)))
+    steps(model, toy_batch)
+    second_out = outputs(model, toy_batch)
+    for _ in range(2):
+        assert torch.equal(outputs(model.use("default"), toy_batch), first_out)
+        assert torch.equal(outputs(model.use("b"), toy_batch), second_out)
+    # what is saved after the switching owes nothing to the other adapter
+    hub.save_adapter(model, tmp_path / "b", backbone=str(folder), points=64)
+    assert torch.equal(outputs(hub.load(tmp_path / "b"), toy_batch), second_out)
+    hub.load_into(model.use("default"), tmp_path / "b", "again")
+    assert torch.equal(outputs(model, toy_batch), second_out)
+    assert torch.equal(outputs(model.use("default"), toy_batch), first_out)
+
+
+@each_method
+def test_only_the_adapter_in_use_trains(name, bare_backbone, toy_batch):
+    model = new_model(bare_backbone("point_vit"), name)
+    idle = model.adapter
+    model.add("b", new_adapter(model.backbone, "linear_probe", seed=1))
+    model.use("b")
+    before = tensors(idle)
+    steps(model, toy_batch)
+    assert same(before, tensors(idle))
+    assert not any(p.requires_grad for p in idle.parameters())
+    model.use("default")
+    assert all(p.requires_grad for p in idle.parameters())
+    trained = {n for n, p in model.backbone.named_parameters() if p.requires_grad}
+    assert trained == {
+        n for n, _ in model.backbone.named_parameters() if idle.method.trainable(n)
+    }
+
+
+@each_method
+def test_another_backbone_is_refused(name, bare_backbone, toy_batch, tmp_path):
+    folder = bare_backbone("point_vit")
+    model = new_model(folder, name)
+    steps(model, toy_batch, count=1)
+    hub.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
+    other = load_backbone(folder)
+    with torch.no_grad():
+        weight = other.blocks[1].mlp.fc2.weight
+        weight.view(torch.int32)[3, 5] ^= 1  # the last bit of one number
+    save_backbone(other, tmp_path / "other")
+    with pytest.raises(AdapterError, match="made for the backbone"):
+        hub.load(tmp_path / "a", backbone=tmp_path / "other")
+    host = PointModel(load_backbone(tmp_path / "other"), copy.deepcopy(model.adapter))
+    with pytest.raises(AdapterError, match="made for the backbone"):
+        hub.load_into(host, tmp_path / "a", "a")
+    assert list(host.adapters) == ["default"]
+    assert host.active == "default"
+
+
+@each_method
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda state, key: state.pop(key), "is missing"),
+        (lambda state, key: state.update({key + "x": state[key]}), "has no place"),
+        (lambda state, key: state.update({key: state[key][..., :-1]}), "has shape"),
+    ],
+    ids=["missing", "left over", "shape"],
+)
+def test_state_is_strict_and_all_or_nothing(name, damage, message, bare_backbone, toy_batch):
+    model = new_model(bare_backbone("point_vit"), name)
+    steps(model, toy_batch, count=1)
+    other = new_model(bare_backbone("point_vit"), name, seed=3)
+    for key in ("head.layers.8.weight", "backbone.cls_token"):
+        state = dict(model.adapter_state())
+        damage(state, key)
+        before = tensors(other)
+        with pytest.raises(AdapterError, match=message) as caught:
+            other.load_adapter_state(state, "here")
+        assert key in str(caught.value)
+        assert str(caught.value).startswith("here: ")
+        assert same(before, tensors(other))
+
+
+@each_method
+def test_overfits_a_small_set(name, bare_backbone, toy_batch):
+    model = new_model(bare_backbone("point_vit"), name)
+    losses = steps(model, toy_batch, count=60, lr=2e-3)
+    assert losses[-1] < 0.2 * losses[0]
+    right = (outputs(model, toy_batch).argmax(dim=1) == toy_batch[1]).float().mean()
+    assert right > 0.9
+
+
+@each_family
+@each_method
+def test_bfloat16(name, family, bare_backbone, toy_batch):
+    model = new_model(bare_backbone(family), name).train()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(toy_batch[0])
+    loss = model.adapter.task.loss(logits, toy_batch[1])
+    loss.backward()
+    assert loss.isfinite()
+    grads = {n: p.grad for n, p in model.named_parameters() if p.requires_grad}
+    assert all(g is not None and g.isfinite().all() for g in grads.values())
+
+
+def variants(name):
+    """The method with one option after another set to another value."""
+    default = METHODS[name]()
+    hints = typing.get_type_hints(METHODS[name])
+    for field in dataclasses.fields(default):
+        value = getattr(default, field.name)
+        if isinstance(value, bool):
+            yield {field.name: not value}
+        elif typing.get_origin(hints[field.name]) is typing.Literal:
+            yield from ({field.name: v} for v in typing.get_args(hints[field.name]) if v != value)
+        elif isinstance(value, (int, float)):
+            yield {field.name: type(value)(value + 0.5 if isinstance(value, float) else value + 1)}
+
+
+VARIANTS = [
+    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, *options.items()))}")
+    for name in METHODS
+    for options in variants(name)
+]
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_every_option_round_trips_trains_and_loads(
+    name, options, bare_backbone, toy_batch, tmp_path
+):
+    method = make_method(name, options)
+    assert make_method(name, json.loads(json.dumps(method.to_dict()))) == method
+    assert make_method(name, {k: str(v) for k, v in options.items()}) == method  # as typed
+    net = load_backbone(bare_backbone("point_vit"))
+    torch.manual_seed(0)
+    adapter = Adapter(net, method, make_task("classification"), CLASSES, ("cls", "patch_max"))
+    model = PointModel(net, adapter)
+    steps(model, toy_batch, count=2)
+    expected = outputs(model, toy_batch)
+    assert expected.isfinite().all()
+    hub.save_adapter(model, tmp_path, backbone=str(bare_backbone("point_vit")), points=64)
+    loaded = hub.load(tmp_path)
+    assert loaded.adapter.method == method
+    assert torch.equal(outputs(loaded, toy_batch), expected)
+
+
+@each_method
+def test_says_where_it_comes_from(name):
+    cls = METHODS[name]
+    assert cls.name == name
+    assert cls.title
+    assert cls.paper
+    assert cls.__doc__
+    assert cls().head_inputs

@@ -1,0 +1,92 @@
+"""Trainable parameters on the published size, exactly: shared/PAPER.md §2 (Tab. 1 of the paper)."""
+
+import pytest
+import torch
+
+from pointadapt.backbones.point_vit import PointViT
+from pointadapt.methods import make_method
+from pointadapt.methods.dapt import DynamicAdapter, ScaleShift
+from pointadapt.metrics import parameter_counts
+from pointadapt.model import Adapter, PointModel
+from pointadapt.tasks import make_task
+
+
+@pytest.fixture(scope="module")
+def small():
+    with torch.device("meta"):  # spares the random numbers
+        net = PointViT(PointViT.sizes["small"])
+    net.to_empty(device="cpu")
+    for value in net.state_dict().values():
+        value.zero_()
+    return net.seal(k for k in net.state_dict() if k not in net.optional)
+
+
+def model_of(net, method, classes, head, **options):
+    names = tuple(f"class_{i}" for i in range(classes))
+    task = make_task("classification")
+    return PointModel(net, Adapter(net, make_method(method, options), task, names, head))
+
+
+def count(modules):
+    return sum(p.numel() for module in modules for p in module.parameters())
+
+
+def parts(model):
+    taps = list(model.adapter.taps.modules())
+    trained = [p for p in model.backbone.parameters() if p.requires_grad]
+    return (
+        count(m for m in taps if isinstance(m, DynamicAdapter)),
+        count(m for m in taps if isinstance(m, ScaleShift)),
+        count([model.adapter.head]),
+        sum(p.numel() for p in trained),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rank", "classes", "head", "expected", "total"),
+    [
+        (64, 15, ("cls", "prompt_mean", "patch_max"), (609036, 112128, 365839, 768), 1_087_771),
+        (64, 15, ("cls", "prompt_mean"), (609036, 112128, 267535, 768), 989_467),
+        (72, 40, ("cls", "patch_max"), (682860, 112128, 273960, 768), 1_069_716),
+    ],
+    ids=["PB_T50_RS", "OBJ_ONLY", "ModelNet40"],
+)
+def test_dapt(small, rank, classes, head, expected, total):
+    model = model_of(small, "dapt", classes, head, rank=rank)
+    assert parts(model) == expected
+    assert sum(expected) == total == parameter_counts(model)[0]
+
+
+def test_dapt_default_head_is_that_of_pb_t50_rs(small):
+    assert parameter_counts(model_of(small, "dapt", 15, ()))[0] == 1_087_771
+
+
+def test_full(small):
+    model = model_of(small, "full", 15, ("cls", "patch_max"))
+    assert count([model.adapter.head]) == 267_535
+    assert parameter_counts(model) == (22_093_327, 22_093_327)
+
+
+def test_linear_probe(small):
+    model = model_of(small, "linear_probe", 15, ("cls", "patch_max"))
+    assert parameter_counts(model) == (267_535, 22_093_327)
+
+
+def test_what_an_adapter_file_holds_of_the_backbone(small):
+    """CLS and its position; and the moved statistics of the patch encoder's two BatchNorms."""
+    model = model_of(small, "dapt", 15, ())
+    own = {"backbone.cls_token", "backbone.cls_pos"}
+    assert {k for k in model.adapter_state() if k.startswith("backbone.")} == own
+    before = {n: b.clone() for n, b in small.named_buffers()}
+    try:
+        for buffer in small.buffers():
+            buffer.add_(1)
+        moved = {k for k in model.adapter_state() if k.startswith("backbone.")} - own
+    finally:
+        for name, buffer in small.named_buffers():
+            buffer.copy_(before[name])
+    assert moved == {
+        f"backbone.encoder.norm{i}.{b}"
+        for i in (1, 2)
+        for b in ("running_mean", "running_var", "num_batches_tracked")
+    }

@@ -1,0 +1,133 @@
+"""Predicting files: order, bad files, agreement with the model itself, the training's up axis."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import pointadapt
+from pointadapt.data.folder import upright
+from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.io import read_points, write_points
+from pointadapt.ops import normalize
+from pointadapt.predict import list_files, predict, reader_of
+
+
+def test_equal_to_the_model(own_files, micro_adapter):
+    rows = predict(own_files, micro_adapter, top=2)
+    assert [row.path for row in rows] == sorted(own_files.rglob("*.*"))
+    model = pointadapt.load(micro_adapter)
+    for row in rows:
+        points = torch.from_numpy(read_points(row.path, n=64))[None]
+        with torch.no_grad():
+            probabilities = model(normalize(points)).softmax(dim=1)[0]
+        assert row.label == model.classes[int(probabilities.argmax())]
+        assert row.confidence == pytest.approx(float(probabilities.max()), rel=1e-5)
+        assert row.top[0] == (row.label, row.confidence)
+        assert row.top[0][1] >= row.top[1][1] and len(row.top) == 2
+
+
+def test_batches_change_nothing(own_files, micro_adapter):
+    done = []
+    one = predict(own_files, micro_adapter, batch_size=1)
+    many = predict(own_files, micro_adapter, batch_size=3, on_batch=done.append)
+    assert [r.label for r in one] == [r.label for r in many]
+    assert np.allclose([r.confidence for r in one], [r.confidence for r in many], rtol=1e-5)
+    assert done == [3, 6, 8]
+
+
+def test_a_loaded_model(own_files, micro_adapter):
+    file = own_files / "flat" / "0.ply"
+    model = pointadapt.load(micro_adapter)
+    (row,) = predict(file, model, points=64)
+    assert row.confidence == pytest.approx(predict(file, micro_adapter)[0].confidence, rel=1e-6)
+    with pytest.raises(ConfigError, match="points="):
+        predict(file, model)
+
+
+def test_bad_files_keep_their_place(own_files, micro_adapter, tmp_path):
+    good = own_files / "flat" / "0.ply"
+    bad = own_files / "flat" / "bad.ply"
+    bad.write_bytes(b"\xff\xd8\xff\xe0 JPEG")
+    (tmp_path / "empty").mkdir()
+    paths = [tmp_path / "none.ply", good, bad, tmp_path / "empty", good]
+    rows = predict(paths, micro_adapter, batch_size=2)
+    assert [row.error is None for row in rows] == [False, True, False, False, True]
+    assert rows[1] == rows[4]
+    assert all(row.label == "" and str(row.path) in str(row.error) for row in rows if row.error)
+    assert rows[0].to_dict()["path"] == str(paths[0])
+
+
+def test_folders_are_searched(own_files):
+    (own_files / "notes.md").write_text("no cloud")
+    (own_files / ".hidden.ply").write_text("")
+    assert len(list_files(own_files)) == 8
+    assert len(list_files([str(own_files / "flat"), own_files / "tall" / "0.ply"])) == 5
+
+
+@pytest.fixture
+def y_up_adapter(micro_adapter, tmp_path):
+    """The micro adapter as if it had been trained on a folder of files whose y points up."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(micro_adapter, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["results"]["config"] |= {"data": "folder", "data_options": ["up=y", "min_points=3"]}
+    config["results"]["config"]["a_key_of_the_future"] = 1
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_files_are_read_as_in_training(y_up_adapter, micro_adapter, tmp_path):
+    cloud = np.random.default_rng(1).uniform(-1, 1, (64, 3)).astype(np.float32)
+    write_points(tmp_path / "c.npy", cloud)
+    config = json.loads((y_up_adapter / "adapter_config.json").read_text())
+    assert np.array_equal(reader_of(config)(tmp_path / "c.npy"), upright(cloud, "y"))
+    assert np.array_equal(reader_of(config, "z")(tmp_path / "c.npy"), cloud)
+    turned, plain = (predict(tmp_path / "c.npy", a)[0] for a in (y_up_adapter, micro_adapter))
+    assert turned.confidence != plain.confidence
+    again = predict(tmp_path / "c.npy", micro_adapter, up="y")[0]
+    assert again.confidence == pytest.approx(turned.confidence, rel=1e-6)
+
+
+def test_fewest_points(y_up_adapter, micro_adapter, tmp_path):
+    (tmp_path / "c.xyz").write_text("0 0 0\n1 0 0\n0 1 0\n0 0 1\n")
+    assert "4 points" in str(predict(tmp_path / "c.xyz", micro_adapter)[0].error)
+    assert predict(tmp_path / "c.xyz", y_up_adapter)[0].error is None
+
+
+def test_without_a_training_configuration(micro_adapter, tmp_path, own_files):
+    """A converted adapter does not say how it was trained."""
+    from pointadapt.protocol import Protocol
+
+    folder = tmp_path / "adapter"
+    shutil.copytree(micro_adapter, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["results"] = {}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    assert predict(own_files, folder)[0].error is None
+    with pytest.raises(ConfigError, match="--data"):
+        Protocol.of(folder)
+    protocol = Protocol.of(folder, "shapes", options=("test_size=3",))
+    assert (protocol.points, protocol.precision) == (64, "fp32")
+    assert protocol.load("test").points.shape == (3, 64, 3)
+
+
+def test_protocol_of_a_training(micro_adapter):
+    from pathlib import Path
+
+    from pointadapt.protocol import Protocol
+
+    own = Protocol.of(micro_adapter)
+    assert own.data == "shapes" and own.options["test_size"] == "32"
+    other = Protocol.of(micro_adapter, "folder", Path("x"), ("up=y",))
+    assert other.options == {"points": 64, "root": Path("x"), "up": "y"}
+
+
+def test_arguments(own_files, micro_adapter):
+    with pytest.raises(ConfigError, match="at least 1"):
+        predict(own_files, micro_adapter, top=0)
+    with pytest.raises(UnknownNameError, match="axis"):
+        predict(own_files, micro_adapter, up="w")  # type: ignore[arg-type]
+    assert len(predict(own_files, micro_adapter, top=99)[0].top) > 9

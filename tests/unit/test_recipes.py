@@ -1,0 +1,104 @@
+"""Recipes: the papers' values exactly, and their trainable counts."""
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+
+from pointadapt.config import TrainConfig
+from pointadapt.errors import UnknownNameError
+from pointadapt.recipes import RECIPES, get_recipe
+
+PAPERS = [name for name in RECIPES if not name.endswith("-laptop")]
+SCAN = ("pb", "objbg", "objonly")
+
+# name -> rank, drop path, adapter dropout, head inputs, trained parameters (PAPER.md §2 and §3)
+DAPT = {
+    "dapt-scanobjectnn-pb": (64, 0.3, 0.2, ("cls", "prompt_mean", "patch_max"), 1_087_771),
+    "dapt-scanobjectnn-objbg": (64, 0.3, 0.5, ("cls", "prompt_mean", "patch_max"), 1_087_771),
+    "dapt-scanobjectnn-objonly": (64, 0.1, 0.0, ("cls", "prompt_mean"), 989_467),
+    "dapt-modelnet40": (72, 0.1, 0.0, ("cls", "patch_max"), 1_069_716),
+}
+
+
+def trained(config: TrainConfig) -> int:
+    from pointadapt.metrics import parameter_counts
+    from pointadapt.train import build_model
+
+    classes = tuple(map(str, range(40 if config.data == "modelnet40" else 15)))
+    return parameter_counts(build_model(replace(config, backbone="point_vit:small"), classes))[0]
+
+
+def test_what_must_exist():
+    data = ["modelnet40", *(f"scanobjectnn-{v}" for v in SCAN), "laptop"]
+    methods = ("dapt", "full", "linear-probe")
+    assert sorted(RECIPES) == sorted(f"{m}-{d}" for m in methods for d in data)
+
+
+def test_torch_free():
+    code = "import sys, pointadapt.recipes\nassert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_states_its_facts(name):
+    r = RECIPES[name]
+    assert r.name == name == r.config.recipe and str(r.config.out) == f"runs/{name}"
+    assert r.command.startswith(f"pointadapt train --recipe {name} --root ")
+    for value in (r.summary, r.score, r.source, r.hardware, r.time):
+        assert value
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_papers_protocol(name):
+    c = RECIPES[name].config
+    expected = {
+        "epochs": 300, "warmup_epochs": 10, "lr": 5e-4, "min_lr": 1e-6, "weight_decay": 0.05,
+        "batch_size": 32, "clip": 10.0, "schedule": "epoch", "seed": 0, "select": "last",
+        "augment": ("scale_shift",), "precision": "fp32", "votes": 0, "accumulate": 1,
+        "group_size": 32,
+    }  # fmt: skip
+    assert {key: getattr(c, key) for key in expected} == expected
+    if "modelnet40" in name:
+        assert (c.points, c.available, c.groups) == (1024, 8192, 64)
+    else:
+        assert (c.points, c.available, c.groups) == (2048, 0, 128)
+        variant = {"pb": "pb_t50_rs", "objbg": "obj_bg", "objonly": "obj_only"}
+        assert c.data_options == (f"variant={variant[name.rpartition('-')[2]]}",)
+    assert "pointadapt convert" in RECIPES[name].needs
+
+
+@pytest.mark.parametrize("name", DAPT)
+def test_dapt(name):
+    from pointadapt.config import key_values
+    from pointadapt.methods import make_method
+
+    rank, drop_path, dropout, head, count = DAPT[name]
+    c = RECIPES[name].config
+    method = make_method(c.method, key_values(c.options))
+    assert (method.rank, method.dropout) == (rank, dropout)
+    assert (c.drop_path, c.head) == (drop_path, head)
+    assert trained(c) == count
+
+
+def test_full_and_linear_probe():
+    full, probe = (get_recipe(f"{m}-scanobjectnn-pb").config for m in ("full", "linear-probe"))
+    assert (full.drop_path, full.head, full.options) == (0.1, ("cls", "patch_max"), ())
+    assert trained(full) == 22_093_327
+    assert trained(probe) == 267_535  # the head
+
+
+def test_laptop_recipes_share_one_budget():
+    configs = [RECIPES[f"{m}-laptop"].config for m in ("dapt", "full", "linear-probe")]
+    own = {"method", "options", "head", "out", "recipe"}
+    for f in fields(TrainConfig):
+        if f.name not in own:
+            assert len({getattr(c, f.name) for c in configs}) == 1, f.name
+    assert (configs[0].epochs, configs[0].backbone, configs[0].precision) == (12, "tiny", "bf16")
+    assert configs[0].options == ("rank=32",)
+
+
+def test_unknown_recipe():
+    with pytest.raises(UnknownNameError, match="did you mean 'dapt-laptop'"):
+        get_recipe("dapt-labtop")
