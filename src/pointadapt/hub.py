@@ -140,7 +140,8 @@ def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
 
 
 _NEEDED = {
-    "format": int, "backbone": dict, "method": str, "task": str, "classes": list, "points": int,
+    "format": int, "backbone": dict, "method": str, "method_options": dict, "task": str,
+    "task_options": dict, "head_inputs": list, "classes": list, "points": int,
 }  # fmt: skip
 _NEEDED_OF_BACKBONE = {
     "name": str, "seed": int, "sha256": str, "groups": int, "group_size": int, "heads": int,
@@ -163,11 +164,11 @@ def _weights(folder: Path) -> dict[str, Any]:
 
 def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     try:
-        method = make_method(config["method"], config.get("method_options", {}))
-        task = make_task(config["task"], config.get("task_options", {}))
+        method = make_method(config["method"], config["method_options"])
+        task = make_task(config["task"], config["task_options"])
     except UnknownNameError as error:
         raise AdapterError(f"{folder / CONFIG}: {error}") from error
-    return Adapter(net, method, task, config["classes"], config.get("head_inputs", ()))
+    return Adapter(net, method, task, config["classes"], config["head_inputs"])
 
 
 def _backbone(

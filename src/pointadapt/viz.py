@@ -117,9 +117,9 @@ def _cloud(axes: Any, cloud: np.ndarray) -> None:
     height = (height - height.min()) / max(float(np.ptp(height)), 1e-9)
     depth = (seen[order, 2] - seen[:, 2].min()) / max(float(np.ptp(seen[:, 2])), 1e-9)
     colors = colormaps["viridis"](0.05 + 0.8 * height)
-    fade = (0.55 * (1 - depth))[:, None]  # towards white
+    fade = (0.5 * (1 - depth))[:, None]  # towards white
     colors[:, :3] = colors[:, :3] * (1 - fade) + fade
-    size = 2.0 * math.sqrt(1024 / len(seen)) * (0.6 + 1.2 * depth)
+    size = 3.2 * math.sqrt(1024 / len(seen)) * (0.6 + 1.2 * depth)
     axes.scatter(seen[order, 0], seen[order, 1], c=colors, s=size, linewidths=0)
     axes.set_xlim(-1.05, 1.05)
     axes.set_ylim(-1.05, 1.05)

@@ -179,6 +179,11 @@ def test_bad_points_are_not_written(tmp_path, points, message):
 def test_what_a_format_cannot_hold_is_refused(tmp_path):
     with pytest.raises(FileFormatError, match=r"\.npy has no place for labels; use .*\.ply"):
         write_cloud(tmp_path / "a.npy", Cloud(BALL, labels=np.zeros(64, int)))
+    with pytest.raises(FileFormatError, match="0 to 255"):
+        write_cloud(tmp_path / "a.las", Cloud(BALL, labels=np.full(64, 256)))
+    with pytest.raises(PointCloudError, match=r"labels have shape \(3,\), not \(64,\)"):
+        write_cloud(tmp_path / "a.ply", Cloud(BALL, labels=np.zeros(3, int)))
+    assert not list(tmp_path.iterdir())
     with pytest.raises(FileFormatError, match="ending"):
         write_points(tmp_path / "a.stl", BALL)
 

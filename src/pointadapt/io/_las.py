@@ -45,6 +45,9 @@ def write_las(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, compress: bool = 
     That is a billionth of the extent or finer: 1e-7 for a tile of 100 m.
     """
     laspy = need("laspy", "las")
+    labels = cloud.labels
+    if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) <= 255:
+        raise FileFormatError("LAS has labels 0 to 255 only: use PLY")
     header = laspy.LasHeader(version="1.4", point_format=6)
     points = cloud.points.astype(np.float64)
     low, high = points.min(axis=0), points.max(axis=0)
@@ -54,8 +57,8 @@ def write_las(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, compress: bool = 
     header.scales = np.full(3, 10.0**exponent)
     las = laspy.LasData(header)
     las.x, las.y, las.z = points.T
-    if cloud.labels is not None:
-        las.classification = cloud.labels.astype(np.uint8)
+    if labels is not None:
+        las.classification = labels.astype(np.uint8)
     las.write(stream, do_compress=compress)
 
 

@@ -71,5 +71,12 @@ def _checked(cloud: Cloud, path: Path) -> Cloud:
         )
     if not np.isfinite(points).all():
         raise PointCloudError(f"{path}: cannot be written: points are NaN or infinite")
+    n = len(points)
+    for name, shape in {"colors": (n, 3), "normals": (n, 3), "labels": (n,)}.items():
+        found = getattr(cloud, name)
+        if found is not None and np.shape(found) != shape:
+            raise PointCloudError(
+                f"{path}: cannot be written: {name} have shape {np.shape(found)}, not {shape}"
+            )
     precise = np.float32 if points.dtype.kind == "f" and points.itemsize <= 4 else np.float64
     return Cloud(points.astype(precise), cloud.colors, cloud.normals, cloud.labels, cloud.faces)

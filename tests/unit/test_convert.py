@@ -1,0 +1,218 @@
+"""Published files: what is refused, and what nothing is left of; equality is tests/golden's."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pointadapt import hub
+from pointadapt.backbones._weights import load_backbone
+from pointadapt.config import Published
+from pointadapt.convert import convert, kind_of
+from pointadapt.errors import AdapterError, CheckpointError, ConfigError, PointAdaptError
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+FACTS = Published(heads=3, groups=16, group_size=8, points=256)
+
+
+def arrays(name):
+    with np.load(GOLDEN / f"{name}.npz") as file:
+        return {k: torch.from_numpy(file[k]) for k in file.files}
+
+
+def write(tensors, path):
+    torch.save({"base_model": tensors}, path)
+    return path
+
+
+def pretrained(tensors):
+    """The pre-training file that a fine-tuned one may have started from: other BatchNorm buffers."""
+    out = {"mask_token": torch.zeros(1, 1, 48), "MAE_decoder.norm.weight": torch.ones(48)}
+    for key, value in tensors.items():
+        if "tfts" in key or "Adapter" in key or key.startswith("cls"):
+            continue
+        moved = value + (0.5 if key.endswith(("running_mean", "running_var")) else 0)
+        out[f"MAE_encoder.{key}"] = moved
+    return out
+
+
+def logits(folder, points, **options):
+    with torch.no_grad():
+        return hub.load(folder, **options)(points)
+
+
+def test_an_adapter_shares_the_backbone_it_was_trained_from(tmp_path):
+    state, out = arrays("dapt_small_state"), arrays("dapt_small_out")
+    base = convert(write(pretrained(state), tmp_path / "p.pth"), tmp_path / "p", FACTS)
+    assert base["left_over"] == ["MAE_decoder.norm.weight", "mask_token"]
+    path = write(state, tmp_path / "d.pth")
+    report = convert(path, tmp_path / "d", FACTS, backbone=tmp_path / "p/backbone")
+    assert report["sha256"] == base["sha256"]
+    assert report["backbone"] == str(tmp_path / "p/backbone")
+    assert not (tmp_path / "d/backbone").exists()
+    got = logits(tmp_path / "d/adapter", out["points"])
+    torch.testing.assert_close(got, out["logits"], atol=1e-5, rtol=0)
+    # the file's own backbone has the moved buffers, so it is another one
+    own = convert(path, tmp_path / "own", FACTS)
+    assert own["sha256"] != base["sha256"]
+    with pytest.raises(AdapterError, match="made for the backbone"):
+        hub.load(tmp_path / "own/adapter", backbone=tmp_path / "p/backbone")
+
+
+def test_another_backbone_is_refused(tmp_path):
+    state = arrays("dapt_small_state")
+    other = pretrained(state)
+    other["MAE_encoder.blocks.blocks.1.mlp.fc1.bias"][7] += 1e-3
+    convert(write(other, tmp_path / "p.pth"), tmp_path / "p", FACTS)
+    with pytest.raises(CheckpointError, match=r"not trained from.*'blocks\.1\.mlp\.fc1\.bias'"):
+        convert(
+            write(state, tmp_path / "d.pth"), tmp_path / "d", FACTS, tmp_path / "p/backbone"
+        )
+    assert not (tmp_path / "d").exists()
+
+
+def test_full_fine_tuning_on_its_pretrained_backbone(tmp_path):
+    state, out = arrays("ft_small_state"), arrays("ft_small_out")
+    base = pretrained(state)
+    for value in base.values():
+        value += 0.01 if value.is_floating_point() else 0
+    convert(write(base, tmp_path / "p.pth"), tmp_path / "p", FACTS)
+    path = write(state, tmp_path / "f.pth")
+    convert(path, tmp_path / "f", FACTS, backbone=tmp_path / "p/backbone")
+    got = logits(tmp_path / "f/adapter", out["points"])
+    torch.testing.assert_close(got, out["logits"], atol=1e-5, rtol=0)
+
+
+def test_pretrained_with_a_backbone_is_refused(tmp_path, micro_backbone):
+    path = write(pretrained(arrays("dapt_small_state")), tmp_path / "p.pth")
+    with pytest.raises(ConfigError, match="leave out --backbone"):
+        convert(path, tmp_path / "out", FACTS, backbone=micro_backbone)
+
+
+def test_numpy_numbers_beside_the_tensors_are_read(tmp_path):
+    # Point-MAE keeps its best accuracy as a numpy number; older numpy names it otherwise
+    path = tmp_path / "p.pth"
+    content = {"base_model": pretrained(arrays("dapt_small_state"))}
+    content["metrics"] = {"acc": np.float64(92.1), "epoch": np.int64(3), "lr": np.float32(0.1)}
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"numpy._core.multi", b"numpy.core.multi"))
+    assert convert(path, tmp_path / "out", FACTS)["kind"] == "pretrained"
+
+
+@pytest.mark.parametrize("container", ["base_model", "model", "state_dict", None])
+def test_containers(container, tmp_path):
+    tensors = {f"module.{k}": v for k, v in arrays("dapt_small_state").items()}
+    torch.save({container: tensors} if container else tensors, tmp_path / "d.pth")
+    assert convert(tmp_path / "d.pth", tmp_path / "out", FACTS)["kind"] == "dapt"
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path, zipped):
+    content = {"base_model": arrays("dapt_small_state"), "extra": Trap(tmp_path / "sprung")}
+    torch.save(content, tmp_path / "d.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match="it could run code") as caught:
+        convert(tmp_path / "d.pth", tmp_path / "out", FACTS)
+    assert "posix.mkdir" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # torch's advice to do without the protection
+    assert not (tmp_path / "sprung").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def shape(key, value):
+    return lambda t: t | {key: value}
+
+
+def without(*parts):
+    return lambda t: {k: v for k, v in t.items() if not any(p in k for p in parts)}
+
+
+@pytest.mark.parametrize(
+    ("damage", "facts", "message"),
+    [
+        (lambda t: {"a": torch.ones(1), "b": torch.ones(1)}, {}, "no published layout.* a, b"),
+        (lambda t: {}, {}, "holds no tensors"),
+        (lambda t: t | {"prompt": torch.ones(3)}, {}, "1 tensors have no place.*'prompt'"),
+        (without("norm1.bias"), {}, r"'blocks\.0\.norm1\.bias' is missing"),
+        (without("blocks.blocks.1."), {}, "is missing"),
+        (without("encoder.first_conv.3.weight"), {}, "'encoder.linear2.weight' is missing"),
+        (without("cls_head_finetune.8"), {}, r"'cls_head_finetune\.8\.weight' is missing"),
+        (without("cls_head_finetune.1.bias"), {}, r"'head\.layers\.1\.bias' is missing"),
+        (without("cls_token"), {}, r"'backbone\.cls_token' is missing"),
+        (without("tfts_gamma_2"), {}, "gamma' is missing"),
+        (without("down_proj.weight"), {}, "is missing"),
+        (lambda t: t | {"norm.bias": torch.ones(7)}, {}, r"'norm\.bias' has shape \(7,\)"),
+        (lambda t: t, {"heads": 7}, "7 heads do not divide a width of 48"),
+        (lambda t: t, {"heads": 0}, "heads must be at least 1"),
+        (lambda t: t, {"group_size": 0}, "group_size must be at least 1"),
+        (lambda t: t, {"head": ("cls",)}, "has shape"),
+        (lambda t: t, {"head": ("class",)}, "unknown head input 'class'"),
+        (lambda t: t, {"classes": ("a", "b")}, "has shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_written(damage, facts, message, tmp_path):
+    path = write(damage(arrays("dapt_small_state")), tmp_path / "d.pth")
+    changed = {"heads": 3, "groups": 16, "group_size": 8, "points": 256} | facts
+    with pytest.raises(PointAdaptError, match=message) as caught:
+        convert(path, tmp_path / "out", Published(**changed))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_pretraining_without_blocks(tmp_path):
+    state = without("blocks")(pretrained(arrays("dapt_small_state")))
+    with pytest.raises(CheckpointError, match="no transformer block"):
+        convert(write(state, tmp_path / "p.pth"), tmp_path / "out", FACTS)
+
+
+@pytest.mark.parametrize("content", ["missing", "folder", "half", b"", b"\xff\xd8\xff\xe0 JFIF", b"\x80\x02."])
+def test_no_checkpoint(content, tmp_path):
+    path = tmp_path / "d.pth"
+    if content == "folder":
+        path.mkdir()
+    elif content == "half":
+        write(arrays("dapt_small_state"), path)
+        path.write_bytes(path.read_bytes()[:20000])
+    elif content != "missing":
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"d\.pth") as caught:
+        convert(path, tmp_path / "out", FACTS)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"base_model": {}}, 3])
+def test_checkpoint_without_tensors(content, tmp_path):
+    torch.save(content, tmp_path / "d.pth")
+    with pytest.raises(CheckpointError, match="no (dictionary of )?tensors"):
+        convert(tmp_path / "d.pth", tmp_path / "out")
+
+
+def test_kinds():
+    one = torch.ones(1)
+    assert kind_of({"MAE_encoder.norm.weight": one}) == "pretrained"
+    assert kind_of({"blocks.blocks.0.norm1.weight": one}) == "pretrained"
+    assert kind_of({"blocks.blocks.0.Adapter_MLP.scale.bias": one}) == "dapt"
+    assert kind_of({"cls_head_finetune.0.weight": one, "blocks.blocks.0.a": one}) == "full"
+
+
+def test_facts_reach_the_folders(tmp_path):
+    path = write(arrays("dapt_small_state"), tmp_path / "d.pth")
+    names = ("e", "d", "c", "b", "a")
+    convert(path, tmp_path / "out", Published(heads=3, groups=7, group_size=5, points=99, classes=names))
+    config = hub.read_adapter_config(tmp_path / "out/adapter")
+    assert config["classes"] == list(names)
+    assert config["points"] == 99
+    assert config["method_options"]["rank"] == 8
+    net = load_backbone(tmp_path / "out/backbone").config
+    assert (net.groups, net.group_size, net.heads, net.depth) == (7, 5, 3, 3)

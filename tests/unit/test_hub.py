@@ -1,0 +1,188 @@
+"""Adapter folders: what the contract tests of methods leave open."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from pointadapt import hub
+from pointadapt.backbones._weights import load_backbone, read_safetensors
+from pointadapt.errors import AdapterError, PointAdaptError
+from pointadapt.methods import make_method
+from pointadapt.model import Adapter, PointModel
+from pointadapt.tasks import make_task
+
+CLASSES = ("ball", "bär", "helix", "plate")
+
+
+def build(backbone, method="dapt", **changes):
+    net = load_backbone(backbone, **changes)
+    torch.manual_seed(0)
+    return PointModel(
+        net, Adapter(net, make_method(method), make_task("classification"), CLASSES)
+    )
+
+
+@pytest.fixture
+def folder(bare_backbone):
+    return bare_backbone("point_vit")
+
+
+@pytest.fixture
+def saved(folder, toy_batch, tmp_path):
+    model = build(folder)
+    model.train()(toy_batch[0])
+    return hub.save_adapter(
+        model, tmp_path / "adapter", backbone=str(folder), points=64,
+        results={"accuracy": 91.5, "protocol": {"seed": 3}}, dataset="toy",
+    )  # fmt: skip
+
+
+def test_what_a_folder_holds(saved, folder):
+    assert {p.name for p in saved.iterdir()} == {hub.CONFIG, hub.WEIGHTS, hub.CARD}
+    config = json.loads((saved / hub.CONFIG).read_text(encoding="utf-8"))
+    assert config["peft_type"] == "DAPT"
+    assert config["base_model_name_or_path"] == str(folder.resolve())
+    assert config["backbone"]["sha256"] == load_backbone(folder).fingerprint
+    assert config["backbone"]["heads"] == 2
+    assert config["method_options"]["rank"] == 64
+    assert config["classes"] == list(CLASSES)
+    assert (config["points"], config["dataset"], config["format"]) == (64, "toy", hub.FORMAT)
+    assert config["results"]["protocol"] == {"seed": 3}
+    tensors = read_safetensors(saved / hub.WEIGHTS)
+    assert {k.split(".")[0] for k in tensors} == {"taps", "head", "backbone"}
+    assert not any("qkv" in k for k in tensors if k.startswith("backbone."))
+    card = (saved / hub.CARD).read_text(encoding="utf-8")
+    for text in ("library_name: pointadapt", "| accuracy | 91.5 |", "bär", "toy"):
+        assert text in card
+
+
+def test_size_is_that_of_what_was_trained(saved):
+    values = sum(v.numel() for v in read_safetensors(saved / hub.WEIGHTS).values())
+    assert (saved / hub.WEIGHTS).stat().st_size < 4 * values + 20_000
+
+
+def test_saving_again_replaces(saved, folder, toy_batch):
+    model = build(folder, "linear_probe")
+    hub.save_adapter(model, saved, backbone=str(folder), points=32)
+    assert hub.read_adapter_config(saved)["points"] == 32
+    assert torch.equal(hub.load(saved)(toy_batch[0]), model.eval()(toy_batch[0]))
+    assert not list(saved.glob(".*"))
+
+
+def test_random_backbone_of_any_seed_is_found_again(toy_batch, tmp_path, monkeypatch, folder):
+    from pointadapt.backbones import BACKBONES
+
+    monkeypatch.setitem(BACKBONES["point_vit"].sizes, "micro", load_backbone(folder).config)
+    model = build("point_vit:micro", seed=3)
+    hub.save_adapter(model, tmp_path, backbone="point_vit:micro", points=64)
+    assert torch.equal(hub.load(tmp_path)(toy_batch[0]), model.eval()(toy_batch[0]))
+
+
+def test_a_bundled_name_is_not_taken_for_a_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    hub.save_adapter(build(folder), tmp_path / "a", backbone="tiny", points=64)
+    assert hub.read_adapter_config(tmp_path / "a")["backbone"]["name"] == "tiny"
+
+
+def test_the_backbone_may_have_moved(saved, folder, toy_batch, tmp_path):
+    want = hub.load(saved)(toy_batch[0])
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    edit(saved, lambda c: c["backbone"].update(name=str(tmp_path / "gone")))
+    with pytest.raises(AdapterError, match=r"needs the backbone .*gone.*--backbone"):
+        hub.load(saved)
+    assert torch.equal(hub.load(saved, backbone=tmp_path / "elsewhere")(toy_batch[0]), want)
+    assert torch.equal(hub.load(saved, backbone=load_backbone(folder))(toy_batch[0]), want)
+
+
+def test_groups_are_those_of_training(folder, toy_batch, tmp_path):
+    model = build(folder, groups=5, group_size=6)
+    hub.save_adapter(model, tmp_path, backbone=str(folder), points=64)
+    assert torch.equal(hub.load(tmp_path)(toy_batch[0]), model.eval()(toy_batch[0]))
+    with pytest.raises(AdapterError, match="needs groups=5"):
+        hub.load(tmp_path, backbone=load_backbone(folder))
+
+
+@pytest.mark.parametrize("change", [{"heads": 4}, {"sampling_rule": "pointnet2"}])
+def test_same_tensors_but_another_arithmetic_is_refused(saved, folder, change):
+    with pytest.raises(AdapterError, match=f"needs {next(iter(change))}="):
+        hub.load(saved, backbone=load_backbone(folder, **change))
+
+
+def test_a_backbone_that_another_model_changed_is_refused(saved, folder, toy_batch):
+    model = build(folder)
+    model.train()(toy_batch[0])
+    with pytest.raises(AdapterError, match="load it anew, or add the adapter to its model"):
+        hub.load(saved, backbone=model.backbone)
+    want = hub.load(saved)(toy_batch[0])
+    assert torch.equal(hub.load_into(model, saved, "b").eval()(toy_batch[0]), want)
+
+
+def edit(folder, change):
+    path = folder / hub.CONFIG
+    config = json.loads(path.read_text(encoding="utf-8"))
+    change(config)
+    path.write_text(json.dumps(config), encoding="utf-8")
+
+
+def damage_weights(how):
+    def damage(folder):
+        path = folder / hub.WEIGHTS
+        content = path.read_bytes()
+        path.write_bytes(how(content)) if how else path.unlink()
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_weights(lambda b: b[: len(b) // 2]), "damaged or no safetensors"),
+        (damage_weights(lambda b: b[:-1]), "damaged or no safetensors"),
+        (damage_weights(lambda b: b""), "damaged or no safetensors"),
+        (damage_weights(None), "does not exist"),
+        (lambda f: (f / hub.CONFIG).write_text("{"), "not JSON"),
+        (lambda f: (f / hub.CONFIG).write_bytes(b"\xff\xfe\x00"), "not JSON"),
+        (lambda f: (f / hub.CONFIG).write_text("[1]"), "'format' is missing"),
+        (lambda f: (f / hub.CONFIG).unlink(), "is no adapter folder"),
+        (shutil.rmtree, "does not exist"),
+        (lambda f: edit(f, lambda c: c.pop("points")), "'points' is missing"),
+        (lambda f: edit(f, lambda c: c.update(format=2)), "upgrade pointadapt"),
+        (lambda f: edit(f, lambda c: c.update(format="1")), "'format' is missing or no int"),
+        (lambda f: edit(f, lambda c: c.update(backbone="tiny")), "'backbone' is missing or no"),
+        (lambda f: edit(f, lambda c: c["backbone"].pop("sha256")), "'sha256' is missing"),
+        (lambda f: edit(f, lambda c: c.update(method="dpat")), "did you mean 'dapt'"),
+        (lambda f: edit(f, lambda c: c.update(task="classify")), "unknown task"),
+        (lambda f: edit(f, lambda c: c["method_options"].update(rnk=3)), "did you mean 'rank'"),
+        (lambda f: edit(f, lambda c: c["method_options"].update(rank=3)), "has shape"),
+        (lambda f: edit(f, lambda c: c["method_options"].update(rank="x")), "whole number"),
+        (lambda f: edit(f, lambda c: c.update(classes=["a"])), "has shape"),
+        (lambda f: edit(f, lambda c: c.update(head_inputs=["clss"])), "did you mean 'cls'"),
+        (lambda f: edit(f, lambda c: c.update(head_inputs=7)), "head_inputs"),
+        (lambda f: edit(f, lambda c: c.update(method_options=7)), "method_options"),
+    ],
+)
+def test_damaged_folder(saved, folder, damage, message, toy_batch):
+    damage(saved)
+    with pytest.raises(PointAdaptError, match=message) as caught:
+        hub.load(saved)
+    assert "\n" not in str(caught.value)
+    host = build(folder, "linear_probe").eval()
+    want = host(toy_batch[0])
+    with pytest.raises(PointAdaptError, match=message):
+        hub.load_into(host, saved, "other")
+    assert list(host.adapters) == ["default"]
+    assert torch.equal(host(toy_batch[0]), want)
+
+
+def test_load_into_refuses_a_taken_name(saved, folder):
+    host = build(folder)
+    with pytest.raises(AdapterError, match="here already"):
+        hub.load_into(host, saved, "default")
+
+
+def test_a_missing_folder_is_said_to_be_missing(tmp_path):
+    with pytest.raises(AdapterError, match="nowhere does not exist"):
+        hub.load(tmp_path / "nowhere")
