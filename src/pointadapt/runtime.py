@@ -93,9 +93,12 @@ def make_accelerator(precision: str, accumulate: int = 1) -> Accelerator:
     if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
         AcceleratorState._reset_state()  # it would refuse another precision than the first
     try:
-        return Accelerator(mixed_precision=mixed, gradient_accumulation_steps=accumulate)
+        engine = Accelerator(mixed_precision=mixed, gradient_accumulation_steps=accumulate)
     except ValueError as error:
         raise ConfigError(f"precision {precision}: {first_line(error)}") from error
+    if precision == "fp16" and engine.scaler is None:  # accelerate would compute in fp32 silently
+        raise ConfigError(f"precision fp16 needs a GPU, not a {engine.device.type}: use bf16 or fp32")
+    return engine
 
 
 def derive_seed(*parts: int) -> int:

@@ -19,7 +19,9 @@ from pointadapt.errors import (
 
 pytestmark = pytest.mark.parametrize("family", list(BACKBONES))
 
-BLOCK_SITES = ("norm1", "qkv", "proj", "norm2", "fc1", "fc2", "mlp", "block_out")
+BLOCK_SITES = (
+    "block_in", "norm1", "qkv", "kv", "proj", "norm2", "fc1", "fc2", "mlp", "block_out",
+)  # fmt: skip
 SITES = ("patch_out", "tokens_in", "norm_out")
 
 
@@ -97,7 +99,9 @@ def test_every_site_is_called_once_in_order_with_its_width(net, toy_batch):
     widths = {site: c.dim for site in BLOCK_SITES} | {"qkv": 3 * c.dim, "fc1": 4 * c.dim}
     expected = [(None, "patch_out", (b, c.groups, c.dim)), (None, "tokens_in", (b, t, c.dim))]
     for i in range(c.depth):
-        expected += [(i, site, (b, t, widths[site])) for site in BLOCK_SITES]
+        shapes = {site: (b, t, widths[site]) for site in BLOCK_SITES}
+        shapes["kv"] = (b, c.heads, t, c.dim // c.heads)
+        expected += [(i, site, shapes[site]) for site in BLOCK_SITES]
     assert taps.seen == [*expected, (None, "norm_out", (b, t, c.dim))]
 
 
@@ -106,10 +110,12 @@ class DoublingBlock(BlockTaps):
         super().__init__()
         if site == "mlp":
             self.mlp = lambda x, out, tokens: (2 * out, None)
-        elif site == "block_out":
-            self.block_out = lambda tokens, memo: tokens.with_x(2 * tokens.x)
+        elif site in ("block_in", "block_out"):
+            setattr(self, site, lambda tokens, *memo: tokens.with_x(2 * tokens.x + 1))
+        elif site == "kv":
+            self.kv = lambda k, v: (k, 2 * v)
         else:
-            setattr(self, site, lambda x: 2 * x)
+            setattr(self, site, lambda x, *source: 2 * x)
 
 
 @pytest.mark.parametrize("site", BLOCK_SITES)

@@ -39,10 +39,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
         b, t, d = x.shape
-        qkv = taps.qkv(self.qkv(x)).reshape(b, t, 3, self.heads, d // self.heads)
+        qkv = taps.qkv(self.qkv(x), x).reshape(b, t, 3, self.heads, d // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        k, v = taps.kv(k, v)
         x = attend(q, k, v).transpose(1, 2).reshape(b, t, d)
-        return taps.proj(self.proj(x))
+        return taps.proj(self.proj(x), x)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -67,7 +68,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
-        return taps.fc2(self.fc2(F.gelu(taps.fc1(self.fc1(x)))))
+        hidden = F.gelu(taps.fc1(self.fc1(x), x))
+        return taps.fc2(self.fc2(hidden), hidden)
 
 
 class Block(nn.Module):
@@ -82,6 +84,7 @@ class Block(nn.Module):
         self.drop_path = DropPath()
 
     def forward(self, tokens: Tokens, taps: BlockTaps) -> Tokens:
+        tokens = taps.block_in(tokens)
         x = tokens.x
         x = x + self.drop_path(self.attn(taps.norm1(self.norm1(x)), taps))
         h = taps.norm2(self.norm2(x))

@@ -6,7 +6,8 @@ backbone's forward, never patched into it, so one backbone serves any number of 
 
 Sites of a block, in the order of the forward::
 
-    norm1 -> qkv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> fc2 -> mlp -> block_out
+    block_in -> norm1 -> qkv -> kv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> fc2
+    -> mlp -> block_out
 
 and of the whole backbone: ``patch_out`` (patch tokens, before CLS joins), ``tokens_in`` (the whole
 sequence, before the first block), ``norm_out`` (after the last LayerNorm).
@@ -23,30 +24,46 @@ if TYPE_CHECKING:
 
 
 class BlockTaps(nn.Module):
-    """Identity at every site of one transformer block. All tensors are (B, T, C)."""
+    """Identity at every site of one transformer block. All tensors are (B, T, C).
+
+    The taps of linear layers see the layer's output ``x`` and its input ``source``, which low-rank
+    methods need.
+    """
+
+    def block_in(self, tokens: Tokens) -> Tokens:
+        """Before the block; may replace prompt tokens."""
+        return tokens
 
     def norm1(self, x: Tensor) -> Tensor:
         """After the first LayerNorm, C = D."""
         return x
 
-    def qkv(self, x: Tensor) -> Tensor:
+    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
         """After the joint query, key and value projection, C = 3 D."""
+        del source
         return x
 
-    def proj(self, x: Tensor) -> Tensor:
+    def kv(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values, (B, heads, T, D / heads); may put others before them."""
+        return k, v
+
+    def proj(self, x: Tensor, source: Tensor) -> Tensor:
         """After the attention's output projection, C = D."""
+        del source
         return x
 
     def norm2(self, x: Tensor) -> Tensor:
         """After the second LayerNorm, C = D."""
         return x
 
-    def fc1(self, x: Tensor) -> Tensor:
+    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
         """After the MLP's first layer, before its GELU, C = mlp_ratio · D."""
+        del source
         return x
 
-    def fc2(self, x: Tensor) -> Tensor:
+    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
         """After the MLP's second layer, C = D."""
+        del source
         return x
 
     def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:

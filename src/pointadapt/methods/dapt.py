@@ -132,19 +132,19 @@ class DaptBlockTaps(BlockTaps):
     def norm1(self, x: Tensor) -> Tensor:
         return self.ss_norm1(x)
 
-    def qkv(self, x: Tensor) -> Tensor:
+    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
         return self.ss_qkv(x)
 
-    def proj(self, x: Tensor) -> Tensor:
+    def proj(self, x: Tensor, source: Tensor) -> Tensor:
         return self.ss_proj(x)
 
     def norm2(self, x: Tensor) -> Tensor:
         return self.ss_norm2(x)
 
-    def fc1(self, x: Tensor) -> Tensor:
+    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
         return self.ss_fc1(x)
 
-    def fc2(self, x: Tensor) -> Tensor:
+    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
         return self.ss_fc2(x)
 
     def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:

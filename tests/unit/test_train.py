@@ -1,0 +1,543 @@
+"""The training loop: repeatable, resumable, selecting, refusing."""
+
+import errno
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pointadapt import hub
+from pointadapt.backbones._weights import read_safetensors
+from pointadapt.config import TrainConfig, load_config
+from pointadapt.errors import CheckpointError, ConfigError, DataLayoutError, PointAdaptError
+from pointadapt.evaluate import evaluate
+from pointadapt.prepare import build_model, load_clouds, stratified_split
+from pointadapt.schedule import warmup_cosine
+
+loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function
+train = loop.train
+
+
+@pytest.fixture
+def config(tmp_path, toy_root, bare_backbone):
+    """Three epochs of five steps."""
+    return TrainConfig(
+        out=tmp_path / "run", data="folder", root=toy_root, points=64, epochs=3, batch_size=8,
+        backbone=str(bare_backbone("point_vit")), lr=3e-3, options=("rank=8", "dropout=0.2"),
+        task_options=("hidden=16",), tensorboard=False, threads=1,
+    )  # fmt: skip
+
+
+def adapter(out):
+    return read_safetensors(Path(out) / "adapter" / hub.WEIGHTS)
+
+
+def log(out):
+    rows = [json.loads(line) for line in (Path(out) / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def identical(a, b):
+    return same(adapter(a), adapter(b)) and log(a) == log(b)
+
+
+# ---- what a run leaves
+
+
+def test_what_a_run_writes(config):
+    results = train(config)
+    out = config.out
+    assert sorted(p.name for p in out.iterdir()) == [
+        "adapter", "checkpoint.pt", "config.yaml", "log.jsonl", "results.json",
+    ]  # fmt: skip
+    assert load_config(out / "config.yaml", TrainConfig) == config
+    assert json.loads((out / "results.json").read_text()) == results
+    assert results["adapter"] == str(out / "adapter")
+    assert results["adapter_bytes"] == (out / "adapter" / hub.WEIGHTS).stat().st_size
+    assert results["count"] == 16
+    protocol = results["protocol"]
+    assert protocol["selection"] == "last epoch"
+    assert (protocol["train_clouds"], protocol["test_clouds"]) == (40, 16)
+    assert protocol["augmentation"] == ["scale_shift"]
+    rows = log(out)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def test_the_saved_adapter_scores_what_was_reported(config):
+    results = train(config)
+    _, test, _ = load_clouds(config)
+    scores = evaluate(hub.load(config.out / "adapter"), test, 64)
+    assert scores["accuracy"] == results["accuracy"]
+    assert scores["per_class"] == results["per_class"]
+
+
+def test_it_learns(config):
+    results = train(
+        replace(config, epochs=8, method="full", options=(), augment=(), drop_path=0.0)
+    )
+    assert results["accuracy"] >= 75  # four classes
+
+
+def test_learning_rates_are_those_of_the_schedule(config):
+    train(replace(config, epochs=4, warmup_epochs=2, schedule="epoch"))
+    want = [warmup_cosine(e, 4, 2, 3e-3) for e in range(4)]
+    assert [row["lr"] for row in log(config.out)] == pytest.approx(want)
+    train(replace(config, epochs=2, warmup_epochs=1, out=config.out / "step"))  # last step of five
+    want = [warmup_cosine(e + 0.8, 2, 1, 3e-3) for e in range(2)]
+    assert [row["lr"] for row in log(config.out / "step")] == pytest.approx(want)
+
+
+def test_tensorboard_events(config):
+    pytest.importorskip("tensorboard")
+    train(replace(config, epochs=1, tensorboard=True))
+    assert list((config.out / "tensorboard").glob("events*"))
+
+
+# ---- the same again
+
+
+def test_one_seed_gives_one_result(config):
+    train(config)
+    train(replace(config, out=config.out / "again"))
+    assert identical(config.out, config.out / "again")
+
+
+def test_another_seed_gives_another(config):
+    train(replace(config, epochs=1))
+    train(replace(config, epochs=1, out=config.out / "other", seed=1))
+    assert not same(adapter(config.out), adapter(config.out / "other"))
+
+
+def test_what_ran_before_in_the_process_does_not_matter(config):
+    train(config)
+    torch.manual_seed(99)
+    np.random.seed(99)
+    torch.rand(7)
+    train(replace(config, out=config.out / "again", precision="fp32"))
+    assert identical(config.out, config.out / "again")
+
+
+def test_one_precision_after_another(config):
+    for precision in ("fp32", "bf16", "fp32"):
+        out = config.out / precision
+        assert train(replace(config, epochs=1, out=out / "a", precision=precision))
+        (out / "a").rename(out / f"done{len(list(out.iterdir()))}")
+    assert not same(adapter(config.out / "bf16/done1"), adapter(config.out / "fp32/done1"))
+    assert same(adapter(config.out / "fp32/done1"), adapter(config.out / "fp32/done2"))
+
+
+# ---- resuming
+
+
+class Stopped(BaseException):
+    """What no handler in the program catches."""
+
+
+def stop_at(monkeypatch, epoch, step):
+    original = loop._Run._batch
+
+    def batch(self, at, order):
+        if (self.epoch, at) == (epoch, step):
+            raise Stopped
+        return original(self, at, order)
+
+    monkeypatch.setattr(loop._Run, "_batch", batch)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"select": "val"},
+        {"select": "test", "method": "full", "options": ()},
+        {"method": "linear_probe", "options": (), "schedule": "epoch"},
+        {"accumulate": 2, "batch_size": 7, "precision": "bf16"},
+    ],
+    ids=["dapt", "val", "full", "probe", "accumulate"],
+)
+def test_resuming_is_exact(config, changes, monkeypatch):
+    whole = replace(config, **changes, out=config.out / "whole")
+    train(whole)
+    parts = replace(whole, out=config.out / "parts")
+    for epoch, step in ((1, 1), (2, 0)):
+        with monkeypatch.context() as patch, pytest.raises(Stopped):
+            stop_at(patch, epoch, step)
+            train(replace(parts, resume=epoch > 1))
+        assert len(log(parts.out)) == epoch
+    results = train(replace(parts, resume=True))
+    assert identical(whole.out, parts.out)
+    stored = json.loads((whole.out / "results.json").read_text())
+    assert results["protocol"] == stored["protocol"]
+    assert results["per_class"] == stored["per_class"]
+
+
+KILLED = """
+import importlib, os, signal, sys
+from pathlib import Path
+loop = importlib.import_module("pointadapt.train")
+from pointadapt.config import TrainConfig, load_config
+
+config, where = load_config(sys.argv[1], TrainConfig), sys.argv[2]
+batch, replace = loop._Run._batch, os.replace
+
+def killing_batch(self, step, order):
+    if where == "step" and (self.epoch, step) == (1, 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return batch(self, step, order)
+
+def killing_replace(source, target):
+    if where == "save" and Path(target).name == "checkpoint.pt" and Path(target).exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return replace(source, target)
+
+loop._Run._batch, os.replace = killing_batch, killing_replace
+loop.train(config)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+@pytest.mark.parametrize("where", ["step", "save"])
+def test_resuming_after_sigkill_is_exact(config, where, tmp_path):
+    from pointadapt.config import save_config
+
+    train(replace(config, out=tmp_path / "whole"))
+    save_config(config, tmp_path / "run.yaml")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "run.yaml"), where]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    left = list(config.out.glob(".*.part"))
+    assert len(left) == (where == "save")  # written beside the old one, which is whole
+    assert len(log(config.out)) == (1 if where == "step" else 2)
+    assert not (config.out / "adapter").exists()
+    train(replace(config, resume=True))
+    assert identical(tmp_path / "whole", config.out)
+    assert not list(config.out.rglob(".*"))
+
+
+def test_resuming_a_finished_run_only_reports_again(config):
+    first = train(config)
+    again = train(replace(config, resume=True))
+    assert again["accuracy"] == first["accuracy"]
+    assert len(log(config.out)) == 3
+
+
+def test_an_earlier_run_is_not_overwritten(config):
+    train(replace(config, epochs=1))
+    before = adapter(config.out)
+    with pytest.raises(ConfigError, match="holds an earlier run: add --resume"):
+        train(replace(config, epochs=1, seed=1))
+    assert same(before, adapter(config.out))
+
+
+def test_nothing_to_resume(config):
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        train(replace(config, resume=True))
+    assert not config.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 4}, "epochs: 2 then, 4 now"),
+        ({"lr": 0.5}, "lr: 0.003 then, 0.5 now"),
+        ({"options": ("rank=4",)}, "options: .*rank=8.* then, .*rank=4.* now"),
+        ({"augment": ()}, "augment: "),
+        ({"seed": 5}, "seed: 0 then, 5 now"),
+    ],
+)
+def test_resuming_with_other_options_names_the_option(config, change, message):
+    config = replace(config, epochs=2)
+    if not config.out.exists():
+        train(config)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        train(replace(config, resume=True, **change))
+    assert "\n" not in str(caught.value)
+
+
+def test_resuming_elsewhere_with_other_threads(config):
+    train(replace(config, out=config.out / "whole"))
+    train(config)
+    config.out.rename(config.out.with_name("moved"))
+    moved = replace(config, out=config.out.with_name("moved"), threads=2, resume=True, recipe="x")
+    train(moved)
+    torch.set_num_threads(1)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", "half", "other"])
+def test_resuming_from_a_damaged_checkpoint(config, content):
+    train(replace(config, epochs=1))
+    path = config.out / "checkpoint.pt"
+    if content == "other":
+        torch.save({"a": torch.ones(1)}, path)
+    else:
+        path.write_bytes(path.read_bytes()[:500] if content == "half" else content)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt") as caught:
+        train(replace(config, epochs=1, resume=True))
+    assert "\n" not in str(caught.value)
+
+
+# ---- selection
+
+
+def test_last_never_looks_at_the_test_set_before_the_end(config, monkeypatch):
+    scored = []
+    original = loop._Run._score
+    monkeypatch.setattr(
+        loop._Run, "_score", lambda self, *a: scored.append(self.epoch) or original(self, *a)
+    )
+    train(config)
+    assert scored == [3]
+    assert not any("accuracy" in k and k != "train_accuracy" for row in log(config.out) for k in row)
+
+
+@pytest.mark.parametrize("select", ["val", "test"])
+def test_the_best_epoch_is_kept(config, select, monkeypatch):
+    values = iter([50.0, 80.0, 80.0, 60.0])
+    states, original = [], loop._Run._score
+
+    def score(self, clouds, votes=0):
+        states.append({k: v.clone() for k, v in self.model.adapter_state().items()})
+        try:
+            return {"accuracy": next(values)}
+        except StopIteration:
+            return original(self, clouds, votes)
+
+    monkeypatch.setattr(loop._Run, "_score", score)
+    results = train(replace(config, epochs=4, select=select))
+    assert results["protocol"]["selected_epoch"] == 2  # the first of equals
+    assert same(adapter(config.out), states[1])
+    assert [row[f"{select}_accuracy"] for row in log(config.out)] == [50, 80, 80, 60]
+    wording = {"val": "held out of train", "test": "the papers' way"}[select]
+    assert wording in results["protocol"]["selection"]
+
+
+def test_val_is_held_out_of_train(config):
+    whole, test, none = load_clouds(config)
+    kept, test2, held = load_clouds(replace(config, select="val", val_fraction=0.3))
+    assert none is None
+    assert (len(kept), len(held), len(whole)) == (28, 12, 40)
+    assert set(kept.ids) | set(held.ids) == set(whole.ids)
+    assert not set(kept.ids) & set(held.ids)
+    assert not set(held.ids) & set(test2.ids)
+    assert test.ids == test2.ids
+    assert np.bincount(held.labels).tolist() == [3, 3, 3, 3]
+    other = load_clouds(replace(config, select="val", val_fraction=0.3, seed=1))[2]
+    assert held.ids != other.ids
+
+
+def test_stratified_split_leaves_every_class_something():
+    labels = np.array([0] * 10 + [1] * 2 + [2])
+    for share in (0.0, 0.01, 0.5, 0.99):
+        kept, held = stratified_split(labels, share, 0)
+        assert sorted([*kept, *held]) == list(range(13))
+        assert set(labels[kept]) == {0, 1, 2}
+        assert (labels[held] == 1).sum() == 1
+        assert (labels[held] == 2).sum() == 0
+    assert (labels[stratified_split(labels, 0.5, 0)[1]] == 0).sum() == 5
+    with pytest.raises(DataLayoutError, match="hold out"):
+        stratified_split(np.arange(5), 0.5, 0)
+
+
+# ---- one optimizer step, several ways
+
+
+def without_chance(config, **changes):
+    """Nothing random but the order of clouds, and nothing that mixes the clouds of a batch."""
+    return replace(
+        config, augment=(), drop_path=0.0, options=("batchnorm=frozen",), schedule="epoch",
+        task_options=("hidden=0", "dropout=0"), epochs=2, **changes,
+    )  # fmt: skip
+
+
+def first_points(points, n, generator):
+    return points[:, :n]
+
+
+def test_accumulating_equals_a_larger_batch(config, monkeypatch):
+    monkeypatch.setattr(loop, "resample", first_points)
+    a = without_chance(config, batch_size=4, accumulate=2)
+    b = without_chance(config, batch_size=8, out=config.out / "b")
+    train(a)
+    train(b)
+    one, other = adapter(a.out), adapter(b.out)
+    assert one.keys() == other.keys()
+    start = build_model(a, ("a", "b", "c", "d")).adapter_state()
+    for key in one:
+        torch.testing.assert_close(one[key], other[key], atol=1e-5, rtol=0, msg=key)
+    assert max((one[k] - start[k]).abs().max() for k in start) > 1e-3
+    losses = [[row["loss"] for row in log(c.out)] for c in (a, b)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+def test_clouds_that_make_no_whole_step_wait(config, monkeypatch):
+    """40 clouds in batches of 8, two to a step: four batches, and no gradient is carried over."""
+    seen = []
+    original = loop._Run._batch
+    monkeypatch.setattr(
+        loop._Run, "_batch", lambda self, s, o: seen.append((self.epoch, s)) or original(self, s, o)
+    )
+    train(replace(config, accumulate=2, epochs=2))
+    assert seen == [(e, s) for e in range(2) for s in range(4)]
+
+
+def test_gradients_are_clipped(config, monkeypatch):
+    norms = []
+    from accelerate import Accelerator
+
+    original = Accelerator.clip_grad_norm_
+
+    def clip(self, parameters, most, *args):
+        parameters = list(parameters)
+        before = original(self, parameters, most, *args)
+        grads = [p.grad for p in parameters if p.grad is not None]
+        norms.append((float(before), float(torch.stack([g.norm() for g in grads]).norm())))
+        return before
+
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", clip)
+    train(replace(config, epochs=1, clip=0.01))
+    assert len(norms) == 5
+    assert all(before > 0.011 for before, _ in norms)
+    assert all(after <= 0.0101 for _, after in norms)
+
+
+TWO = """
+import importlib, sys, torch
+loop = importlib.import_module("pointadapt.train")
+from pointadapt.config import TrainConfig, load_config
+from pointadapt.runtime import make_accelerator
+
+loop.resample = lambda points, n, generator: points[:, :n]
+config = load_config(sys.argv[1], TrainConfig)
+run = loop._Run(config, make_accelerator(config.precision, config.accumulate))
+results = run.run()
+torch.save(
+    {"state": dict(run.model.adapter_state()), "history": str(run.history),
+     "processes": run.acc.num_processes},
+    config.out / f"rank{run.acc.process_index}.pt",
+)
+run.acc.wait_for_everyone()
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+    reason="torch was built without gloo",
+)
+def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypatch):
+    from pointadapt.config import save_config
+
+    two = without_chance(config, batch_size=4)
+    save_config(two, tmp_path / "two.yaml")
+    (tmp_path / "two.py").write_text(TWO)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone",
+        str(tmp_path / "two.py"), str(tmp_path / "two.yaml"),
+    ]  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, capture_output=True, timeout=180, check=False, env=env)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    ranks = [torch.load(two.out / f"rank{r}.pt", weights_only=True) for r in (0, 1)]
+    assert [r["processes"] for r in ranks] == [2, 2]
+    assert same(ranks[0]["state"], ranks[1]["state"])
+    assert same(adapter(two.out), ranks[0]["state"])
+
+    monkeypatch.setattr(loop, "resample", first_points)
+    one = without_chance(config, batch_size=8, out=tmp_path / "one")
+    train(one)
+    for key, value in adapter(one.out).items():
+        torch.testing.assert_close(ranks[0]["state"][key], value, atol=1e-5, rtol=0, msg=key)
+    losses = [[row["loss"] for row in log(c.out)] for c in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+
+
+# ---- bad input
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"batch_size": 41}, ConfigError, "40 training clouds are too few for a batch of 41"),
+        ({"batch_size": 8, "accumulate": 6}, ConfigError, "a batch of 8 × 6 accumulated"),
+        ({"lr": 1e30, "epochs": 2}, PointAdaptError, "the loss became nan in epoch [12].*--lr"),
+        ({"precision": "fp16"}, ConfigError, "fp16 needs a GPU"),
+        ({"method": "dpat"}, PointAdaptError, "did you mean 'dapt'"),
+        ({"options": ("rnk=3",)}, PointAdaptError, "did you mean 'rank'"),
+        ({"options": ("rank",)}, ConfigError, "write it as key=value"),
+        ({"task": "segment"}, PointAdaptError, "unknown task 'segment'"),
+        ({"task_options": ("hiden=3",)}, PointAdaptError, "did you mean 'hidden'"),
+        ({"head": ("clss",)}, PointAdaptError, "did you mean 'cls'"),
+        ({"data": "foldr"}, PointAdaptError, "did you mean 'folder'"),
+        ({"data_options": ("up=w",)}, PointAdaptError, "unknown"),
+        ({"root": None}, DataLayoutError, "--root"),
+        ({"backbone": "tinny"}, PointAdaptError, "did you mean 'tiny'"),
+        ({"groups": 65}, PointAdaptError, "65"),
+        ({"augment": ("flip",)}, PointAdaptError, "unknown augmentation 'flip'"),
+        (
+            {"method": "full", "options": (), "head": ("prompt_mean",)},
+            ConfigError,
+            "this method adds none",
+        ),
+    ],
+)
+def test_bad_input(config, changes, error, message):
+    with pytest.raises(error, match=message) as caught:
+        train(replace(config, **changes))
+    assert "\n" not in str(caught.value)
+    assert not (config.out / "adapter").exists()
+    assert not list(config.out.rglob(".*")) if config.out.exists() else True
+
+
+def test_predictions_that_are_no_numbers_are_not_reported(config, monkeypatch):
+    original = loop._Run._one_epoch
+
+    def spoil(self, display):
+        row = original(self, display)
+        with torch.no_grad():
+            self.model.adapter.head.layers[0].weight.fill_(torch.nan)
+        return row
+
+    monkeypatch.setattr(loop._Run, "_one_epoch", spoil)
+    with pytest.raises(PointAdaptError, match="predicts NaN after epoch 3"):
+        train(config)
+    assert not (config.out / "results.json").exists()
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(config, monkeypatch):
+    train(replace(config, out=config.out / "whole"))
+    part = replace(config, out=config.out / "part")
+    original, calls = torch.save, []
+
+    def save(state, path, *args):
+        calls.append(path)
+        if len(calls) == 2:
+            Path(path).write_bytes(b"half of it")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(state, path, *args)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(PointAdaptError, match=r"cannot write .*checkpoint\.pt: No space left"):
+        train(part)
+    assert not list(part.out.rglob(".*"))
+    train(replace(part, resume=True))
+    assert identical(config.out / "whole", part.out)
+
+
+def test_out_that_cannot_be_written(config):
+    config.out.write_text("a file")
+    with pytest.raises(PointAdaptError, match="cannot write"):
+        train(config)
+    assert config.out.read_text() == "a file"
