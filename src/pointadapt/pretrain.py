@@ -72,91 +72,126 @@ def pretrain(config: PretrainConfig) -> dict[str, Any]:
         CheckpointError: the checkpoint to resume belongs to another configuration.
         PointAdaptError: the loss is no number any more, or the disk is full.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    cls = BACKBONES[config.backbone]
-    if not issubclass(cls, PointViT):
-        raise ConfigError(f"masked autoencoding is written for point_vit, not {config.backbone}")
-    if config.size not in cls.sizes:
-        raise UnknownNameError(f"size of {config.backbone}", config.size, cls.sizes)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    source = CloudBatches(config)
-    net = MaskedAutoencoder(
-        cls(cls.sizes[config.size]), config.mask_ratio, config.decoder_depth,
-        classes=source.classes if config.label_weight else 0,
-    ).to(device)  # fmt: skip
-    decayed = [p for n, p in net.named_parameters() if p.dim() > 1 and "token" not in n]
-    rest = [p for n, p in net.named_parameters() if p.dim() <= 1 or "token" in n]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": config.weight_decay},
-         {"params": rest, "weight_decay": 0.0}],
-        lr=config.lr, fused=True,
-    )  # fmt: skip
-    start, seconds = _resume(config, net, optimizer)
-    batches = torch.utils.data.DataLoader(
-        source, batch_size=None, sampler=range(start, config.steps), num_workers=1,
-        prefetch_factor=8,
-    )  # fmt: skip
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.precision]
-    began = time.monotonic() - seconds
-    losses: list[float] = []
-    chamfers: list[float] = []
-    net.train()
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("pre-training", total=config.steps, completed=start)
-        for step, (clouds, labels) in zip(range(start, config.steps), batches, strict=True):
-            lr = warmup_cosine(step, config.steps, config.warmup_steps, config.lr, config.min_lr)
-            for g in optimizer.param_groups:
-                g["lr"] = lr
-            draw = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-            points = augment(normalize(clouds.to(device)), config.augment, draw)
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                out = net(points, draw)
-            loss = chamfer = out.chamfer()
-            if config.label_weight:
-                loss = chamfer + config.label_weight * out.label_loss(labels.to(device))
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), config.clip)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
-            chamfers.append(float(chamfer.detach()))
-            if not math.isfinite(losses[-1]):
-                raise PointAdaptError(
-                    f"the loss became {losses[-1]} in step {step + 1}: lower --lr, "
-                    "or train in --precision fp32"
-                )
-            progress.update(bar, advance=1, description=f"pre-training, loss {losses[-1]:.5f}")
-            if (step + 1) % 50 == 0:
-                row = {"step": step + 1, "loss": float(np.mean(losses[-50:])),
-                       "chamfer": float(np.mean(chamfers[-50:])), "lr": lr,
-                       "seconds": round(time.monotonic() - began, 1)}  # fmt: skip
-                append_line(config.out / "log.jsonl", json.dumps(row))
-            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-                save_state(
-                    config.out / "checkpoint.pt",
-                    {"net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                     "step": step + 1, "seconds": time.monotonic() - began,
-                     "config": json.dumps(_identity(config))},
-                )  # fmt: skip
-    net.backbone.seal()
-    folder = save_backbone(net.backbone, config.out / "backbone")
-    summary = {
-        "backbone": str(folder),
-        "sha256": net.backbone.fingerprint,
-        "loss": round(float(np.mean(losses[-50:])), 6) if losses else None,
-        "chamfer": round(float(np.mean(chamfers[-50:])), 6) if chamfers else None,
-        "clouds": config.steps * config.batch_size,
-        "seconds": round(time.monotonic() - began, 1),
-        "config": _identity(config),
-    }
-    write_json(config.out / "summary.json", summary)
-    return summary
+    return _Run(config).run()
+
+
+class _Run:
+    """The state of one pre-training run."""
+
+    def __init__(self, config: PretrainConfig) -> None:
+        torch.manual_seed(config.seed)
+        cls = BACKBONES[config.backbone]
+        if not issubclass(cls, PointViT):
+            raise ConfigError(
+                f"masked autoencoding is written for point_vit, not {config.backbone}"
+            )
+        if config.size not in cls.sizes:
+            raise UnknownNameError(f"size of {config.backbone}", config.size, cls.sizes)
+        self.config = config
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.precision]
+        self.source = CloudBatches(config)
+        self.net = MaskedAutoencoder(
+            cls(cls.sizes[config.size]), config.mask_ratio, config.decoder_depth,
+            classes=self.source.classes if config.label_weight else 0,
+        ).to(self.device)  # fmt: skip
+        named = list(self.net.named_parameters())
+        decayed = [p for n, p in named if p.dim() > 1 and "token" not in n]
+        rest = [p for n, p in named if p.dim() <= 1 or "token" in n]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": config.weight_decay},
+             {"params": rest, "weight_decay": 0.0}],
+            lr=config.lr, fused=True,
+        )  # fmt: skip
+        self.start, seconds = _resume(config, self.net, self.optimizer)
+        self.began = time.monotonic() - seconds
+        self.losses: list[float] = []  # what is minimised, of every step since the start
+        self.chamfers: list[float] = []
+
+    def run(self) -> dict[str, Any]:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        c, steps = self.config, range(self.start, self.config.steps)
+        batches = torch.utils.data.DataLoader(
+            self.source, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8
+        )
+        self.net.train()
+        with Progress(console=Console(stderr=True)) as progress:
+            bar = progress.add_task("pre-training", total=c.steps, completed=self.start)
+            for step, (clouds, labels) in zip(steps, batches, strict=True):
+                lr = self._step(step, clouds.to(self.device), labels.to(self.device))
+                loss = f"pre-training, loss {self.losses[-1]:.5f}"
+                progress.update(bar, advance=1, description=loss)
+                if (step + 1) % 50 == 0:
+                    self._log(step, lr)
+                if (step + 1) % c.save_every == 0 or step + 1 == c.steps:
+                    self._save(step)
+        return self._finish()
+
+    def _step(self, step: int, clouds: Tensor, labels: Tensor) -> float:
+        """One optimizer step; returns its learning rate."""
+        c = self.config
+        lr = warmup_cosine(step, c.steps, c.warmup_steps, c.lr, c.min_lr)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        draw = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
+        points = augment(normalize(clouds), c.augment, draw)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            out = self.net(points, draw)
+        loss = chamfer = out.chamfer()
+        if c.label_weight:
+            loss = chamfer + c.label_weight * out.label_loss(labels)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), c.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.losses.append(float(loss.detach()))
+        self.chamfers.append(float(chamfer.detach()))
+        if not math.isfinite(self.losses[-1]):
+            raise PointAdaptError(
+                f"the loss became {self.losses[-1]} in step {step + 1}: lower --lr, "
+                "or train in --precision fp32"
+            )
+        return lr
+
+    def _log(self, step: int, lr: float) -> None:
+        row = {
+            "step": step + 1,
+            "loss": float(np.mean(self.losses[-50:])),
+            "chamfer": float(np.mean(self.chamfers[-50:])),
+            "lr": lr,
+            "seconds": round(time.monotonic() - self.began, 1),
+        }
+        append_line(self.config.out / "log.jsonl", json.dumps(row))
+
+    def _save(self, step: int) -> None:
+        state = {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": step + 1,
+            "seconds": time.monotonic() - self.began,
+            "config": json.dumps(_identity(self.config)),
+        }
+        save_state(self.config.out / "checkpoint.pt", state)
+
+    def _finish(self) -> dict[str, Any]:
+        self.net.backbone.seal()
+        folder = save_backbone(self.net.backbone, self.config.out / "backbone")
+        summary = {
+            "backbone": str(folder),
+            "sha256": self.net.backbone.fingerprint,
+            "loss": round(float(np.mean(self.losses[-50:])), 6) if self.losses else None,
+            "chamfer": round(float(np.mean(self.chamfers[-50:])), 6) if self.chamfers else None,
+            "clouds": self.config.steps * self.config.batch_size,
+            "seconds": round(time.monotonic() - self.began, 1),
+            "config": _identity(self.config),
+        }
+        write_json(self.config.out / "summary.json", summary)
+        return summary
 
 
 def _identity(config: PretrainConfig) -> dict[str, Any]:

@@ -57,9 +57,7 @@ def progress(what: str, total: int | None) -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     own = console(stderr=True)
     off = not own.is_terminal
-    with Progress(
-        *columns, TimeRemainingColumn(), console=own, transient=True, disable=off
-    ) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=own, transient=True, disable=off) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
 

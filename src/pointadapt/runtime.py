@@ -97,7 +97,9 @@ def make_accelerator(precision: str, accumulate: int = 1) -> Accelerator:
     except ValueError as error:
         raise ConfigError(f"precision {precision}: {first_line(error)}") from error
     if precision == "fp16" and engine.scaler is None:  # accelerate would compute in fp32 silently
-        raise ConfigError(f"precision fp16 needs a GPU, not a {engine.device.type}: use bf16 or fp32")
+        raise ConfigError(
+            f"precision fp16 needs a GPU, not a {engine.device.type}: use bf16 or fp32"
+        )
     return engine
 
 

@@ -86,7 +86,7 @@ def test_the_saved_adapter_scores_what_was_reported(config):
 
 def test_it_learns(config):
     results = train(
-        replace(config, epochs=8, method="full", options=(), augment=(), drop_path=0.0)
+        replace(config, epochs=10, method="full", options=(), augment=(), drop_path=0.0)
     )
     assert results["accuracy"] >= 75  # four classes
 
@@ -355,9 +355,14 @@ def test_stratified_split_leaves_every_class_something():
 
 
 def without_chance(config, **changes):
-    """Nothing random but the order of clouds, and nothing that mixes the clouds of a batch."""
+    """Nothing random but the order of clouds, and nothing that mixes the clouds of a batch.
+
+    Nor the shift after qkv: attention does not depend on that of the keys, so its gradient is
+    rounding noise, of which Adam makes whole steps.
+    """
     return replace(
-        config, augment=(), drop_path=0.0, options=("batchnorm=frozen",), schedule="epoch",
+        config, augment=(), drop_path=0.0, schedule="epoch",
+        options=("batchnorm=frozen", "scale_shift=false"),
         task_options=("hidden=0", "dropout=0"), epochs=2, **changes,
     )  # fmt: skip
 
@@ -507,7 +512,8 @@ def test_predictions_that_are_no_numbers_are_not_reported(config, monkeypatch):
     def spoil(self, display):
         row = original(self, display)
         with torch.no_grad():
-            self.model.adapter.head.layers[0].weight.fill_(torch.nan)
+            if self.epoch == 2:
+                self.model.adapter.head.layers[0].weight.fill_(torch.nan)
         return row
 
     monkeypatch.setattr(loop._Run, "_one_epoch", spoil)

@@ -1,0 +1,117 @@
+"""Predicting and scoring arrays of clouds."""
+
+import numpy as np
+import pytest
+import torch
+
+from pointadapt import hub
+from pointadapt.backbones._weights import load_backbone
+from pointadapt.data import Clouds, load_dataset
+from pointadapt.data.transforms import scale_shift
+from pointadapt.errors import DataLayoutError, PointCloudError
+from pointadapt.evaluate import evaluate, evaluate_dataset, predict_probabilities, take
+from pointadapt.methods import make_method
+from pointadapt.model import Adapter, PointModel
+from pointadapt.ops import farthest_point_sample, gather_points, normalize
+from pointadapt.tasks import make_task
+
+CLASSES = ("ball", "bar", "helix", "plate")
+
+
+@pytest.fixture
+def model(bare_backbone):
+    net = load_backbone(bare_backbone("point_vit"))
+    torch.manual_seed(0)
+    task = make_task("classification", {"hidden": 0})
+    return PointModel(net, Adapter(net, make_method("dapt"), task, CLASSES))
+
+
+@pytest.fixture
+def points(toy_batch):
+    """Neither centred nor of size one."""
+    return (3 * toy_batch[0] + 5).numpy()
+
+
+def test_probabilities_are_the_softmax_of_normalised_clouds(model, points):
+    got = predict_probabilities(model, points, 64)
+    with torch.no_grad():
+        want = model.eval()(normalize(torch.from_numpy(points))).softmax(dim=1)
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+    assert not got.requires_grad
+
+
+def test_batch_size_does_not_matter(model, points):
+    want = predict_probabilities(model, points, 64)
+    done = []
+    got = predict_probabilities(model, points, 64, batch_size=5, on_batch=done.append)
+    torch.testing.assert_close(got, want, atol=1e-6, rtol=0)
+    assert done == [5, 10, 15, 20, 25, 30, 32]
+
+
+def test_the_mode_of_the_model_is_left_as_it_was(model, points):
+    for training in (True, False):
+        model.train(training)
+        before = {k: v.clone() for k, v in model.state_dict().items()}
+        predict_probabilities(model, points, 64)
+        assert model.training is training
+        assert model.adapter.head.training is training
+        after = model.state_dict()
+        assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_more_points_are_brought_down_by_farthest_point_sampling(model, toy_batch):
+    torch.manual_seed(0)
+    many = torch.randn(3, 100, 3)
+    some = gather_points(many, farthest_point_sample(many, 64))
+    assert torch.equal(take(many, 64), some)
+    assert take(some, 64) is some
+    with pytest.raises(PointCloudError, match="clouds of 100 points, but .* with 101"):
+        take(many, 101)
+
+
+def test_votes_are_the_mean_over_augmented_copies(model, points):
+    got = predict_probabilities(model, points, 64, votes=3, seed=2)
+    assert torch.equal(got, predict_probabilities(model, points, 64, votes=3, seed=2))
+    assert not torch.equal(got, predict_probabilities(model, points, 64, votes=3, seed=3))
+    torch.testing.assert_close(got.sum(dim=1), torch.ones(32))
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda m, a: seen.append(a[0]))
+    predict_probabilities(model, points[:4], 64, votes=3, seed=2)
+    assert len(seen) == 3
+    batch = normalize(torch.from_numpy(points[:4]))
+    draw = torch.Generator().manual_seed(2 * 1009 + 1)
+    assert torch.equal(seen[1], scale_shift(batch, draw))
+
+
+def test_no_clouds(model):
+    assert predict_probabilities(model, np.zeros((0, 64, 3), np.float32), 64).shape == (0, 4)
+
+
+def test_evaluate_scores_what_is_predicted(model, points, toy_batch):
+    clouds = Clouds(points, toy_batch[1].numpy(), CLASSES)
+    scores = evaluate(model, clouds, 64)
+    right = predict_probabilities(model, points, 64).argmax(dim=1) == toy_batch[1]
+    assert scores["accuracy"] == pytest.approx(100 * right.float().mean().item(), abs=1e-3)
+    assert (scores["count"], scores["votes"]) == (32, 0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("ball", "bar", "helix", "disc"), "they differ in disc, plate"),
+        (("bar", "ball", "helix", "plate"), "they differ in their order"),
+        ((*CLASSES, "more"), "the data has 5 classes and the adapter 4; they differ in more"),
+    ],
+)
+def test_other_classes_are_refused(model, points, toy_batch, classes, message):
+    with pytest.raises(DataLayoutError, match=message):
+        evaluate(model, Clouds(points, toy_batch[1].numpy(), classes), 64)
+
+
+def test_evaluating_a_data_set_by_name(model, toy_root, bare_backbone, tmp_path):
+    folder = bare_backbone("point_vit")
+    hub.save_adapter(model, tmp_path, backbone=str(folder), points=64)
+    want = evaluate(model, load_dataset("folder", root=toy_root, points=64).load("test"), 64)
+    assert evaluate_dataset(tmp_path, "folder", root=toy_root) == want
+    train = evaluate_dataset(tmp_path, "folder", split="train", root=toy_root)
+    assert train["count"] == 40

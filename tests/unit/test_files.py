@@ -1,0 +1,217 @@
+"""Writing that leaves nothing half-written, and reading that runs nothing."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from pointadapt.errors import CheckpointError, PointAdaptError
+from pointadapt.files import append_line, atomic, load_state, read_json, save_state, write_json
+
+
+def test_atomic_makes_folders_and_replaces(tmp_path):
+    path = tmp_path / "a/b/c.txt"
+    for text in ("one", "two"):
+        with atomic(path) as temporary:
+            temporary.write_text(text)
+        assert path.read_text() == text
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
+def test_atomic_passes_other_errors_on_and_keeps_the_old_file(tmp_path, error):
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("when", ["writing", "renaming"])
+def test_a_full_disk_is_one_line_and_the_old_file_stays(tmp_path, monkeypatch, when):
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail(*_):
+        raise full
+
+    if when == "renaming":
+        monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(PointAdaptError) as caught, atomic(path) as temporary:
+        temporary.write_text("half")
+        if when == "writing":
+            raise full
+    assert str(caught.value) == f"cannot write {path}: No space left on device"
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["file/c.txt", "file/more/c.txt"])
+def test_a_file_in_the_way_of_a_folder(tmp_path, name):
+    (tmp_path / "file").write_text("x")
+    for write in (lambda p: write_json(p, 1), lambda p: append_line(p, "x")):
+        with pytest.raises(PointAdaptError, match="cannot write"):
+            write(tmp_path / name)
+
+
+def test_a_folder_in_the_way_of_a_file(tmp_path):
+    (tmp_path / "c.txt").mkdir()
+    with pytest.raises(PointAdaptError, match="cannot write"):
+        write_json(tmp_path / "c.txt", 1)
+    assert [p.name for p in tmp_path.iterdir()] == ["c.txt"]
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+import torch
+from pointadapt.backbones._weights import write_safetensors
+from pointadapt.errors import PointAdaptError
+from pointadapt.files import save_state, write_json
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that is full after 4 KiB
+folder = Path(sys.argv[1])
+writes = {
+    "state.pt": lambda p: save_state(p, {"a": torch.ones(4000)}),
+    "model.safetensors": lambda p: write_safetensors(p, {"a": torch.ones(4000)}),
+    "values.json": lambda p: write_json(p, ["x" * 5000]),
+}
+for name, write in writes.items():
+    (folder / name).write_text("old")
+    try:
+        write(folder / name)
+    except PointAdaptError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="file size limits are Linux's")
+def test_writes_that_really_fail(tmp_path):
+    command = [sys.executable, "-c", LIMITED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3, done.stdout
+    names = ["state.pt", "model.safetensors", "values.json"]
+    for line, name in zip(lines, names, strict=True):
+        assert line.startswith(f"cannot write {tmp_path / name}: ")
+        assert (tmp_path / name).read_text() == "old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(names)
+
+
+def test_json_round_trip_in_any_locale(tmp_path):
+    values = {"name": "Stühle 椅子", "list": [1, 2.5, None, True]}
+    code = (
+        "import sys; from pointadapt.files import read_json, write_json; "
+        "write_json(sys.argv[2], read_json(sys.argv[1]))"
+    )
+    write_json(tmp_path / "a.json", values)
+    env = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    subprocess.run(command, check=True, env=env, timeout=60)
+    assert read_json(tmp_path / "b.json") == values
+
+
+def test_append_line(tmp_path):
+    for number in (1, 2):
+        append_line(tmp_path / "new/log.jsonl", json.dumps({"n": number}))
+    assert (tmp_path / "new/log.jsonl").read_text() == '{"n": 1}\n{"n": 2}\n'
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe", b"[1,]"])
+def test_read_json_of_something_else(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(PointAdaptError, match=r"a\.json is not JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_read_json_missing(tmp_path):
+    with pytest.raises(PointAdaptError, match="cannot read .*No such file"):
+        read_json(tmp_path / "a.json")
+
+
+def test_state_round_trip(tmp_path):
+    state = {"t": torch.randn(3), "n": {"a": [1, 2.5, "x", None, True]}, "i": torch.arange(2)}
+    save_state(tmp_path / "s.pt", state)
+    back = load_state(tmp_path / "s.pt")
+    assert torch.equal(back["t"], state["t"])
+    assert torch.equal(back["i"], state["i"])
+    assert back["n"] == state["n"]
+
+
+def test_a_checkpoint_of_a_gpu_is_read_anywhere(tmp_path):
+    save_state(tmp_path / "s.pt", {"a": torch.ones(2)})
+    path = tmp_path / "gpu.pt"  # as torch.save writes it there
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert content.count(b"cpu") == 1
+    path.write_bytes(content.replace(b"X\x03\x00\x00\x00cpu", b"X\x06\x00\x00\x00cuda:3"))
+    assert torch.equal(load_state(path)["a"], torch.ones(2))
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_code_is_refused_by_name(tmp_path):
+    torch.save({"a": Trap(tmp_path / "sprung")}, tmp_path / "s.pt")
+    with pytest.raises(CheckpointError, match=r"s\.pt .*\(posix\.mkdir\).* could run code$"):
+        load_state(tmp_path / "s.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def damaged(content, seed):
+    """``content`` with a few bytes changed near its beginning, where the pickle is."""
+    import random
+
+    rng, out = random.Random(seed), bytearray(content)
+    for _ in range(rng.randint(1, 6)):
+        out[rng.randrange(min(len(out), 400))] = rng.randrange(256)
+    return bytes(out)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damage_never_escapes_as_another_error(tmp_path, zipped):
+    good, path = tmp_path / "good.pt", tmp_path / "bad.pt"
+    torch.save({"a": torch.ones(9)}, good, _use_new_zipfile_serialization=zipped)
+    content, refused = good.read_bytes(), 0
+    cases = [content[:n] for n in range(0, len(content), len(content) // 20)]
+    cases += [damaged(content, seed) for seed in range(150)]
+    for case in cases:
+        path.write_bytes(case)
+        try:
+            load_state(path)  # where a number in the tensor changed, it is read
+        except CheckpointError as error:
+            refused += 1
+            assert "\n" not in str(error)
+            assert str(path) in str(error)
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"text", b"\xff\xd8\xff\xe0\x00\x10JFIF", b"<!DOCTYPE html>", b"PK\x03\x04"]
+)
+def test_what_is_no_checkpoint(tmp_path, content):
+    path = Path(tmp_path / "x.pth")
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"x\.pth is .*no checkpoint"):
+        load_state(path)
+
+
+def test_no_file(tmp_path):
+    for path in (tmp_path / "gone.pth", tmp_path):
+        with pytest.raises(CheckpointError, match="cannot read"):
+            load_state(path)

@@ -1,0 +1,110 @@
+"""Dataclasses from plain values."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.options import build, convert
+
+
+@dataclass(frozen=True)
+class Sample:
+    kind: ClassVar[str] = "sample"
+    count: int = 1
+    rate: float = 0.5
+    on: bool = True
+    name: str = "x"
+    mode: Literal["fast", "slow"] = "fast"
+    path: Path | None = None
+    names: tuple[str, ...] = ()
+    three: tuple[int, int, int] = (1, 2, 3)
+    anything: Any = None
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"count": "12"}, 12),
+        ({"count": 3.0}, 3),
+        ({"rate": "5e-4"}, 5e-4),
+        ({"rate": 2}, 2.0),
+        ({"on": "no"}, False),
+        ({"on": "True"}, True),
+        ({"on": 0}, False),
+        ({"name": 7}, "7"),
+        ({"mode": "slow"}, "slow"),
+        ({"path": "a/b"}, Path("a/b")),
+        ({"path": None}, None),
+        ({"path": "none"}, None),
+        ({"names": "a, b,"}, ("a", "b")),
+        ({"names": ["a", "b"]}, ("a", "b")),
+        ({"names": ""}, ()),
+        ({"names": []}, ()),
+        ({"three": "4,5,6"}, (4, 5, 6)),
+        ({"three": [4, 5, 6.0]}, (4, 5, 6)),
+        ({"anything": {1: 2}}, {1: 2}),
+    ],
+)
+def test_values_become_what_the_field_says(values, expected):
+    got = getattr(build(Sample, values, "sample"), *values)
+    assert got == expected
+    assert type(got) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"count": "many"}, "option 'count' of sample must be a whole number, not 'many'"),
+        ({"count": 2.5}, "whole number, not 2.5"),
+        ({"count": float("inf")}, "whole number, not inf"),
+        ({"count": float("nan")}, "whole number, not nan"),
+        ({"count": True}, "whole number, not True"),
+        ({"count": None}, "whole number, not None"),
+        ({"count": [1]}, "whole number"),
+        ({"rate": "fast"}, "must be a number, not 'fast'"),
+        ({"rate": False}, "must be a number, not False"),
+        ({"on": "maybe"}, "must be true or false, not 'maybe'"),
+        ({"on": 2}, "true or false"),
+        ({"on": None}, "true or false"),
+        ({"name": None}, "must be str, not None"),
+        ({"name": ["a"]}, "must be str"),
+        ({"path": 3}, "must be Path, not 3"),
+        ({"names": 3}, "must be a list, not 3"),
+        ({"names": [["a"]]}, "must be str"),
+        ({"three": "1,2"}, "must be 3 values, not 2"),
+        ({"three": "1,2,3,4"}, "must be 3 values, not 4"),
+        ({"three": "1,2,x"}, "whole number, not 'x'"),
+    ],
+)
+def test_wrong_values(values, message):
+    with pytest.raises(ConfigError) as caught:
+        build(Sample, values, "sample")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["fsat", ["fast"], {"fast": 1}, None, 3])
+def test_values_outside_a_choice(mode):
+    with pytest.raises(UnknownNameError, match="known: fast, slow"):
+        build(Sample, {"mode": mode}, "sample")
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("cuont", "did you mean 'count'"), ("zzz", "known: "), (1, "'1'")]
+)
+def test_unknown_keys(key, hint):
+    with pytest.raises(UnknownNameError, match=hint):
+        build(Sample, {key: 1}, "sample")
+
+
+def test_class_attributes_are_no_options():
+    with pytest.raises(UnknownNameError, match="kind"):
+        build(Sample, {"kind": "other"}, "sample")
+
+
+def test_convert_takes_unions_with_none_last_or_first():
+    for hint in (int | None, None | int):
+        assert convert("3", hint, "x") == 3
+        assert convert(None, hint, "x") is None
