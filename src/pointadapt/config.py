@@ -72,6 +72,7 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "points", "steps", "batch_size", "decoder_depth", "save_every")
         at_least(self, 0, "seed", "threads", "warmup_steps", "weight_decay", "min_lr")
+        at_least(self, 0, "label_weight")
         positive(self, "lr", "clip")
         share(self, "mask_ratio")
         if self.precision == "fp16":

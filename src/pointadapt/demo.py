@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     import numpy as np
 
 MARK = "demo.json"  # tells a demo's folder from anyone else's
+# DAPT starts as the pre-trained network here: 200 steps leave no time to recover from the released
+# start values, see docs/decisions.md. Each learning rate is the better of 1e-3 and 3e-3.
+DAPT = ("rank=32", "position=every_block", "scale_shift_std=0")
 METHODS = {
-    "linear_probe": ("Linear probe", ()),
-    "dapt": ("DAPT", ("--options", "rank=32")),
-    "full": ("Full fine-tuning", ()),
+    "linear_probe": ("Linear probe", ("--lr", "3e-3")),
+    "dapt": ("DAPT", ("--lr", "3e-3", "--options", *DAPT)),
+    "full": ("Full fine-tuning", ("--lr", "1e-3")),
 }
+SCAN = ("noise=0.03", "missing=1", "density=1")  # every shape scanned badly
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,6 @@ class Budget:
         points: points of a cloud.
         groups: patches of a cloud.
         epochs: passes over the training clouds.
-        lr: peak learning rate.
     """
 
     train: int = 640
@@ -52,15 +55,15 @@ class Budget:
     points: int = 512
     groups: int = 32
     epochs: int = 8
-    lr: float = 1e-3
 
     @property
     def flags(self) -> list[str]:
         """The flags of ``pointadapt train``."""
         return [
-            "--data", "shapes", "--data-options", f"size={self.train}", f"test_size={self.test}",
+            "--data", "shapes",
+            "--data-options", f"size={self.train}", f"test_size={self.test}", *SCAN,
             "--points", str(self.points), "--groups", str(self.groups),
-            "--epochs", str(self.epochs), "--lr", str(self.lr), "--drop-path", "0",
+            "--epochs", str(self.epochs), "--drop-path", "0",
         ]  # fmt: skip
 
 

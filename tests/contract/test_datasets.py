@@ -74,7 +74,9 @@ def test_unknown_option(name):
 
 
 def test_unknown_data_set():
-    assert "did you mean 'modelnet40'" in one_line(lambda: load_dataset("modelnet"), UnknownNameError)
+    assert "did you mean 'modelnet40'" in one_line(
+        lambda: load_dataset("modelnet"), UnknownNameError
+    )
 
 
 def check(clouds, points):

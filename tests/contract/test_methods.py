@@ -153,9 +153,7 @@ def test_only_the_adapter_in_use_trains(name, bare_backbone, toy_batch):
     model.use("default")
     assert all(p.requires_grad for p in idle.parameters())
     trained = {n for n, p in model.backbone.named_parameters() if p.requires_grad}
-    assert trained == {
-        n for n, _ in model.backbone.named_parameters() if idle.method.trainable(n)
-    }
+    assert trained == {n for n, _ in model.backbone.named_parameters() if idle.method.trainable(n)}
 
 
 @each_method

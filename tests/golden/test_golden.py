@@ -45,7 +45,9 @@ def case(request, tmp_path):
     """(kind, model converted from the released state, expected arrays)."""
     kind = request.param
     path = tmp_path / "released.pth"
-    torch.save({"base_model": {f"module.{k}": v for k, v in arrays(f"{kind}_small_state").items()}}, path)
+    torch.save(
+        {"base_model": {f"module.{k}": v for k, v in arrays(f"{kind}_small_state").items()}}, path
+    )
     convert(path, tmp_path / "out", Published(heads=3, groups=16, group_size=8, points=256))
     return kind, hub.load(tmp_path / "out" / "adapter"), arrays(f"{kind}_small_out")
 
@@ -89,7 +91,9 @@ def test_eval_tensors(case):
     # ft: 3 blocks x (in, attn, mlp, out) + 5; dapt has two more a block
     assert len(checked) == (23 if kind == "dapt" else 17), sorted(set(expected) - set(seen))
     for key in checked:
-        torch.testing.assert_close(seen[key], expected[key], atol=1e-5, rtol=0, msg=lambda m, k=key: f"{k}: {m}")
+        torch.testing.assert_close(
+            seen[key], expected[key], atol=1e-5, rtol=0, msg=lambda m, k=key: f"{k}: {m}"
+        )
     loss = model.adapter.task.loss(seen["logits"], expected["labels"])
     torch.testing.assert_close(loss, expected["loss_eval"], atol=1e-5, rtol=0)
 
@@ -102,7 +106,9 @@ def test_eval_gradients(case):
     kind, model, expected = case
     out = model(expected["points"])
     model.adapter.task.loss(out, expected["labels"]).backward()
-    want = our_names({k.removeprefix("grad_eval."): v for k, v in arrays(f"{kind}_small_grad_eval").items()})
+    want = our_names(
+        {k.removeprefix("grad_eval."): v for k, v in arrays(f"{kind}_small_grad_eval").items()}
+    )
     got = gradients(model)
     assert set(got) == set(want)  # what trains is exactly what the released code trains
     for name, grad in want.items():
@@ -129,7 +135,9 @@ def test_train_mode(case):
     torch.testing.assert_close(out, expected["train_logits"], atol=5e-5, rtol=0)
     torch.testing.assert_close(loss, expected["loss_train"], atol=5e-5, rtol=0)
     stored = arrays(f"{kind}_small_train")
-    want = our_names({k.removeprefix("grad_train."): v for k, v in stored.items() if k.startswith("grad_")})
+    want = our_names(
+        {k.removeprefix("grad_train."): v for k, v in stored.items() if k.startswith("grad_")}
+    )
     got = gradients(model)
     assert set(got) == set(want)
     for name, grad in want.items():
@@ -138,7 +146,13 @@ def test_train_mode(case):
         assert (got[name] - grad).norm() <= 1e-3 * grad.norm() + 5e-5, name
     norm = torch.stack([g.norm() for g in got.values()]).norm()
     torch.testing.assert_close(norm, expected["grad_norm_train"], rtol=1e-3, atol=0)
-    buffers = our_names({k.removeprefix("buffer_after_train."): v for k, v in stored.items() if k.startswith("buffer_")})
+    buffers = our_names(
+        {
+            k.removeprefix("buffer_after_train."): v
+            for k, v in stored.items()
+            if k.startswith("buffer_")
+        }
+    )
     own = dict(model.named_buffers())
     for name, value in buffers.items():
         torch.testing.assert_close(own[name], value, atol=1e-5, rtol=0, msg=name)
@@ -154,7 +168,9 @@ def test_optimizer_step(gradient):
     model, expected = converted("dapt")
     train_step(model, expected)
     stored = arrays("dapt_small_train")
-    golden = our_names({k.removeprefix("grad_train."): v for k, v in stored.items() if k.startswith("grad_")})
+    golden = our_names(
+        {k.removeprefix("grad_train."): v for k, v in stored.items() if k.startswith("grad_")}
+    )
     own = dict(model.named_parameters())
     golden = {n: g.reshape(own[n].shape) for n, g in golden.items()}
     if gradient == "golden":
@@ -162,7 +178,9 @@ def test_optimizer_step(gradient):
             own[name].grad = value.clone()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
     torch.optim.AdamW(model.parameter_groups(0.05), lr=5e-4).step()
-    want = our_names({k.removeprefix("param_after_step."): v for k, v in arrays("dapt_small_after_step").items()})
+    want = our_names(
+        {k.removeprefix("param_after_step."): v for k, v in arrays("dapt_small_after_step").items()}
+    )
     compared = 0
     for name, value in want.items():
         sure = golden[name].abs() > (0.0 if gradient == "golden" else 1e-3)

@@ -45,7 +45,9 @@ def our_name(key):
 
 
 def equal(ours, theirs):
-    return torch.equal(ours, theirs.squeeze(-1) if theirs.dim() == 3 and ours.dim() == 2 else theirs)
+    return torch.equal(
+        ours, theirs.squeeze(-1) if theirs.dim() == 3 and ours.dim() == 2 else theirs
+    )
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

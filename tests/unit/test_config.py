@@ -39,7 +39,9 @@ def test_yaml_round_trip_of_everything_changed(tmp_path):
 
 def test_yaml_as_a_person_writes_it(tmp_path):
     path = tmp_path / "c.yaml"
-    path.write_text("lr: 5e-4\nhead: [cls, patch_max]\naugment: []\nroot:\nresume: yes\npoints: 64\n")
+    path.write_text(
+        "lr: 5e-4\nhead: [cls, patch_max]\naugment: []\nroot:\nresume: yes\npoints: 64\n"
+    )
     config = load_config(path, TrainConfig)
     assert config == TrainConfig(
         lr=5e-4, head=("cls", "patch_max"), augment=(), root=None, resume=True, points=64

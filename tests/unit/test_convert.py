@@ -67,9 +67,7 @@ def test_another_backbone_is_refused(tmp_path):
     other["MAE_encoder.blocks.blocks.1.mlp.fc1.bias"][7] += 1e-3
     convert(write(other, tmp_path / "p.pth"), tmp_path / "p", FACTS)
     with pytest.raises(CheckpointError, match=r"not trained from.*'blocks\.1\.mlp\.fc1\.bias'"):
-        convert(
-            write(state, tmp_path / "d.pth"), tmp_path / "d", FACTS, tmp_path / "p/backbone"
-        )
+        convert(write(state, tmp_path / "d.pth"), tmp_path / "d", FACTS, tmp_path / "p/backbone")
     assert not (tmp_path / "d").exists()
 
 
@@ -175,7 +173,9 @@ def test_pretraining_without_blocks(tmp_path):
         convert(write(state, tmp_path / "p.pth"), tmp_path / "out", FACTS)
 
 
-@pytest.mark.parametrize("content", ["missing", "folder", "half", b"", b"\xff\xd8\xff\xe0 JFIF", b"\x80\x02."])
+@pytest.mark.parametrize(
+    "content", ["missing", "folder", "half", b"", b"\xff\xd8\xff\xe0 JFIF", b"\x80\x02."]
+)
 def test_no_checkpoint(content, tmp_path):
     path = tmp_path / "d.pth"
     if content == "folder":
@@ -209,7 +209,9 @@ def test_kinds():
 def test_facts_reach_the_folders(tmp_path):
     path = write(arrays("dapt_small_state"), tmp_path / "d.pth")
     names = ("e", "d", "c", "b", "a")
-    convert(path, tmp_path / "out", Published(heads=3, groups=7, group_size=5, points=99, classes=names))
+    convert(
+        path, tmp_path / "out", Published(heads=3, groups=7, group_size=5, points=99, classes=names)
+    )
     config = hub.read_adapter_config(tmp_path / "out/adapter")
     assert config["classes"] == list(names)
     assert config["points"] == 99

@@ -61,7 +61,7 @@ def test_table(capsys):
 
 def test_every_method_gets_the_same_budget():
     flags = Budget().flags
-    assert "--epochs" in flags and "--lr" in flags and "--method" not in flags
+    assert "--epochs" in flags and "--method" not in flags
 
 
 def test_first_of_each():

@@ -19,9 +19,7 @@ CLASSES = ("ball", "bär", "helix", "plate")
 def build(backbone, method="dapt", **changes):
     net = load_backbone(backbone, **changes)
     torch.manual_seed(0)
-    return PointModel(
-        net, Adapter(net, make_method(method), make_task("classification"), CLASSES)
-    )
+    return PointModel(net, Adapter(net, make_method(method), make_task("classification"), CLASSES))
 
 
 @pytest.fixture

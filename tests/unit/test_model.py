@@ -65,7 +65,9 @@ def test_a_state_without_moved_buffers_restores_them(model, toy_batch):
 def test_a_frozen_tensor_of_the_backbone_has_no_place_in_an_adapter(model):
     state = dict(model.adapter_state())
     state["backbone.blocks.0.attn.qkv.weight"] = model.backbone.blocks[0].attn.qkv.weight * 2
-    with pytest.raises(AdapterError, match=r"'backbone\.blocks\.0\.attn\.qkv\.weight' has no place"):
+    with pytest.raises(
+        AdapterError, match=r"'backbone\.blocks\.0\.attn\.qkv\.weight' has no place"
+    ):
         model.load_adapter_state(state)
 
 

@@ -81,9 +81,7 @@ def test_the_same_class_may_come_again(package):
 
 def test_plug_ins_are_found(package, monkeypatch):
     things = package(one=class_("one"))
-    plug_in(
-        monkeypatch, "things", "extra", lambda: things.register("extra")(type("Plug", (), {}))
-    )
+    plug_in(monkeypatch, "things", "extra", lambda: things.register("extra")(type("Plug", (), {})))
     assert list(things) == ["extra", "one"]
 
 
@@ -104,7 +102,9 @@ def test_a_broken_plug_in_is_named_every_time(package, monkeypatch):
     for _ in range(2):
         with pytest.raises(PointAdaptError) as caught:
             things["one"]
-        assert "plug-in 'broken' (broken:Plug) cannot be loaded: No module named" in str(caught.value)
+        assert "plug-in 'broken' (broken:Plug) cannot be loaded: No module named" in str(
+            caught.value
+        )
         assert "\n" not in str(caught.value)
 
 

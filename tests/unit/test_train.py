@@ -300,7 +300,9 @@ def test_last_never_looks_at_the_test_set_before_the_end(config, monkeypatch):
     )
     train(config)
     assert scored == [3]
-    assert not any("accuracy" in k and k != "train_accuracy" for row in log(config.out) for k in row)
+    assert not any(
+        "accuracy" in k and k != "train_accuracy" for row in log(config.out) for k in row
+    )
 
 
 @pytest.mark.parametrize("select", ["val", "test"])

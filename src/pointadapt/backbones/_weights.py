@@ -42,6 +42,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     with atomic(path) as temporary:
+        temporary.touch()  # safetensors itself makes files that only their owner may read
         try:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
         except SafetensorError as error:  # it reports a full disk so

@@ -1,12 +1,18 @@
-"""ModelNet40 on a laptop: the bundled ``tiny`` backbone, 12 epochs, no GPU.
+"""ModelNet40 on a laptop: the bundled ``tiny`` backbone, 10 epochs, no GPU.
 
-The same budget for all three methods, so that their scores may be compared::
+The same budget for all methods, so that their scores may be compared::
 
     pointadapt train --recipe dapt-laptop --root DIR/modelnet40
+    pointadapt train --recipe dapt-released-laptop --root DIR/modelnet40
     pointadapt train --recipe full-laptop --root DIR/modelnet40
     pointadapt train --recipe linear-probe-laptop --root DIR/modelnet40
 
-Selection is the last epoch. Hardware, time and score: see the fields below.
+Selection is the last epoch. Learning rates were chosen per method on a part of the training set
+(1,500 clouds to train on, 1,200 others to score, 8 epochs). Hardware, time and score: see below.
+
+A short budget has no time for DAPT to make up for its start, at which the network is not the
+pre-trained one: ``dapt-laptop`` adds the position in every block, as pre-training did, and starts
+the scale-shifts at exactly 1 and 0. ``dapt-released-laptop`` keeps the released arithmetic.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ BASE = TrainConfig(
     data="modelnet40",
     backbone="tiny",
     head=("cls", "patch_max"),
-    epochs=12,
+    epochs=10,
     warmup_epochs=1,
     schedule="step",
     drop_path=0.0,
@@ -36,8 +42,22 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="dapt",
+        options=("rank=32", "position=every_block", "scale_shift_std=0"),
+        head=("cls", "prompt_mean", "patch_max"),
+        lr=2e-3,
+    ),
+    recipe(
+        "dapt-released-laptop",
+        BASE,
+        about={
+            "summary": "DAPT with the released arithmetic, otherwise as dapt-laptop",
+            "score": NOT_MEASURED,
+            "source": SOURCE,
+        },
+        method="dapt",
         options=("rank=32",),
         head=("cls", "prompt_mean", "patch_max"),
+        lr=2e-3,
     ),
     recipe(
         "full-laptop",
@@ -48,6 +68,7 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="full",
+        lr=1e-3,
     ),
     recipe(
         "linear-probe-laptop",
@@ -58,5 +79,6 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="linear_probe",
+        lr=3e-3,
     ),
 )
