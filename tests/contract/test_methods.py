@@ -256,6 +256,8 @@ def test_every_option_round_trips_trains_and_loads(
     adapter = Adapter(net, method, make_task("classification"), CLASSES, ("cls", "patch_max"))
     model = PointModel(net, adapter)
     steps(model, toy_batch, count=2)
+    idle = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not idle  # though the head takes no prompt: DistributedDataParallel would fail
     expected = outputs(model, toy_batch)
     assert expected.isfinite().all()
     hub.save_adapter(model, tmp_path, backbone=str(bare_backbone("point_vit")), points=64)

@@ -1,4 +1,4 @@
-"""Equality with the published arithmetic, see README.md in this folder for how the arrays were made.
+"""Equality with the published arithmetic; README.md here says how the arrays were made.
 
 The tolerances are those that the arithmetic itself allows: eval tensors 1e-5 absolute, train-mode
 logits and loss 5e-5, train-mode gradients 1e-3 relative a tensor, buffers 1e-5.
@@ -111,8 +111,8 @@ def test_eval_gradients(case):
     )
     got = gradients(model)
     assert set(got) == set(want)  # what trains is exactly what the released code trains
-    for name, grad in want.items():
-        grad = grad.reshape(got[name].shape)
+    for name, published in want.items():
+        grad = published.reshape(got[name].shape)
         assert (got[name] - grad).norm() <= 1e-4 * grad.norm() + 1e-7, name
 
 
@@ -140,8 +140,8 @@ def test_train_mode(case):
     )
     got = gradients(model)
     assert set(got) == set(want)
-    for name, grad in want.items():
-        grad = grad.reshape(got[name].shape)
+    for name, published in want.items():
+        grad = published.reshape(got[name].shape)
         # biases before BatchNorm have a gradient of zero up to rounding
         assert (got[name] - grad).norm() <= 1e-3 * grad.norm() + 5e-5, name
     norm = torch.stack([g.norm() for g in got.values()]).norm()

@@ -76,7 +76,7 @@ def test_wrong_yaml(text, error, message, tmp_path, monkeypatch):
 
 
 def test_yaml_that_is_missing_or_no_text(tmp_path):
-    with pytest.raises(PointAdaptError, match="cannot read .*No such file"):
+    with pytest.raises(PointAdaptError, match=r"cannot read .*No such file"):
         load_config(tmp_path / "c.yaml", TrainConfig)
     (tmp_path / "c.yaml").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(PointAdaptError, match="is not YAML"):

@@ -28,7 +28,7 @@ def write(tensors, path):
 
 
 def pretrained(tensors):
-    """The pre-training file that a fine-tuned one may have started from: other BatchNorm buffers."""
+    """The pre-training file that a fine-tuned one may have started from, BatchNorm yet unmoved."""
     out = {"mask_token": torch.zeros(1, 1, 48), "MAE_decoder.norm.weight": torch.ones(48)}
     for key, value in tensors.items():
         if "tfts" in key or "Adapter" in key or key.startswith("cls"):
@@ -75,7 +75,7 @@ def test_full_fine_tuning_on_its_pretrained_backbone(tmp_path):
     state, out = arrays("ft_small_state"), arrays("ft_small_out")
     base = pretrained(state)
     for value in base.values():
-        value += 0.01 if value.is_floating_point() else 0
+        value.add_(0.01 if value.is_floating_point() else 0)
     convert(write(base, tmp_path / "p.pth"), tmp_path / "p", FACTS)
     path = write(state, tmp_path / "f.pth")
     convert(path, tmp_path / "f", FACTS, backbone=tmp_path / "p/backbone")
@@ -194,7 +194,7 @@ def test_no_checkpoint(content, tmp_path):
 @pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {"base_model": {}}, 3])
 def test_checkpoint_without_tensors(content, tmp_path):
     torch.save(content, tmp_path / "d.pth")
-    with pytest.raises(CheckpointError, match="no (dictionary of )?tensors"):
+    with pytest.raises(CheckpointError, match=r"no (dictionary of )?tensors"):
         convert(tmp_path / "d.pth", tmp_path / "out")
 
 

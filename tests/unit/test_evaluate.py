@@ -65,7 +65,7 @@ def test_more_points_are_brought_down_by_farthest_point_sampling(model, toy_batc
     some = gather_points(many, farthest_point_sample(many, 64))
     assert torch.equal(take(many, 64), some)
     assert take(some, 64) is some
-    with pytest.raises(PointCloudError, match="clouds of 100 points, but .* with 101"):
+    with pytest.raises(PointCloudError, match=r"clouds of 100 points, but .* with 101"):
         take(many, 101)
 
 

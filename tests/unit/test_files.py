@@ -135,7 +135,7 @@ def test_read_json_of_something_else(tmp_path, content):
 
 
 def test_read_json_missing(tmp_path):
-    with pytest.raises(PointAdaptError, match="cannot read .*No such file"):
+    with pytest.raises(PointAdaptError, match=r"cannot read .*No such file"):
         read_json(tmp_path / "a.json")
 
 

@@ -1,0 +1,80 @@
+"""ModelNet40 from the bundled backbone: every laptop recipe, one table, one JSON file.
+
+    python benchmarks/modelnet40.py --root ../shared/data/modelnet40
+
+Runs that are finished under ``--runs`` are not repeated, so it may be stopped and started again.
+On two cores it takes about an hour; ``--threads 1`` and two calls with ``--only`` keep both busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+RECIPES = ("linear-probe-laptop", "dapt-laptop", "full-laptop")
+RESULTS = Path("benchmarks/results/modelnet40_tiny.json")
+KEPT = (
+    "method", "accuracy", "class_accuracy", "trainable_parameters", "total_parameters", "seconds",
+    "peak_memory_bytes", "adapter_bytes", "protocol", "machine", "config", "per_class",
+)  # fmt: skip
+
+
+def run(recipe: str, args: argparse.Namespace) -> None:
+    """Train one recipe unless its results are there; an interrupted run goes on."""
+    out = args.runs / recipe
+    if (out / "results.json").exists():
+        return
+    resume = ["--resume"] if (out / "checkpoint.pt").exists() else []
+    command = [sys.executable, "-m", "pointadapt", "train", "--recipe", recipe, "--root", args.root]
+    command += ["--threads", args.threads, "--out", out, "--no-tensorboard", *resume]
+    subprocess.run([str(part) for part in command], check=True)
+
+
+def collect(recipe: str, args: argparse.Namespace) -> dict:
+    """The results of a finished run, with the command and the commit that give them."""
+    results = json.loads((args.runs / recipe / "results.json").read_text())
+    command = f"pointadapt train --recipe {recipe} --root DIR --threads {args.threads}"
+    return {"recipe": recipe, "command": command, "commit": args.commit} | {
+        key: results[key] for key in KEPT
+    }
+
+
+def show(rows: list[dict]) -> None:
+    table = Table("recipe", "accuracy %", "class accuracy %", "trained", "minutes", "peak MB")
+    for r in rows:
+        table.add_row(
+            r["recipe"], f"{r['accuracy']:.2f}", f"{r['class_accuracy']:.2f}",
+            f"{r['trainable_parameters']:,}", f"{r['seconds'] / 60:.1f}",
+            f"{r['peak_memory_bytes'] / 1e6:.0f}",
+        )  # fmt: skip
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=RECIPES, default=RECIPES)
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--commit", default="", help="of the code; by default the current one")
+    args = parser.parse_args()
+    git = ["git", "rev-parse", "--short", "HEAD"]
+    args.commit = args.commit or subprocess.check_output(git, text=True).strip()
+    for recipe in args.only:
+        run(recipe, args)
+    rows = [collect(recipe, args) for recipe in args.only]
+    show(rows)
+    if set(args.only) == set(RECIPES):
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
