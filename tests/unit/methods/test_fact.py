@@ -20,5 +20,5 @@ def test_it_is_an_increment_of_the_weights(one, form):
 
 
 def test_shared_factors_are_stored_once(one):
-    keys = list(one.taps("fact").state_dict())
-    assert keys == ["factors.u.weight", "factors.v.weight", "blocks.0.slices", "blocks.1.slices"]
+    keys = set(one.taps("fact").state_dict())
+    assert keys == {"factors.u.weight", "factors.v.weight", "blocks.0.slices", "blocks.1.slices"}
