@@ -92,7 +92,8 @@ def test_without_scale_shift_it_has_no_parameters():
 
 
 @pytest.mark.parametrize(
-    "options", [{"rank": 0}, {"rank": -3}, {"dropout": 1}, {"dropout": -0.5}, {"scale_shift_std": -1}]
+    "options",
+    [{"rank": 0}, {"rank": -3}, {"dropout": 1}, {"dropout": -0.5}, {"scale_shift_std": -1}],
 )
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
