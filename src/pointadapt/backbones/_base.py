@@ -52,6 +52,13 @@ class Tokens:
             prompts=self.prompts + prompts.shape[1],
         )
 
+    def replace_prompts(self, prompts: Tensor) -> Tokens:
+        """``prompts`` (B, P, D) in the place of all that are here, of which there must be P."""
+        rest = self.x[:, self.prefix + self.prompts :]
+        return self.with_x(
+            torch.cat([self.x[:, : self.prefix], prompts.to(self.x.dtype), rest], dim=1)
+        )
+
     def pool(self, name: str) -> Tensor:
         """One (B, D) vector: "cls", "prompt_mean", "prompt_max", "patch_mean" or "patch_max".
 
@@ -100,6 +107,11 @@ class BackboneConfig:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.dim % self.heads:
             raise ConfigError(f"{self.heads} heads do not divide a width of {self.dim}")
+
+    @property
+    def hidden(self) -> int:
+        """Width of a block's MLP, 4 D."""
+        return 4 * self.dim
 
 
 class Backbone(nn.Module):

@@ -88,7 +88,7 @@ class Block(nn.Module):
         x = tokens.x
         x = x + self.drop_path(self.attn(taps.norm1(self.norm1(x)), taps))
         h = taps.norm2(self.norm2(x))
-        branch, memo = taps.mlp(h, self.mlp(h, taps), tokens)
+        branch, memo = taps.mlp(h, self.mlp(h, taps), tokens.with_x(x))
         return taps.block_out(tokens.with_x(x + self.drop_path(branch)), memo)
 
 

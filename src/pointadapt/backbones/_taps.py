@@ -67,11 +67,12 @@ class BlockTaps(nn.Module):
         return x
 
     def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:
-        """Around the MLP: its input, its output, and the tokens (for centres and counts).
+        """Around the MLP: its input, its output, and the tokens between attention and LN2.
 
         Returns:
             The branch to add to the residual stream (before DropPath), and anything that
-            ``block_out`` of the same block should receive.
+            ``block_out`` of the same block should receive: what is added there is not dropped
+            by DropPath.
         """
         del x, tokens
         return out, None

@@ -21,12 +21,17 @@ class Method:
         batchnorm: "train" lets the backbone's BatchNorm use batch statistics and move its running
             ones while training, as all released code does; "frozen" keeps them as pre-trained.
             What moved is saved with the adapter.
+
+    Class attributes:
+        starts_as_pretrained: with default options and before training, the tokens are bit for bit
+            those of the backbone alone with the position in every block.
     """
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     head_inputs: ClassVar[tuple[str, ...]] = ("cls", "patch_max")
+    starts_as_pretrained: ClassVar[bool] = False
 
     position: Literal["every_block", "once"] = "every_block"
     batchnorm: Literal["train", "frozen"] = "train"
@@ -43,6 +48,21 @@ class Method:
     def to_dict(self) -> dict[str, Any]:
         """The options as plain values, for JSON."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class ClsMethod(Method):
+    """Base of methods that may train the CLS token besides what is theirs.
+
+    Attributes:
+        train_cls: train the CLS token and its position (2 D parameters), as DAPT does. Point-MAE's
+            pre-training has no CLS token: untrained it would stay random.
+    """
+
+    train_cls: bool = True
+
+    def trainable(self, name: str) -> bool:
+        return self.train_cls and name in ("cls_token", "cls_pos")
 
 
 METHODS: Registry[Method] = Registry("method", "pointadapt.methods")

@@ -18,18 +18,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps, Tokens
+from ..backbones import Backbone, Taps, Tokens
 from ..options import at_least, share
-from ._base import METHODS, Method
+from ._base import METHODS, ClsMethod
+from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
 
 
 @METHODS.register("dapt")
 @dataclass(frozen=True)
-class Dapt(Method):
+class Dapt(ClsMethod):
     """Options default to the released code's arithmetic; each names what the paper leaves open.
 
     Attributes:
@@ -42,7 +42,6 @@ class Dapt(Method):
         scale_shift_std: standard deviation of its start values around γ = 1 and β = 0.
         prompt: the internal prompt of each block.
         prompt_activation: what A passes before the mean ("gelu"; "none" as the figure draws it).
-        train_cls: train the CLS token and its position.
         train_norm: train the final LayerNorm (frozen in the released code).
     """
 
@@ -60,7 +59,6 @@ class Dapt(Method):
     scale_shift_std: float = 0.02
     prompt: bool = True
     prompt_activation: Literal["gelu", "none"] = "gelu"
-    train_cls: bool = True
     train_norm: bool = False
 
     def __post_init__(self) -> None:
@@ -69,28 +67,17 @@ class Dapt(Method):
         share(self, "dropout")
 
     def attach(self, backbone: Backbone) -> Taps:
-        return DaptTaps(self, backbone.config.dim, backbone.config.depth)
+        c = backbone.config
+        blocks = [DaptBlockTaps(self, c.dim, c.hidden) for _ in range(c.depth)]
+        return ScaleShiftTaps(blocks, c.dim, self.std, self.position)
 
     def trainable(self, name: str) -> bool:
-        is_cls = name in ("cls_token", "cls_pos")
-        return (self.train_cls and is_cls) or (self.train_norm and name.startswith("norm."))
+        return super().trainable(name) or (self.train_norm and name.startswith("norm."))
 
-
-class ScaleShift(nn.Module):
-    """TFTS (§3.2): y = γ ⊙ x + β per channel."""
-
-    def __init__(self, dim: int, std: float) -> None:
-        super().__init__()
-        self.gamma = nn.Parameter(torch.empty(dim).normal_(1.0, std))
-        self.beta = nn.Parameter(torch.empty(dim).normal_(0.0, std))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.addcmul(self.beta.to(x.dtype), x, self.gamma.to(x.dtype))
-
-
-def scale_shift(options: Dapt, dim: int) -> nn.Module:
-    """A :class:`ScaleShift`, or the identity when the option is off."""
-    return ScaleShift(dim, options.scale_shift_std) if options.scale_shift else nn.Identity()
+    @property
+    def std(self) -> float | None:
+        """Of the scale-shifts' start values; None without scale-shifts."""
+        return self.scale_shift_std if self.scale_shift else None
 
 
 class DynamicAdapter(nn.Module):
@@ -117,35 +104,15 @@ class DynamicAdapter(nn.Module):
         return self.up(self.dropout(F.gelu(self.down(x)))) * scale
 
 
-class DaptBlockTaps(BlockTaps):
+class DaptBlockTaps(ScaleShiftBlockTaps):
     """One block's six scale-shifts, adapter and prompt."""
 
     def __init__(self, options: Dapt, dim: int, hidden: int) -> None:
         super().__init__()
         self.adapter = DynamicAdapter(options, dim)
-        self.ss_norm1, self.ss_qkv = scale_shift(options, dim), scale_shift(options, 3 * dim)
-        self.ss_proj, self.ss_norm2 = scale_shift(options, dim), scale_shift(options, dim)
-        self.ss_fc1, self.ss_fc2 = scale_shift(options, hidden), scale_shift(options, dim)
-        self.ss_prompt = scale_shift(options, dim) if options.prompt else None
+        self.add_scale_shifts(dim, hidden, options.std)
+        self.ss_prompt = scale_shift(dim, options.std) if options.prompt else None
         self.prompt_gelu = options.prompt_activation == "gelu"
-
-    def norm1(self, x: Tensor) -> Tensor:
-        return self.ss_norm1(x)
-
-    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_qkv(x)
-
-    def proj(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_proj(x)
-
-    def norm2(self, x: Tensor) -> Tensor:
-        return self.ss_norm2(x)
-
-    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_fc1(x)
-
-    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_fc2(x)
 
     def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:
         adapted = self.adapter(x)
@@ -156,24 +123,6 @@ class DaptBlockTaps(BlockTaps):
             return tokens
         adapted = F.gelu(memo) if self.prompt_gelu else memo
         return tokens.insert_prompts(self.ss_prompt(adapted.mean(dim=1, keepdim=True)))
-
-
-class DaptTaps(Taps):
-    """DAPT on a whole backbone."""
-
-    def __init__(self, options: Dapt, dim: int, depth: int, mlp_ratio: int = 4) -> None:
-        super().__init__(depth, options.position)
-        self.blocks = nn.ModuleList(
-            DaptBlockTaps(options, dim, mlp_ratio * dim) for _ in range(depth)
-        )
-        self.ss_patch = scale_shift(options, dim)
-        self.ss_out = scale_shift(options, dim)
-
-    def patch_out(self, x: Tensor) -> Tensor:
-        return self.ss_patch(x)
-
-    def norm_out(self, x: Tensor) -> Tensor:
-        return self.ss_out(x)
 
 
 _PUBLISHED = {  # the released code's names inside a block -> ours
@@ -191,7 +140,7 @@ _PUBLISHED_ADAPTER = {
 
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The released code's DAPT tensors (prefixes stripped) under the names of :class:`DaptTaps`."""
+    """The released code's DAPT tensors (prefixes stripped) under the names of our taps."""
     names: dict[str, str] = {}
     for kind in ("gamma", "beta"):
         names[f"tfts_{kind}_1"], names[f"tfts_{kind}_2"] = f"ss_patch.{kind}", f"ss_out.{kind}"

@@ -17,6 +17,7 @@ class Full(Method):
 
     title = "Full fine-tuning"
     paper = "Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning, ECCV 2022"
+    starts_as_pretrained = True
 
     def trainable(self, name: str) -> bool:
         del name

@@ -20,5 +20,6 @@ class LinearProbe(Method):
 
     title = "Linear probe"
     paper = "common practice; figure in Zhou et al., DAPT, CVPR 2024, Tab. 6"
+    starts_as_pretrained = True
 
     batchnorm: Literal["train", "frozen"] = "frozen"

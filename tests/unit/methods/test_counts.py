@@ -5,7 +5,8 @@ import torch
 
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.methods import make_method
-from pointadapt.methods.dapt import DynamicAdapter, ScaleShift
+from pointadapt.methods._modules import ScaleShift
+from pointadapt.methods.dapt import DynamicAdapter
 from pointadapt.metrics import parameter_counts
 from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
@@ -70,6 +71,47 @@ def test_full(small):
 def test_linear_probe(small):
     model = model_of(small, "linear_probe", 15, ("cls", "patch_max"))
     assert parameter_counts(model) == (267_535, 22_093_327)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "added", "trained"),
+    [
+        # 8 D biases a block, last LayerNorm, patch encoder, position MLP, CLS and its position
+        ("bitfit", {}, 0, 12 * 3072 + 384 + 1920 + 512 + 768),
+        ("bitfit", {"train_cls": False}, 0, 39_680),
+        ("norm", {}, 0, 25 * 768 + 768),
+        ("norm", {"batchnorm_affine": True}, 0, 25 * 768 + 768 + 1280),
+        ("ssf", {}, 12 * 8448 + 1536, 768),
+        ("adapter", {}, 24 * 24_992, 24 * 768 + 768),
+        ("adapter", {"train_norm": False}, 599_808, 768),
+        ("adaptformer", {}, 12 * 49_600, 768),
+        ("prefix", {}, 12 * 2 * 10 * 384, 768),
+        ("prefix", {"hidden": 512}, 10 * 384 + 385 * 512 + 12 * 513 * 768, 768),
+        ("vpt", {}, 12 * 20 * 384, 768),
+        ("vpt", {"deep": False}, 20 * 384, 768),
+        ("fact", {}, 2 * 384 * 16 + 144 * 256, 768),
+        ("fact", {"form": "tk"}, 2 * 384 * 16 + 144 * 16 + 4096, 768),
+        ("lora", {}, 24 * 24_576, 768),
+        ("lora", {"targets": ("q", "k", "v", "proj", "fc1", "fc2"), "rank": 1}, 12 * 18 * 384, 768),
+    ],
+)
+def test_generic(small, method, options, added, trained):
+    model = model_of(small, method, 15, ("cls", "patch_max"), **options)
+    assert count([model.adapter.taps]) == added
+    assert sum(p.numel() for p in small.parameters() if p.requires_grad) == trained
+    assert parameter_counts(model)[0] == added + trained + 267_535
+
+
+@pytest.mark.parametrize(
+    ("method", "total", "published"),
+    [  # in millions, in the tables of DAPT and PointGST
+        ("vpt", 360_463, 0.36), ("lora", 858_127, 0.9), ("ssf", 371_215, 0.4),
+        ("adapter", 886_543, 0.9),
+    ],
+)  # fmt: skip
+def test_published_counts(small, method, total, published):
+    assert parameter_counts(model_of(small, method, 15, ()))[0] == total
+    assert round(total / 1e6, len(str(published)) - 2) == published
 
 
 def test_what_an_adapter_file_holds_of_the_backbone(small):

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from pointadapt.backbones import Tokens
 from pointadapt.errors import ConfigError
 from pointadapt.methods import make_method
-from pointadapt.methods.dapt import Dapt, DaptBlockTaps, DynamicAdapter, ScaleShift
+from pointadapt.methods._modules import ScaleShift
+from pointadapt.methods.dapt import Dapt, DaptBlockTaps, DynamicAdapter
 
 
 def random_adapter(**options):

@@ -1,0 +1,121 @@
+"""Small modules that several methods are built of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..backbones import BlockTaps, Taps
+
+
+class ScaleShift(nn.Module):
+    """y = γ ⊙ x + β per channel, with γ ~ N(1, std) and β ~ N(0, std) at the start."""
+
+    def __init__(self, dim: int, std: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.empty(dim).normal_(1.0, std))
+        self.beta = nn.Parameter(torch.empty(dim).normal_(0.0, std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.addcmul(self.beta.to(x.dtype), x, self.gamma.to(x.dtype))
+
+
+def scale_shift(dim: int, std: float | None) -> nn.Module:
+    """A :class:`ScaleShift`, or the identity when ``std`` is None."""
+    return nn.Identity() if std is None else ScaleShift(dim, std)
+
+
+class ScaleShiftBlockTaps(BlockTaps):
+    """A scale-shift after each of a block's six layers (SSF; DAPT's TFTS)."""
+
+    def add_scale_shifts(self, dim: int, hidden: int, std: float | None) -> None:
+        """Make the six; call it once. None makes them identities."""
+        self.ss_norm1, self.ss_qkv = scale_shift(dim, std), scale_shift(3 * dim, std)
+        self.ss_proj, self.ss_norm2 = scale_shift(dim, std), scale_shift(dim, std)
+        self.ss_fc1, self.ss_fc2 = scale_shift(hidden, std), scale_shift(dim, std)
+
+    def norm1(self, x: Tensor) -> Tensor:
+        return self.ss_norm1(x)
+
+    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.ss_qkv(x)
+
+    def proj(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.ss_proj(x)
+
+    def norm2(self, x: Tensor) -> Tensor:
+        return self.ss_norm2(x)
+
+    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.ss_fc1(x)
+
+    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.ss_fc2(x)
+
+
+class ScaleShiftTaps(Taps):
+    """A scale-shift after the patch encoder and one after the last LayerNorm, around ``blocks``."""
+
+    def __init__(
+        self, blocks: Sequence[BlockTaps], dim: int, std: float | None,
+        position: Literal["every_block", "once"],
+    ) -> None:  # fmt: skip
+        super().__init__(len(blocks), position)
+        self.blocks = nn.ModuleList(blocks)
+        self.ss_patch = scale_shift(dim, std)
+        self.ss_out = scale_shift(dim, std)
+
+    def patch_out(self, x: Tensor) -> Tensor:
+        return self.ss_patch(x)
+
+    def norm_out(self, x: Tensor) -> Tensor:
+        return self.ss_out(x)
+
+
+class Bottleneck(nn.Module):
+    """W_u · dropout(σ(W_d x + b_d)) + b_u, (..., D) to (..., D); a residual is the caller's.
+
+    Args:
+        dim: D.
+        rank: width r between the two layers.
+        activation: σ.
+        dropout: on the hidden layer.
+        std: both weights start as N(0, std) cut at two std (Houlsby). Without it W_u starts as
+            zero and W_d Kaiming-uniform with a = √5, torch's own. Biases start as zero.
+    """
+
+    def __init__(
+        self, dim: int, rank: int, *, activation: Callable[[Tensor], Tensor] = F.gelu,
+        dropout: float = 0.0, std: float | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.down, self.up = nn.Linear(dim, rank), nn.Linear(rank, dim)
+        self.activation, self.dropout = activation, nn.Dropout(dropout)
+        nn.init.zeros_(self.up.weight)
+        for layer in (self.down, self.up):
+            nn.init.zeros_(layer.bias)
+            if std is not None:
+                nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.dropout(self.activation(self.down(x))))
+
+
+class LowRank(nn.Module):
+    """s · B A x without biases, (..., C_in) to (..., C_out); A Kaiming-uniform, B zero at start."""
+
+    def __init__(
+        self, dim_in: int, dim_out: int, rank: int, scale: float = 1.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.down = nn.Linear(dim_in, rank, bias=False)
+        self.up = nn.Linear(rank, dim_out, bias=False)
+        self.dropout, self.scale = nn.Dropout(dropout), scale
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(self.dropout(x))) * self.scale

@@ -1,0 +1,121 @@
+"""FacT: one tensor of all weight increments, decomposed (Jie & Deng, AAAI 2023, §3).
+
+The query, key, value and projection matrix of a block and the four D × D pieces each of fc1 and fc2
+are 12 slices; the 12 L slices of all blocks have increments with shared factors U, V (D × r)::
+
+    ΔW_j = s · U Σ_j Vᵀ
+    tensor-train (FacT-TT)   Σ_j trained as it is, r × r
+    Tucker (FacT-TK)         Σ_j = sum over c of P_jc C_c, C (r × r × r) shared
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..backbones import Backbone, BlockTaps, Taps
+from ..options import at_least, share
+from ._base import METHODS, ClsMethod
+
+SLICES = 12  # of D × D in a block: q, k, v, proj, 4 of fc1, 4 of fc2
+
+
+@METHODS.register("fact")
+@dataclass(frozen=True)
+class Fact(ClsMethod):
+    """Low-rank increments on qkv, proj, fc1 and fc2. V is zero at the start.
+
+    Trainable on ``small`` with 15 classes and r = 16, tensor-train: U and V 12,288, 144 slices of
+    r² = 256 make 36,864, CLS and its position 768, the head 267,535; in all 317,455. Tucker: U and
+    V 12,288, P 2,304, C 4,096 and the rest; in all 286,991 (at the paper's r = 32: 330,255).
+
+    Attributes:
+        form: "tt" (tensor-train) or "tk" (Tucker).
+        rank: r; the paper's VTAB tables have at most 16 for "tt" and 32 for "tk".
+        scale: s; the paper searches .01, .1, 1, 10 and 100.
+        dropout: between Σ and V (.1 in the released code; the paper does not say).
+    """
+
+    title = "FacT"
+    paper = "Jie & Deng, FacT: Factor-Tuning, AAAI 2023, arXiv 2212.03145"
+    starts_as_pretrained = True
+
+    form: Literal["tt", "tk"] = "tt"
+    rank: int = 16
+    scale: float = 1.0
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        at_least(self, 1, "rank")
+        at_least(self, 0, "scale")
+        share(self, "dropout")
+
+    def attach(self, backbone: Backbone) -> Taps:
+        return FactTaps(self, backbone.config.dim, backbone.config.depth)
+
+
+class Factors(nn.Module):
+    """What all blocks share: U, V and, in Tucker's form, C."""
+
+    def __init__(self, options: Fact, dim: int) -> None:
+        super().__init__()
+        r = options.rank
+        self.u, self.v = nn.Linear(dim, r, bias=False), nn.Linear(r, dim, bias=False)
+        nn.init.zeros_(self.v.weight)
+        self.core = None
+        if options.form == "tk":
+            self.core = nn.Parameter(nn.init.xavier_uniform_(torch.empty(r, r, r)))
+
+
+class FactBlockTaps(BlockTaps):
+    """One block's slices: q, k, v, proj, 4 of fc1, 4 of fc2."""
+
+    def __init__(self, options: Fact, factors: Factors) -> None:
+        super().__init__()
+        self.factors = (factors,)  # in a tuple: FactTaps owns it
+        self.scale, self.dropout = options.scale, nn.Dropout(options.dropout)
+        r = options.rank
+        if options.form == "tt":
+            bound = 1 / math.sqrt(r)  # a linear layer's, from r
+            self.slices = nn.Parameter(torch.empty(SLICES, r, r).uniform_(-bound, bound))
+        else:
+            self.slices = nn.Parameter(nn.init.xavier_uniform_(torch.empty(SLICES, r)))
+
+    def sigma(self, first: int, last: int) -> Tensor:
+        """Σ_j of slices ``first`` to ``last``, without the latter: (n, r, r)."""
+        slices, core = self.slices[first:last], self.factors[0].core
+        return slices if core is None else torch.einsum("nc,cij->nij", slices, core)
+
+    def increment(self, source: Tensor, first: int, last: int) -> Tensor:
+        """(B, T, D) through n slices, side by side: (B, T, n D)."""
+        f = self.factors[0]
+        inner = torch.einsum("bti,nij->btnj", f.u(source), self.sigma(first, last))
+        return f.v(self.dropout(inner)).flatten(2) * self.scale
+
+    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
+        return x + self.increment(source, 0, 3)
+
+    def proj(self, x: Tensor, source: Tensor) -> Tensor:
+        return x + self.increment(source, 3, 4)
+
+    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
+        return x + self.increment(source, 4, 8)
+
+    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
+        f = self.factors[0]
+        inner = f.u(source.unflatten(-1, (4, -1)))  # the hidden layer's four parts, each D wide
+        inner = torch.einsum("btni,nij->btj", inner, self.sigma(8, 12))
+        return x + f.v(self.dropout(inner)) * self.scale
+
+
+class FactTaps(Taps):
+    """FacT on a whole backbone."""
+
+    def __init__(self, options: Fact, dim: int, depth: int) -> None:
+        super().__init__(depth, options.position)
+        self.factors = Factors(options, dim)
+        self.blocks = nn.ModuleList(FactBlockTaps(options, self.factors) for _ in range(depth))
