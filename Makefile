@@ -26,7 +26,7 @@ lint: $(STAMP)
 	@$(BIN)/pyright --pythonpath $(BIN)/python src
 
 test: lint
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 clean:
 	rm -rf $(VENV) runs demo .pytest_cache .ruff_cache
