@@ -115,3 +115,9 @@ def own_files(tmp_path) -> Path:
             cloud = rng.uniform(-1, 1, (80, 3)) * [1, 1, height]
             write_points(tmp_path / "own" / name / f"{k}{ending}", cloud.astype(np.float32))
     return tmp_path / "own"
+
+
+@pytest.fixture(autouse=True)
+def _no_given_width(monkeypatch):
+    """pytest-xdist tells its workers of 80 columns; what we print into pipes is as wide as it is."""
+    monkeypatch.delenv("COLUMNS", raising=False)

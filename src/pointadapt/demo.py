@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MARK = "demo.json"  # tells a demo's folder from anyone else's
-# DAPT starts as the pre-trained network here: so few steps leave no time to recover from the released
-# start values, see docs/decisions.md.
+# DAPT starts as the pre-trained network here: so few steps leave no time to recover from the
+# released start values, see docs/decisions.md.
 DAPT = ("rank=32", "position=every_block", "scale_shift_std=0")
 METHODS = {
     "linear_probe": ("Linear probe", ("--lr", "3e-3")),
@@ -36,8 +36,6 @@ METHODS = {
     "full": ("Full fine-tuning", ("--lr", "1e-3")),
 }
 POSE = ("rotate=so3",)  # the backbone knows such objects upright, clean, of more points
-    "rotate=so3",
-)  # the backbone knows such objects upright, clean and with four times the points
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ def demo(out: Path | str, *, backbone: str = "tiny", quick: bool = False) -> int
     to.print(
         f"One backbone ({backbone}), three ways to adapt it to {budget.train:,} scans of 32 kinds "
         "of made-up objects in any pose: noisy, with parts missing. It was pre-trained on such "
-        "objects, but upright and clean. The same data, epochs and seed for each method; accuracy on "
-        f"{budget.test} other scans, after the last epoch."
+        "objects, but upright and clean. The same data, epochs and seed for each method; accuracy "
+        f"on {budget.test} other scans, after the last epoch."
     )
     results = {name: train(name, out, backbone, budget, to) for name in METHODS}
     write_json(out / MARK, {"finished": True, "results": results})

@@ -33,7 +33,7 @@ def trained(config: TrainConfig) -> int:
 def test_what_must_exist():
     data = ["modelnet40", *(f"scanobjectnn-{v}" for v in SCAN), "laptop"]
     methods = ("dapt", "full", "linear-probe")
-    assert sorted(RECIPES) == sorted(f"{m}-{d}" for m in methods for d in data)
+    assert {f"{m}-{d}" for m in methods for d in data} <= set(RECIPES)
 
 
 def test_torch_free():
@@ -90,13 +90,17 @@ def test_full_and_linear_probe():
 
 
 def test_laptop_recipes_share_one_budget():
-    configs = [RECIPES[f"{m}-laptop"].config for m in ("dapt", "full", "linear-probe")]
-    own = {"method", "options", "head", "out", "recipe"}
+    configs = [r.config for name, r in RECIPES.items() if name.endswith("-laptop")]
+    own = {"method", "options", "head", "out", "recipe", "lr"}  # a method has its own best rate
     for f in fields(TrainConfig):
         if f.name not in own:
             assert len({getattr(c, f.name) for c in configs}) == 1, f.name
-    assert (configs[0].epochs, configs[0].backbone, configs[0].precision) == (12, "tiny", "bf16")
-    assert configs[0].options == ("rank=32",)
+    assert (configs[0].backbone, configs[0].precision, configs[0].select) == (
+        "tiny",
+        "bf16",
+        "last",
+    )
+    assert all("rank=32" in c.options for c in configs if c.method == "dapt")
 
 
 def test_unknown_recipe():

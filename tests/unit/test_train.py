@@ -20,6 +20,7 @@ from pointadapt.config import TrainConfig, load_config
 from pointadapt.errors import CheckpointError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.evaluate import evaluate
 from pointadapt.prepare import build_model, load_clouds, stratified_split
+from pointadapt.runtime import make_accelerator
 from pointadapt.schedule import warmup_cosine
 
 loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function
@@ -119,6 +120,33 @@ def test_another_seed_gives_another(config):
     train(replace(config, epochs=1))
     train(replace(config, epochs=1, out=config.out / "other", seed=1))
     assert not same(adapter(config.out), adapter(config.out / "other"))
+
+
+def test_the_seed_fixes_every_new_tensor(config):
+    states = [build_model(replace(config, seed=s), ("a", "b")).adapter_state() for s in (0, 0, 1)]
+    assert same(states[0], states[1])
+    same_in_other = {k for k in states[0] if torch.equal(states[0][k], states[2][k])}
+    assert not any(k.startswith("backbone.") for k in same_in_other)  # CLS and its position
+    constant = {k for k in states[0] if states[0][k].unique().numel() == 1}
+    assert same_in_other == constant  # zeros and ones
+
+
+def test_every_batch_is_augmented_anew(config):
+    run = loop._Run(config, make_accelerator("fp32"))
+    order = np.arange(40)
+
+    def batch(epoch, seed=0):
+        run.epoch, run.config = epoch, replace(config, seed=seed)
+        return run._batch(0, order)[0]
+
+    assert torch.equal(batch(0), batch(0))
+    run.model.train()
+    seen = [batch(0), batch(1), batch(0, seed=1), run._batch(0, np.roll(order, 8))[0]]
+    scales = [points.amax(dim=1) - points.amin(dim=1) for points in seen]
+    for i, one in enumerate(scales):
+        assert not any(torch.allclose(one, other) for other in scales[i + 1 :])
+    first = [run._batch(step, np.zeros(40, int))[0] for step in (0, 1)]
+    assert not torch.equal(*first)
 
 
 def test_what_ran_before_in_the_process_does_not_matter(config):
@@ -429,10 +457,18 @@ from pointadapt.runtime import make_accelerator
 loop.resample = lambda points, n, generator: points[:, :n]
 config = load_config(sys.argv[1], TrainConfig)
 run = loop._Run(config, make_accelerator(config.precision, config.accumulate))
+batch, seen = run._batch, []
+
+def watched(step, order):
+    points, labels = batch(step, order)
+    seen.append([float(cloud.sum()) for cloud in points.double()])
+    return points, labels
+
+run._batch = watched
 results = run.run()
 torch.save(
     {"state": dict(run.model.adapter_state()), "history": str(run.history),
-     "processes": run.acc.num_processes},
+     "processes": run.acc.num_processes, "seen": seen},
     config.out / f"rank{run.acc.process_index}.pt",
 )
 run.acc.wait_for_everyone()
@@ -459,6 +495,8 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
     assert done.returncode == 0, done.stderr.decode()[-3000:]
     ranks = [torch.load(two.out / f"rank{r}.pt", weights_only=True) for r in (0, 1)]
     assert [r["processes"] for r in ranks] == [2, 2]
+    for ours, theirs in zip(ranks[0]["seen"], ranks[1]["seen"], strict=True):
+        assert len({*ours, *theirs}) == 8  # each cloud goes to one of them
     assert same(ranks[0]["state"], ranks[1]["state"])
     assert same(adapter(two.out), ranks[0]["state"])
 
