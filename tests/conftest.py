@@ -119,5 +119,5 @@ def own_files(tmp_path) -> Path:
 
 @pytest.fixture(autouse=True)
 def _no_given_width(monkeypatch):
-    """pytest-xdist tells its workers of 80 columns; what we print into pipes is as wide as it is."""
+    """pytest-xdist tells its workers of 80 columns; what we print into pipes has no width."""
     monkeypatch.delenv("COLUMNS", raising=False)

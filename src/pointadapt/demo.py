@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 MARK = "demo.json"  # tells a demo's folder from anyone else's
 # DAPT starts as the pre-trained network here: so few steps leave no time to recover from the
 # released start values, see docs/decisions.md.
-DAPT = ("rank=32", "position=every_block", "scale_shift_std=0")
+DAPT = ("rank=64", "position=every_block", "scale_shift_std=0")
 METHODS = {
     "linear_probe": ("Linear probe", ("--lr", "3e-3")),
-    "dapt": ("DAPT", ("--lr", "3e-3", "--options", *DAPT)),
+    "dapt": ("DAPT", ("--lr", "1.6e-2", "--options", *DAPT)),
     "full": ("Full fine-tuning", ("--lr", "1e-3")),
 }
 POSE = ("rotate=so3",)  # the backbone knows such objects upright, clean, of more points
@@ -55,7 +55,7 @@ class Budget:
     test: int = 640
     points: int = 256
     groups: int = 16
-    epochs: int = 10
+    epochs: int = 7
     precision: str = "fp32"
 
     @property
