@@ -7,8 +7,10 @@ The same budget for all methods, so that their scores may be compared::
     pointadapt train --recipe full-laptop --root DIR/modelnet40
     pointadapt train --recipe linear-probe-laptop --root DIR/modelnet40
 
-Selection is the last epoch. Learning rates were chosen per method on a part of the training set
-(1,500 clouds to train on, 1,200 others to score, 8 epochs). Hardware, time and score: see below.
+Selection is the last epoch. Learning rates were hardly tuned: on 1,500 training clouds, scored on
+1,200 others of the training set, DAPT did better with 3e-3 than with 1e-3 (72.3 % against 66.3 %;
+2e-3 is used for the longer run); the probe was tried with 3e-3 and full fine-tuning with 1e-3 only.
+Hardware, time and score: see below.
 
 A short budget has no time for DAPT to make up for its start, at which the network is not the
 pre-trained one: ``dapt-laptop`` adds the position in every block, as pre-training did, and starts
@@ -31,6 +33,7 @@ BASE = TrainConfig(
     precision="bf16",
 )
 SOURCE = "this project"
+CORE = "one core of an AMD EPYC, in bf16, beside other work"
 
 LAPTOP = (
     recipe(
@@ -38,7 +41,9 @@ LAPTOP = (
         BASE,
         about={
             "summary": "DAPT on ModelNet40 from the bundled backbone, on a CPU",
-            "score": NOT_MEASURED,
+            "score": "85.62 %, last epoch, seed 0",
+            "hardware": CORE,
+            "time": "30 min",
             "source": SOURCE,
         },
         method="dapt",
@@ -64,7 +69,9 @@ LAPTOP = (
         BASE,
         about={
             "summary": "Full fine-tuning on ModelNet40 from the bundled backbone, on a CPU",
-            "score": NOT_MEASURED,
+            "score": "88.09 %, last epoch, seed 0",
+            "hardware": CORE,
+            "time": "46 min",
             "source": SOURCE,
         },
         method="full",
@@ -75,7 +82,9 @@ LAPTOP = (
         BASE,
         about={
             "summary": "Frozen bundled backbone and a trained head on ModelNet40, on a CPU",
-            "score": NOT_MEASURED,
+            "score": "83.39 %, last epoch, seed 0",
+            "hardware": CORE,
+            "time": "17 min",
             "source": SOURCE,
         },
         method="linear_probe",
