@@ -496,6 +496,7 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
     ranks = [torch.load(two.out / f"rank{r}.pt", weights_only=True) for r in (0, 1)]
     assert [r["processes"] for r in ranks] == [2, 2]
     for ours, theirs in zip(ranks[0]["seen"], ranks[1]["seen"], strict=True):
+        assert len(ours) == len(theirs) == 4
         assert len({*ours, *theirs}) == 8  # each cloud goes to one of them
     assert same(ranks[0]["state"], ranks[1]["state"])
     assert same(adapter(two.out), ranks[0]["state"])
