@@ -52,22 +52,6 @@ LAPTOP = (
         lr=2e-3,
     ),
     recipe(
-        "dapt-folder",
-        BASE,
-        about={
-            "summary": "DAPT on your own files, one folder a class, from the bundled backbone",
-            "score": "depends on the files",
-            "source": SOURCE,
-        },
-        data="folder",
-        method="dapt",
-        options=("rank=32", "position=every_block", "scale_shift_std=0"),
-        head=("cls", "prompt_mean", "patch_max"),
-        lr=2e-3,
-        epochs=30,
-        precision="fp32",
-    ),
-    recipe(
         "dapt-released-laptop",
         BASE,
         about={
