@@ -296,3 +296,16 @@ def test_order_of_points_is_random():
     pieces = [Piece(k, BOX, frame((2 * k, 0, 0), (1, 1, 1))) for k in range(4)]
     part = drawn(*pieces, points=400)[1]
     assert (np.bincount(part[:100], minlength=4) > 10).all()
+
+
+def test_variants_are_told_apart_by_their_part():
+    whole = {"missing": 0.0, "density": 0.0, "noise": 0.0}
+    clouds = Shapes(size=90, test_size=30, points=1024, labels="variant", **whole).load("train")
+    assert len(clouds.classes) == 30
+    for label, parts in zip(clouds.labels, clouds.parts, strict=True):
+        name, kind, part = clouds.classes[label].split()
+        seen = {clouds.part_names[i] for i in set(parts.tolist())}
+        assert {p.split("/")[0] for p in seen} == {name}
+        if kind == "without":
+            assert f"{name}/{part}" not in seen
+    assert {clouds.classes[i].split()[1] for i in clouds.labels} == {"with", "without"}
