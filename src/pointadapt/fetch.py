@@ -1,0 +1,224 @@
+"""Published weights by name: downloaded once, converted, and kept in the cache.
+
+>>> import pointadapt
+>>> net = pointadapt.load_backbone("point_mae-small")  # fetches it where it is not in the cache
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from . import __version__, cache, report
+from .backbones._tags import Tag, all_tags, find_tag
+from .download import Patience, download, sha256_of
+from .errors import CheckpointError, FetchError
+from .files import first_line, write_json
+
+ADDRESS = ("hf://", "https://", "http://")
+
+
+def fetch(
+    name: str, *, file: Path | str | None = None, again: bool = False, offline: bool | None = None,
+    timeout: float = 30.0,
+) -> dict[str, Any]:  # fmt: skip
+    """Put the weights ``name`` into the cache, if they are not there; returns the record of it.
+
+    Args:
+        name: a tag ("point_mae-small"), or the address of a published file: "https://…",
+            "hf://owner/repository/file" or "hf://owner/repository@revision/file".
+        file: the published file, where a person downloaded it.
+        again: fetch it also where it is in the cache already.
+        offline: use the cache alone; by default as POINTADAPT_OFFLINE or HF_HUB_OFFLINE say.
+        timeout: seconds without a byte after which a connection counts as broken.
+
+    Returns:
+        What ``fetch.json`` in the backbone folder says, and "folder" and "new" (whether it was
+        fetched by this call).
+
+    Raises:
+        FetchError: it cannot be had; says how to get it by hand.
+        CheckpointError: the file is no backbone of a known layout.
+        UnknownNameError: no tag is called so.
+    """
+    tag = tag_of(name)
+    if not again and not file and cache.cached(tag):  # also from a cache that cannot be written
+        return _answer(tag, new=False)
+    offline = is_offline() if offline is None else offline
+    if file is None:
+        _check_reachable(tag, offline)
+    with cache.lock(tag.name):
+        if not again and not file and cache.cached(tag):  # while we waited for the lock
+            return _answer(tag, new=False)
+        if file is not None:
+            _install(tag, Path(file), _checked(tag, Path(file)))
+        else:
+            _download_and_install(tag, again, Patience(timeout=timeout))
+    return _answer(tag, new=True)
+
+
+def tag_of(name: str) -> Tag:
+    """The tag called ``name``, or one made up for an address.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if not str(name).startswith(ADDRESS):
+        return find_tag(str(name))
+    stem = Path(_file_name(name)).stem
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    own = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', stem)}-{digest}"
+    return Tag(name=own, family="", size="", source=name, licence="unknown", url=name)
+
+
+def in_cache(name: str) -> Path | None:
+    """The backbone folder of a tag or address that has been fetched, else None."""
+    if not can_fetch(name):
+        return None
+    return cache.cached(tag_of(name))
+
+
+def can_fetch(name: str) -> bool:
+    """Whether ``name`` is a tag or an address."""
+    return name.startswith(ADDRESS) or name in all_tags()
+
+
+def is_offline() -> bool:
+    """Whether POINTADAPT_OFFLINE or HF_HUB_OFFLINE asks for no network."""
+    values = (os.environ.get(key, "") for key in ("POINTADAPT_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value.upper() in ("1", "ON", "YES", "TRUE") for value in values)
+
+
+def by_hand(tag: Tag) -> str:
+    """How a person gets the weights of ``tag`` without us: part of a message."""
+    again = f"pointadapt fetch {tag.source if tag.url == tag.source else tag.name} --file FILE"
+    parts = [tag.url] if tag.url else []
+    parts += [f"the page {tag.page}"] if tag.page else []
+    where = " or from ".join(parts) or tag.source
+    return f"by hand: download the file from {where}, then: {again}"
+
+
+def _check_reachable(tag: Tag, offline: bool) -> None:
+    if offline:
+        raise FetchError(
+            f"{tag.name} is not in the cache {cache.cache_dir()}, and offline mode is on "
+            f"(--offline, POINTADAPT_OFFLINE or HF_HUB_OFFLINE); {by_hand(tag)}"
+        )
+    if not tag.url:
+        raise FetchError(f"{tag.name} has no address that a program can read; {by_hand(tag)}")
+
+
+def _download_and_install(tag: Tag, again: bool, patience: Patience) -> None:
+    """Download, convert, and clear the download away; it stays where another run can go on."""
+    folder = cache.cache_dir() / "downloads" / tag.name
+    if again:
+        shutil.rmtree(folder, ignore_errors=True)
+    file = folder / _file_name(tag.url)
+    whole = file.is_file() and sha256_of(file)  # an earlier run was stopped before converting
+    if not whole or (tag.sha256 and whole != tag.sha256):
+        try:
+            whole = _download(tag, file, patience)
+        except FetchError as error:
+            raise FetchError(f"cannot fetch {tag.name}: {error}; {by_hand(tag)}") from error
+    try:
+        _install(tag, file, whole)
+    except CheckpointError as error:
+        if tag.sha256:  # it is the right file: our reader is at fault, and may learn
+            raise
+        shutil.rmtree(folder, ignore_errors=True)
+        raise CheckpointError(f"what {tag.url} gave is thrown away: {error}") from error
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _download(tag: Tag, file: Path, patience: Patience) -> str:
+    to = report.console(stderr=True)
+    to.print(f"fetching {tag.name} from {tag.url}", style="dim", soft_wrap=True)
+    if not tag.url.startswith("hf://"):
+        with report.downloading(tag.name) as show:
+            return download(tag.url, file, sha256=tag.sha256, patience=patience, show=show)
+    _from_hub(tag.url, file, patience.timeout)
+    got = sha256_of(file)
+    if tag.sha256 and got != tag.sha256:
+        file.unlink()
+        raise FetchError(f"{tag.url} gave a file with sha256 {got}, not {tag.sha256}: thrown away")
+    return got
+
+
+def _from_hub(address: str, file: Path, timeout: float) -> None:
+    """The Hub's own client does it: resumes, retries, knows tokens, mirrors and gated files."""
+    owner, repository, path = _hub_parts(address)
+    repository, _, revision = repository.partition("@")
+    import huggingface_hub as hub
+
+    try:
+        got = hub.hf_hub_download(
+            f"{owner}/{repository}", path, revision=revision or None, local_dir=file.parent / "hub",
+            endpoint=os.environ.get("HF_ENDPOINT"), etag_timeout=timeout,
+            library_name="pointadapt", library_version=__version__,
+        )  # fmt: skip
+        os.replace(got, file)
+    except Exception as error:  # its HTTP library, and with it the errors, differ by version
+        raise FetchError(f"{address}: {first_line(error)}") from error
+
+
+def _hub_parts(address: str) -> tuple[str, str, str]:
+    owner, _, rest = address.removeprefix("hf://").partition("/")
+    repository, _, path = rest.partition("/")
+    if not (owner and repository and path):
+        raise FetchError(f"{address} is no address of a file: write hf://owner/repository/file")
+    return owner, repository, path
+
+
+def _checked(tag: Tag, file: Path) -> str:
+    """The sha256 of a person's own file, which must be the tag's."""
+    if not file.is_file():
+        raise FetchError(f"{file} does not exist")
+    try:
+        got = sha256_of(file)
+    except OSError as error:
+        raise FetchError(f"cannot read {file}: {error.strerror or error}") from error
+    if tag.sha256 and got != tag.sha256:
+        raise FetchError(f"{file} is not {tag.name}: its sha256 is {got}, not {tag.sha256}")
+    return got
+
+
+def _install(tag: Tag, file: Path, sha256: str) -> None:
+    """Convert ``file`` and put the backbone into its place."""
+    from .convert import convert
+
+    work = cache.scratch(tag.name, "part")
+    try:
+        done = convert(file, work)
+        if "adapter" in done:
+            raise CheckpointError(
+                f"{file} is a fine-tuned model, not a pre-trained backbone: read it with "
+                "pointadapt convert"
+            )
+        kept = ("kind", "tensors", "consumed", "left_over", "missing", "parameters")
+        record = {
+            "tag": tag.name, "family": tag.family, "source": tag.source, "licence": tag.licence,
+            "url": tag.url, "page": tag.page, "file_sha256": sha256,
+            "checksum": "as published" if tag.sha256 else "not known before; noted here",
+            "backbone_sha256": done["sha256"], **{key: done[key] for key in kept},
+            "pointadapt": __version__, "date": datetime.now(timezone.utc).date().isoformat(),
+        }  # fmt: skip
+        write_json(work / "backbone" / cache.RECORD, record)
+        cache.put(work / "backbone", tag.name)
+    except OSError as error:
+        raise FetchError(f"cannot write {work}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _answer(tag: Tag, new: bool) -> dict[str, Any]:
+    return {**cache.record_of(tag), "folder": str(cache.folder_of(tag.name)), "new": new}
+
+
+def _file_name(address: str) -> str:
+    return Path(unquote(urlsplit(address).path)).name or "weights.pth"
