@@ -64,10 +64,10 @@ class _BrokenError(Exception):
 class _Part:
     """The beginning of a file, and the note that says of which."""
 
-    def __init__(self, path: Path, url: str) -> None:
+    def __init__(self, path: Path, url: str, token: str = "") -> None:
         self.file = path.with_name(f"{path.name}.part")
         self.note = path.with_name(f"{path.name}.part.json")
-        self.url = url
+        self.url, self.token = url, token
 
     @property
     def size(self) -> int:
@@ -93,7 +93,7 @@ class _Part:
 
 
 def download(
-    url: str, path: Path, *, sha256: str = "", patience: Patience | None = None,
+    url: str, path: Path, *, sha256: str = "", token: str = "", patience: Patience | None = None,
     show: Show = lambda done, total, note: None,
 ) -> str:  # fmt: skip
     """Fetch ``url`` into ``path``; returns the file's sha256.
@@ -102,6 +102,7 @@ def download(
         url: an http or https address; proxies are taken from the environment, as urllib does.
         path: what appears when the file is whole.
         sha256: what the file must have; "" when nobody knows.
+        token: shown to this address, and to none that it leads to.
         patience: when to give up; by default after 5 attempts in a row that got no further.
         show: told of the progress.
 
@@ -111,7 +112,7 @@ def download(
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise FetchError(f"{url} is no http or https address")
-    part = _Part(path, url)
+    part = _Part(path, url, token)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for again in (True, False):
@@ -186,7 +187,10 @@ def _open(part: _Part, facts: dict[str, Any], have: int, timeout: float) -> HTTP
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": facts["validator"]}
     try:
-        answer = urlopen(Request(part.url, headers=headers), timeout=timeout)
+        request = Request(part.url, headers=headers)
+        if part.token:
+            request.add_unredirected_header("Authorization", f"Bearer {part.token}")
+        answer = urlopen(request, timeout=timeout)
     except HTTPError as error:
         error.close()
         if have and error.code == 416:  # what is here is longer than the file

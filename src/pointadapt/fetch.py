@@ -18,8 +18,9 @@ from urllib.parse import unquote, urlsplit
 from . import __version__, cache, report
 from .backbones._tags import Tag, all_tags, find_tag
 from .download import Patience, download, sha256_of
-from .errors import CheckpointError, FetchError
-from .files import first_line, write_json
+from .errors import CheckpointError, ConfigError, FetchError
+from .files import write_json
+from .hugging_face import locate
 
 ADDRESS = ("hf://", "https://", "http://")
 
@@ -48,6 +49,8 @@ def fetch(
         UnknownNameError: no tag is called so.
     """
     tag = tag_of(name)
+    if timeout <= 0:
+        raise ConfigError(f"timeout must be above 0 seconds, not {timeout:g}")
     if not again and not file and cache.cached(tag):  # also from a cache that cannot be written
         return _answer(tag, new=False)
     offline = is_offline() if offline is None else offline
@@ -57,7 +60,7 @@ def fetch(
         if not again and not file and cache.cached(tag):  # while we waited for the lock
             return _answer(tag, new=False)
         if file is not None:
-            _install(tag, Path(file), _checked(tag, Path(file)))
+            _install(tag, Path(file), _checked(tag, Path(file)), _vouched(tag))
         else:
             _download_and_install(tag, again, Patience(timeout=timeout))
     return _answer(tag, new=True)
@@ -120,14 +123,16 @@ def _download_and_install(tag: Tag, again: bool, patience: Patience) -> None:
     if again:
         shutil.rmtree(folder, ignore_errors=True)
     file = folder / _file_name(tag.url)
-    whole = file.is_file() and sha256_of(file)  # an earlier run was stopped before converting
-    if not whole or (tag.sha256 and whole != tag.sha256):
+    # Where an earlier run was stopped before it converted, the file is here, and whole.
+    sha256, checksum = sha256_of(file) if file.is_file() else "", _vouched(tag)
+    if not sha256 or (tag.sha256 and sha256 != tag.sha256):
         try:
-            whole = _download(tag, file, patience)
+            sha256, checksum = _download(tag, file, patience)
         except FetchError as error:
-            raise FetchError(f"cannot fetch {tag.name}: {error}; {by_hand(tag)}") from error
+            why = str(error).removeprefix(f"{tag.url}: ")  # the address follows anyway
+            raise FetchError(f"cannot fetch {tag.name}: {why}; {by_hand(tag)}") from error
     try:
-        _install(tag, file, whole)
+        _install(tag, file, sha256, checksum)
     except CheckpointError as error:
         if tag.sha256:  # it is the right file: our reader is at fault, and may learn
             raise
@@ -136,43 +141,22 @@ def _download_and_install(tag: Tag, again: bool, patience: Patience) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _download(tag: Tag, file: Path, patience: Patience) -> str:
+def _download(tag: Tag, file: Path, patience: Patience) -> tuple[str, str]:
+    """(sha256 of the file, who vouches for it)."""
     to = report.console(stderr=True)
     to.print(f"fetching {tag.name} from {tag.url}", style="dim", soft_wrap=True)
-    if not tag.url.startswith("hf://"):
-        with report.downloading(tag.name) as show:
-            return download(tag.url, file, sha256=tag.sha256, patience=patience, show=show)
-    _from_hub(tag.url, file, patience.timeout)
-    got = sha256_of(file)
-    if tag.sha256 and got != tag.sha256:
-        file.unlink()
-        raise FetchError(f"{tag.url} gave a file with sha256 {got}, not {tag.sha256}: thrown away")
-    return got
+    url, stated, token = tag.url, "", ""
+    if url.startswith("hf://"):
+        url, stated, token = locate(url, patience.timeout)
+    with report.downloading(tag.name) as show:
+        got = download(
+            url, file, sha256=tag.sha256 or stated, token=token, patience=patience, show=show
+        )
+    return got, "as the Hugging Face Hub states" if stated and not tag.sha256 else _vouched(tag)
 
 
-def _from_hub(address: str, file: Path, timeout: float) -> None:
-    """The Hub's own client does it: resumes, retries, knows tokens, mirrors and gated files."""
-    owner, repository, path = _hub_parts(address)
-    repository, _, revision = repository.partition("@")
-    import huggingface_hub as hub
-
-    try:
-        got = hub.hf_hub_download(
-            f"{owner}/{repository}", path, revision=revision or None, local_dir=file.parent / "hub",
-            endpoint=os.environ.get("HF_ENDPOINT"), etag_timeout=timeout,
-            library_name="pointadapt", library_version=__version__,
-        )  # fmt: skip
-        os.replace(got, file)
-    except Exception as error:  # its HTTP library, and with it the errors, differ by version
-        raise FetchError(f"{address}: {first_line(error)}") from error
-
-
-def _hub_parts(address: str) -> tuple[str, str, str]:
-    owner, _, rest = address.removeprefix("hf://").partition("/")
-    repository, _, path = rest.partition("/")
-    if not (owner and repository and path):
-        raise FetchError(f"{address} is no address of a file: write hf://owner/repository/file")
-    return owner, repository, path
+def _vouched(tag: Tag) -> str:
+    return "as published" if tag.sha256 else "not known before; noted here"
 
 
 def _checked(tag: Tag, file: Path) -> str:
@@ -188,7 +172,7 @@ def _checked(tag: Tag, file: Path) -> str:
     return got
 
 
-def _install(tag: Tag, file: Path, sha256: str) -> None:
+def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
     """Convert ``file`` and put the backbone into its place."""
     from .convert import convert
 
@@ -204,8 +188,8 @@ def _install(tag: Tag, file: Path, sha256: str) -> None:
         record = {
             "tag": tag.name, "family": tag.family, "source": tag.source, "licence": tag.licence,
             "url": tag.url, "page": tag.page, "file_sha256": sha256,
-            "checksum": "as published" if tag.sha256 else "not known before; noted here",
-            "backbone_sha256": done["sha256"], **{key: done[key] for key in kept},
+            "checksum": checksum, "backbone_sha256": done["sha256"],
+            **{key: done[key] for key in kept},
             "pointadapt": __version__, "date": datetime.now(timezone.utc).date().isoformat(),
         }  # fmt: skip
         write_json(work / "backbone" / cache.RECORD, record)
