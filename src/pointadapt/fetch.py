@@ -184,6 +184,7 @@ def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
                 f"{file} is a fine-tuned model, not a pre-trained backbone: read it with "
                 "pointadapt convert"
             )
+        _check_fits(tag, done, file)
         kept = ("kind", "tensors", "consumed", "left_over", "missing", "parameters")
         record = {
             "tag": tag.name, "family": tag.family, "source": tag.source, "licence": tag.licence,
@@ -198,6 +199,17 @@ def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
         raise FetchError(f"cannot write {work}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_fits(tag: Tag, done: dict[str, Any], file: Path) -> None:
+    """Refuse a file of another family or size, also where no checksum could tell it."""
+    layout, parameters = done.get("layout", tag.layout), done["parameters"]
+    if tag.layout and layout != tag.layout:
+        raise CheckpointError(f"{file} is not {tag.name}: its layout is {layout}, not {tag.layout}")
+    if tag.parameters and parameters != tag.parameters:
+        raise CheckpointError(
+            f"{file} is not {tag.name}: it has {parameters:,} parameters, not {tag.parameters:,}"
+        )
 
 
 def _answer(tag: Tag, new: bool) -> dict[str, Any]:

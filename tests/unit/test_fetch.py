@@ -59,7 +59,7 @@ def tag(source, monkeypatch):
         given = {
             "family": "point_vit", "size": "micro", "source": "made up for a test",
             "licence": "MIT", "url": f"{source.url}/pretrain.pth", "page": "https://example.com/p",
-            "parameters": 7, **values,
+            **values,
         }  # fmt: skip
         own = _tags.Tag(name="micro", **given)
         monkeypatch.setitem(_tags.TAGS, "micro", own)
@@ -216,6 +216,16 @@ def test_a_fine_tuned_file_is_no_backbone(tag, tmp_path):
         state = {k: torch.from_numpy(file[k]) for k in file.files}
     torch.save({"base_model": state}, tmp_path / "tuned.pth")
     fails("micro", "fine-tuned model, not a pre-trained backbone", file=tmp_path / "tuned.pth")
+    assert tree() == []
+
+
+def test_a_file_of_another_size_is_not_the_tag(tag, source, published):
+    tag(url="", parameters=21_825_792)
+    fails(
+        "micro",
+        r"pretrain\.pth is not micro: it has [\d,]+ parameters, not 21,825,792",
+        file=published,
+    )
     assert tree() == []
 
 
