@@ -46,3 +46,7 @@ class CheckpointError(PointAdaptError):
 
 class ConfigError(PointAdaptError):
     """A configuration value of the wrong type or outside its range."""
+
+
+class FetchError(PointAdaptError):
+    """Weights that could not be had: no network, no such file, or another file than expected."""

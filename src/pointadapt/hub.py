@@ -182,7 +182,7 @@ def _backbone(
                 "the adapter to its model with load_into"
             )
     else:
-        name = backbone if backbone is not None else config["backbone"]["name"]
+        name = backbone if backbone is not None else _stated(config, folder)
         changes = {k: config["backbone"][k] for k in ("groups", "group_size")}
         try:
             net = load_backbone(name, seed=config["backbone"]["seed"], **changes)
@@ -192,6 +192,13 @@ def _backbone(
             ) from error
     _check_fits(config, net, folder)
     return net
+
+
+def _stated(config: dict[str, Any], folder: Path) -> str:
+    name = config["backbone"]["name"]
+    if "://" in name:  # a stranger's adapter must not choose what this machine connects to
+        raise AdapterError(f"{folder} was trained on the backbone {name}: pass --backbone {name}")
+    return name
 
 
 def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:
