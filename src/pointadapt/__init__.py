@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .data import load_dataset
     from .errors import PointAdaptError
     from .evaluate import evaluate
+    from .fold import fold
     from .hub import load, load_into, save_adapter
     from .io import read_points, write_points
     from .methods import make_method
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "convert",
     "evaluate",
+    "fold",
     "load",
     "load_backbone",
     "load_dataset",
@@ -59,6 +61,7 @@ _HOME = {  # public name -> the module that defines it
     "TrainConfig": "config",
     "convert": "convert",
     "evaluate": "evaluate",
+    "fold": "fold",
     "load": "hub",
     "load_backbone": "backbones._weights",
     "load_dataset": "data",

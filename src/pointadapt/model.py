@@ -33,7 +33,7 @@ class Adapter(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.method, self.task, self.classes = method, task, tuple(classes)
-        self.head_inputs = tuple(head_inputs) or method.head_inputs
+        self.head_inputs = tuple(head_inputs) or method.default_head()
         self.taps = method.attach(backbone)
         self.head = task.make_head(backbone.config.dim, self.head_inputs, len(self.classes))
         self.moved: dict[str, Tensor] = {}

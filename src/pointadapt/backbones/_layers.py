@@ -29,12 +29,12 @@ class DropPath(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; qkv without bias, as in Point-MAE."""
+    """Multi-head self-attention; qkv without bias, as in Point-MAE, unless it is folded."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, qkv_bias: bool = False) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
@@ -75,10 +75,12 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block: x + DropPath(Attn(LN x)), then x + DropPath(MLP(LN x))."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float = 4.0) -> None:
+    def __init__(
+        self, dim: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = False
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = Attention(dim, heads)
+        self.attn = Attention(dim, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath()
@@ -118,15 +120,19 @@ class PatchEncoder(nn.Module):
     Args:
         dim: token width D.
         widths: (w1, w2, w3).
+        sign: multiply each channel of the tokens by a sign, see :class:`BackboneConfig`.
     """
 
-    def __init__(self, dim: int, widths: tuple[int, int, int] = (128, 256, 512)) -> None:
+    def __init__(
+        self, dim: int, widths: tuple[int, int, int] = (128, 256, 512), sign: bool = False
+    ) -> None:
         super().__init__()
         w1, w2, w3 = widths
         self.linear1, self.norm1 = nn.Linear(3, w1), nn.BatchNorm1d(w1)
         self.linear2 = nn.Linear(w1, w2)
         self.linear3, self.norm2 = nn.Linear(2 * w2, w3), nn.BatchNorm1d(w3)
         self.linear4 = nn.Linear(w3, dim)
+        self.sign = nn.Parameter(torch.ones(dim)) if sign else None
 
     def forward(self, groups: Tensor) -> Tensor:
         """(B, G, k, 3) coordinates relative to the centres to (B, G, D)."""
@@ -140,7 +146,8 @@ class PatchEncoder(nn.Module):
         shared = F.linear(pooled, w_pooled, self.linear3.bias)
         x = F.linear(x, w_own).view(b * g, k, -1) + shared.unsqueeze(1)
         x = F.relu(self.norm2(x.view(b * g * k, -1)), inplace=True)
-        return maximum(self.linear4(x).view(b, g, k, -1), dim=2)
+        tokens = maximum(self.linear4(x).view(b, g, k, -1), dim=2)
+        return tokens if self.sign is None else tokens * self.sign.to(tokens.dtype)
 
 
 def position_mlp(dim: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import BlockTaps, Taps
+from ..backbones import BlockTaps, Folding, Taps
 
 
 class ScaleShift(nn.Module):
@@ -29,6 +29,14 @@ def scale_shift(dim: int, std: float | None) -> nn.Module:
     return nn.Identity() if std is None else ScaleShift(dim, std)
 
 
+def fold_scale_shift(
+    folding: Folding, site: str, module: nn.Module, block: int | None = None
+) -> None:
+    """Move what :func:`scale_shift` made at ``site`` into the layer before it."""
+    if isinstance(module, ScaleShift):
+        folding.scale_shift(site, module.gamma, module.beta, block)
+
+
 class ScaleShiftBlockTaps(BlockTaps):
     """A scale-shift after each of a block's six layers (SSF; DAPT's TFTS)."""
 
@@ -37,6 +45,11 @@ class ScaleShiftBlockTaps(BlockTaps):
         self.ss_norm1, self.ss_qkv = scale_shift(dim, std), scale_shift(3 * dim, std)
         self.ss_proj, self.ss_norm2 = scale_shift(dim, std), scale_shift(dim, std)
         self.ss_fc1, self.ss_fc2 = scale_shift(hidden, std), scale_shift(dim, std)
+
+    def fold(self, folding: Folding, block: int) -> None:
+        """Move the six into the frozen layers of block number ``block``."""
+        for site in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
+            fold_scale_shift(folding, site, getattr(self, f"ss_{site}"), block)
 
     def norm1(self, x: Tensor) -> Tensor:
         return self.ss_norm1(x)
@@ -68,6 +81,14 @@ class ScaleShiftTaps(Taps):
         self.blocks = nn.ModuleList(blocks)
         self.ss_patch = scale_shift(dim, std)
         self.ss_out = scale_shift(dim, std)
+
+    def fold(self, folding: Folding) -> None:
+        """Move all scale-shifts, those of the blocks included, into the frozen layers."""
+        fold_scale_shift(folding, "patch_out", self.ss_patch)
+        for i, block in enumerate(self.blocks):
+            if isinstance(block, ScaleShiftBlockTaps):
+                block.fold(folding, i)
+        fold_scale_shift(folding, "norm_out", self.ss_out)
 
     def patch_out(self, x: Tensor) -> Tensor:
         return self.ss_patch(x)
@@ -119,3 +140,8 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(self.down(self.dropout(x))) * self.scale
+
+    def increment(self) -> Tensor:
+        """ΔW = s B A, (C_out, C_in), on the CPU in float64."""
+        up, down = (m.weight.detach().cpu().double() for m in (self.up, self.down))
+        return self.scale * up @ down
