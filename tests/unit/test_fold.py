@@ -172,8 +172,6 @@ def test_command(micro_adapter, tmp_path, toy_root, capsys):
     moved = tmp_path / "moved"
     shutil.move(out, moved)
     file = next(p for p in toy_root.rglob("*") if p.is_file())
-        p for p in toy_root.rglob("*") if p.is_file()
-    )
     scores, guesses = [], []
     for folder in (micro_adapter, moved):
         assert main(["evaluate", "--adapter", str(folder), "--json"]) == 0
