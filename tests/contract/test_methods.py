@@ -253,6 +253,7 @@ def variants(name):
 MORE = {  # options whose values no type tells
     "dapt": [{"layers": ("1",)}, {"layers": ("none",)}],
     "lora": [{"targets": ("proj", "fc1", "fc2")}],
+    "most": [{"neighbors": 0}, {"targets": ("proj", "fc2"), "neighbors": 0}],
 }
 VARIANTS = [
     pytest.param(name, options, id=f"{name}-{'-'.join(map(str, *options.items()))}")

@@ -87,7 +87,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tokens, taps: BlockTaps) -> Tokens:
         tokens = taps.block_in(tokens)
-        x = tokens.x
+        taps, x = taps.bound(tokens), tokens.x
         x = x + self.drop_path(self.attn(taps.norm1(self.norm1(x)), taps))
         h = taps.norm2(self.norm2(x))
         branch, memo = taps.mlp(h, self.mlp(h, taps), tokens.with_x(x))

@@ -34,6 +34,15 @@ class BlockTaps(nn.Module):
         """Before the block; may replace prompt tokens."""
         return tokens
 
+    def bound(self, tokens: Tokens) -> BlockTaps:
+        """The taps for the sites inside this call of the block, after ``block_in``.
+
+        Taps that need the clouds at their linear layers return a view of themselves that knows
+        ``tokens``, rather than remember them between two calls.
+        """
+        del tokens
+        return self
+
     def norm1(self, x: Tensor) -> Tensor:
         """After the first LayerNorm, C = D."""
         return x
