@@ -256,7 +256,7 @@ MORE = {  # options whose values no type tells
     "most": [{"neighbors": 0}, {"targets": ("proj", "fc2"), "neighbors": 0}],
 }
 VARIANTS = [
-    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, *options.items()))}")
+    pytest.param(name, options, id="-".join([name, *(f"{k}-{v}" for k, v in options.items())]))
     for name in METHODS
     for options in (*variants(name), *MORE.get(name, ()))
 ]

@@ -39,8 +39,8 @@ class Most(ClsMethod):
     Trainable on ``small`` with 15 classes: from D to 3 D an increment has 4 D² / b parameters, from
     D to 4 D it has 5 D² / b, so 12 blocks of 9 D² / b = 165,888 make 1,990,656, CLS and its
     position 768, the head 267,535; in all 2,258,959. Published for Point-MAE: 2.3 M with b = 8,
-    1.3 M with 16, 0.8 M with 32. Of a block's four layers, taken whole, qkv with fc1 or with fc2 gives these
-    counts and nothing else does, hence the default targets.
+    1.3 M with 16, 0.8 M with 32. Of a block's four layers, taken whole, qkv with fc1 or with fc2
+    gives these counts and nothing else does, hence the default targets.
 
     The paper says that it folds to no cost, as LoRA does. That holds of M alone: K depends on where
     the patches of each cloud lie, so no weight can hold it, and only ``neighbors=0`` folds. The
