@@ -6,7 +6,6 @@ backbone, no longer shared with other adapters, so a folded folder holds it whol
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong
 
 
 def fold(model: PointModel) -> PointModel:
-    """A new model in evaluation mode, on the CPU, that computes what ``model`` does.
+    """A new model in evaluation mode, on the same device, that computes what ``model`` does.
 
     Its backbone holds everything of the active adapter that frozen layers can take up, computed in
     float64, with its trained tensors and moved BatchNorm statistics. Its adapter is what stays: the
@@ -41,7 +40,8 @@ def fold(model: PointModel) -> PointModel:
     before = old.taps.state_dict()
     adapter.taps.load_state_dict({k: before[k] for k in adapter.taps.state_dict()})
     adapter.head.load_state_dict(old.head.state_dict())
-    folded = PointModel(net, adapter, model.active).eval()
+    device = next(model.parameters()).device
+    folded = PointModel(net, adapter, model.active).eval().to(device)
     _check(model, folded)
     return folded
 
@@ -95,14 +95,13 @@ def fold_adapter(
 @torch.no_grad()
 def _check(model: PointModel, folded: PointModel) -> None:
     """Compare both on made-up clouds: a family may compute otherwise than its layers' names say."""
-    config = model.backbone.config
-    generator = torch.Generator().manual_seed(0)
+    config, training = model.backbone.config, model.training
     count = 2 * max(config.groups, config.group_size)
-    points = torch.rand(2, count, 3, generator=generator) * 2 - 1
-    pairs = []
-    for one in (copy.deepcopy(model).cpu().eval(), folded):
-        pairs.append(one.backbone(points, one.adapter.taps).x)
-    expected, found = pairs
+    points = torch.rand(2, count, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    points = points.to(next(model.parameters()).device)
+    model.eval()
+    expected, found = (m.backbone(points, m.adapter.taps).x for m in (model, folded))
+    model.train(training)
     error = float((expected - found).abs().max())
     if not error <= TOLERANCE * max(1.0, float(expected.abs().max())):
         raise CannotFold(

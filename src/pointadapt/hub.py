@@ -145,7 +145,7 @@ def _name_of(backbone: str, folder: Path) -> str:
     if backbone in BUNDLED or not path.exists():
         return backbone
     path, folder = path.resolve(), folder.resolve()
-    return f"./{path.relative_to(folder)}" if folder in path.parents else str(path)
+    return f"./{path.relative_to(folder).as_posix()}" if folder in path.parents else str(path)
 
 
 _NEEDED = {
