@@ -15,7 +15,7 @@ sequence, before the first block), ``norm_out`` (after the last LayerNorm).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -99,7 +99,13 @@ class Taps(nn.Module):
         blocks: one :class:`BlockTaps` for each block.
         position: how the position embedding enters: added to the input of "every_block", as
             Point-MAE fine-tunes, or "once" before the first, as DAPT does.
+
+    Class attributes:
+        lean: the taps of the LayerNorms are plain functions of their input, so that a lean forward
+            pass may compute them again (see :mod:`pointadapt.backbones._lean`).
     """
+
+    lean: ClassVar[bool] = False
 
     def __init__(
         self, depth: int, position: Literal["every_block", "once"] = "every_block"

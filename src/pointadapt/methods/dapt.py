@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, Folding, Taps, Tokens
+from ..backbones._lean import again
 from ..options import at_least, number_set, share
 from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
@@ -149,9 +150,10 @@ class DynamicAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        x = self.norm(x)
+        x = again(self.norm, x)
         scale = F.relu(self.scale(x)) if self.scale is not None else self.fixed_scale
-        return self.up(self.dropout(F.gelu(self.down(x)))) * scale
+        out = again(self.up, self.dropout(F.gelu(self.down(x))))
+        return again(torch.mul, out, scale) if isinstance(scale, Tensor) else out * scale
 
 
 class DaptBlockTaps(ScaleShiftBlockTaps):
