@@ -67,27 +67,17 @@ def in_turns(
     }
 
 
-def saved_bytes(forward: Callable[[], Tensor], but: torch.nn.Module) -> int:
-    """Bytes that autograd keeps for the backward of ``forward``, parameters of ``but`` not counted.
+def saved_bytes(forward: Callable[[], Tensor]) -> int:
+    """Bytes that ``forward`` has allocated and not freed when it returns: what its backward needs.
 
-    Each storage counts once, as a whole.
+    Counted by torch's profiler, so whatever holds the memory counts.
     """
-    own = {p.untyped_storage().data_ptr() for p in but.parameters()}
-    own |= {b.untyped_storage().data_ptr() for b in but.buffers()}
-    kept: dict[int, int] = {}
-    alive: list[Tensor] = []  # so that no address is used twice
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-            alive.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    forward()  # what is made once and kept
+    with torch.profiler.profile(profile_memory=True) as profile:
         loss = forward()
     del loss
-    return sum(kept.values())
+    key = "self_device_memory_usage" if torch.cuda.is_available() else "self_cpu_memory_usage"
+    return sum(getattr(event, key) for event in profile.events() or ())
 
 
 def report(

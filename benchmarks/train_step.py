@@ -130,9 +130,7 @@ def main() -> None:
         "full, bf16": Step(make_model("full"), "bf16"),
     }
     batch = draw(0)
-    saved = {
-        name: saved_bytes(lambda s=step: s.loss(*batch), step.model) for name, step in steps.items()
-    }
+    saved = {name: saved_bytes(lambda s=step: s.loss(*batch)) for name, step in steps.items()}
     times = in_turns({n: lambda s=s: s(*batch) for n, s in steps.items()}, args.seconds)
     rows = []
     for name, t in times.items():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .errors import PointAdaptError
     from .evaluate import evaluate
     from .fetch import fetch
+    from .fold import fold
     from .hub import load, load_into, save_adapter
     from .io import read_points, write_points
     from .methods import make_method
@@ -41,6 +42,7 @@ __all__ = [
     "convert",
     "evaluate",
     "fetch",
+    "fold",
     "load",
     "load_backbone",
     "load_dataset",
@@ -62,6 +64,7 @@ _HOME = {  # public name -> the module that defines it
     "convert": "convert",
     "evaluate": "evaluate",
     "fetch": "fetch",
+    "fold": "fold",
     "load": "hub",
     "load_backbone": "backbones._weights",
     "load_dataset": "data",

@@ -125,6 +125,9 @@ class TrainConfig:
         val_fraction: share of train that "val" holds out.
         votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
         precision: number format of the forward pass.
+        keep: what the forward pass keeps for the backward: "lean" computes again what is cheap to
+            (less than half the memory, for methods that can), "recompute" everything inside a
+            block (a tenth, at a third more time), "all" nothing.
         seed: fixes everything.
         resume: continue from the checkpoint in ``out``, bit for bit.
         threads: CPU threads; 0 leaves it to torch.
@@ -161,6 +164,7 @@ class TrainConfig:
     val_fraction: float = 0.1
     votes: int = 0
     precision: Precision = "fp32"
+    keep: Literal["all", "lean", "recompute"] = "lean"
     seed: int = 0
     resume: bool = False
     threads: int = 0

@@ -40,6 +40,10 @@ class AdapterError(PointAdaptError):
     """An adapter folder that is damaged, or belongs to another backbone."""
 
 
+class CannotFold(PointAdaptError):  # noqa: N818 - a refusal, not a fault
+    """What a method adds is no change of the frozen layers, or not on this family of backbones."""
+
+
 class CheckpointError(PointAdaptError):
     """A checkpoint of an unknown layout, damaged, or of another size."""
 

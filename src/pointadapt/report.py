@@ -191,6 +191,20 @@ def fetch_summary(record: Mapping[str, Any], name: str, to: Console) -> None:
     next_steps(to, ("Adapt it", f"{command} --data folder --root DIR"))
 
 
+def fold_summary(done: Mapping[str, Any], to: Console) -> None:
+    """What was folded, what is left, and how to use it."""
+    gone = done["parameters_before"] - done["parameters"]
+    rows = [
+        ("folded", f"{done['method']}, {done['folds']}"),
+        ("parameters", f"{done['parameters']:,} ({gone:,} fewer)"),
+        ("backbone", done["backbone"]),
+        ("sha256", done["sha256"]),
+    ]
+    _panel(to, done["folded_from"], rows)
+    command = command_line("pointadapt predict FILE --adapter", done["adapter"])
+    next_steps(to, ("Use it", command))
+
+
 def evaluation(scores: Mapping[str, Any], title: str, to: Console) -> None:
     """Overall scores, and the classes with the worst first."""
     votes = f"{scores['votes']} votes" if scores["votes"] else "no voting"

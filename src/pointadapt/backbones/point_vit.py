@@ -45,11 +45,13 @@ class PointViT(Backbone):
 
     def __init__(self, config: PointViTConfig) -> None:
         super().__init__(config)
-        self.encoder = PatchEncoder(config.dim, config.encoder_widths)
+        self.encoder = PatchEncoder(config.dim, config.encoder_widths, config.patch_sign)
         self.pos_embed = position_mlp(config.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.cls_pos = nn.Parameter(torch.zeros(1, 1, config.dim))
-        self.blocks = nn.ModuleList(Block(config.dim, config.heads) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(config.dim, config.heads, qkv_bias=config.qkv_bias) for _ in range(config.depth)
+        )
         self.norm = nn.LayerNorm(config.dim)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.cls_pos, std=0.02)
