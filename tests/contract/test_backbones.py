@@ -145,15 +145,16 @@ class SceneTaps(Taps):
     def points_in(self, points):
         return torch.cat([points, points[:, :1]], dim=1), "memo"
 
-    def tokens_in(self, tokens, patches, memo):
-        self.memo, self.other = memo, patches(3, 5)
+    def tokens_in(self, tokens, scene):
+        self.scene, self.other = scene, scene.patches(3, 5)
         return tokens.insert_prompts(self.other.x, self.other.pos).with_context("context")
 
 
-def test_tokens_in_gets_the_memo_and_patches_of_any_scale(net, toy_batch):
+def test_tokens_in_may_ask_for_patches_of_any_scale(net, toy_batch):
     taps, b, dim = SceneTaps(net.config.depth), len(toy_batch[0]), net.config.dim
     tokens = net(toy_batch[0], taps)
-    assert taps.memo == "memo"
+    assert taps.scene.memo == "memo"
+    assert torch.equal(taps.scene.position(taps.other.centers), taps.other.pos)
     assert tokens.context == "context"
     assert tokens.prompts == 3
     assert taps.other.x.shape == taps.other.pos.shape == (b, 3, dim)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -177,10 +176,14 @@ class Backbone(nn.Module):
         """Stochastic depth of ``rate`` at the last block, 0 at the first."""
         raise NotImplementedError
 
+    def position(self, centers: Tensor) -> Tensor:
+        """Position embedding of places (..., 3): (..., D)."""
+        raise NotImplementedError
+
     def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
         """(B, N, 3) points cut into ``groups`` patches of ``group_size`` points, embedded.
 
-        No prefix, and position embeddings not yet added: methods ask for patches of other scales.
+        No prefix, and position embeddings not yet added.
         """
         raise NotImplementedError
 
@@ -191,7 +194,7 @@ class Backbone(nn.Module):
     def begin(self, points: Tensor, taps: Taps) -> Tokens:
         """What every forward starts with: the taps of the cloud, ``embed``, those of the tokens."""
         points, memo = taps.points_in(points)
-        return taps.tokens_in(self.embed(points, taps), partial(self.patches, points), memo)
+        return taps.tokens_in(self.embed(points, taps), Scene(self, points, memo))
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """(B, N, 3) points to normalised tokens."""
@@ -207,6 +210,29 @@ class Backbone(nn.Module):
         """sha256 over the backbone's own tensors as they are now."""
         state = self.state_dict()
         return tensors_sha256({key: state[key] for key in self.base_keys})
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What ``Taps.tokens_in`` may ask of the clouds that are being embedded.
+
+    Attributes:
+        backbone: the backbone whose forward this is.
+        points: (B, N, 3) as ``points_in`` left them.
+        memo: what ``points_in`` handed on.
+    """
+
+    backbone: Backbone
+    points: Tensor
+    memo: Any = None
+
+    def patches(self, groups: int, group_size: int) -> Tokens:
+        """Patches of another scale, see :meth:`Backbone.patches`."""
+        return self.backbone.patches(self.points, groups, group_size)
+
+    def position(self, centers: Tensor) -> Tensor:
+        """Position embedding of places (..., 3), (..., D)."""
+        return self.backbone.position(centers)
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -20,13 +20,12 @@ and compiling stay possible.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from ._base import Tokens
+    from ._base import Scene, Tokens
 
 
 class BlockTaps(nn.Module):
@@ -109,7 +108,7 @@ class Taps(nn.Module):
         """The cloud (B, N, 3) before it is cut into patches; may move points, and add some.
 
         Returns:
-            The points, and anything that ``tokens_in`` should receive.
+            The points, and anything that ``tokens_in`` should find as ``scene.memo``.
         """
         return points, None
 
@@ -117,18 +116,13 @@ class Taps(nn.Module):
         """After the patch encoder, (B, G, D)."""
         return x
 
-    def tokens_in(self, tokens: Tokens, patches: Callable[[int, int], Tokens], memo: Any) -> Tokens:
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
         """The whole sequence before the first block and before positions are added.
 
-        May add prompt tokens, with or without a position, and set ``tokens.context``.
-
-        Args:
-            tokens: the sequence.
-            patches: (groups, group size) to the same cloud's patches of that scale, as the
-                backbone embeds them: see ``Backbone.patches``.
-            memo: what ``points_in`` returned.
+        May add prompt tokens, with or without a position, and set ``tokens.context``. ``scene``
+        answers what the method asks of the same clouds, and holds the memo of ``points_in``.
         """
-        del patches, memo
+        del scene
         return tokens
 
     def norm_out(self, x: Tensor) -> Tensor:

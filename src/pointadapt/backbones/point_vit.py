@@ -57,9 +57,12 @@ class PointViT(Backbone):
         """Stochastic depth of ``rate`` at the last block, 0 at the first."""
         set_drop_path(self.blocks, rate)
 
+    def position(self, centers: Tensor) -> Tensor:
+        return self.pos_embed(centers)
+
     def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
         centers, local = group(points, groups, group_size, rule=self.config.sampling_rule)
-        x, pos = self.encoder(local), self.pos_embed(centers)
+        x, pos = self.encoder(local), self.position(centers)
         return Tokens(x=x, centers=centers, pos=pos, prefix=0)
 
     def embed(self, points: Tensor, taps: Taps) -> Tokens:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import BlockTaps, Taps, Tokens
+from ..backbones import BlockTaps, Scene, Taps, Tokens
 
 
 class ScaleShift(nn.Module):
@@ -140,16 +140,14 @@ def add_per_kind(tokens: Tokens, to_patches: nn.Module, to_prompts: nn.Module) -
     return tokens.with_x(torch.cat([prefix, *(x.to(prefix.dtype) for x in moved)], dim=1))
 
 
-def patches_at(
-    tokens: Tokens, patches: Callable[[int, int], Tokens], scale: tuple[int, int] | None
-) -> Tokens:
+def patches_at(tokens: Tokens, scene: Scene, scale: tuple[int, int] | None) -> Tokens:
     """Patches of ``scale`` (groups, group size), or with None the sequence's own once more.
 
     Released code embeds the cloud anew even where the scale is the backbone's own. The values are
     the same; only BatchNorm's running statistics then move twice a step.
     """
     if scale is not None:
-        return patches(*scale)
+        return scene.patches(*scale)
     first = tokens.prefix + tokens.prompts
     return replace(tokens, x=tokens.patches, pos=tokens.pos[:, first:], prefix=0, prompts=0)
 

@@ -11,7 +11,6 @@ Written from the paper: its released code has no licence and was not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..errors import ConfigError
 from ..ops import gather_points
 from ..options import at_least
@@ -121,7 +120,7 @@ class IdptTaps(Taps):
         if not self.first:
             self.blocks[depth - options.before - 1] = IdptBlockTaps(self.prompt)
 
-    def tokens_in(self, tokens: Tokens, patches: Callable[[int, int], Tokens], memo: Any) -> Tokens:
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
         return insert(self.prompt, tokens) if self.first else tokens
 
 

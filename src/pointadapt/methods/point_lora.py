@@ -13,14 +13,13 @@ Choosing has no gradient, so the scores train by a term of their own in the loss
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..errors import ConfigError, UnknownNameError
 from ..ops import gather_points
 from ..options import at_least
@@ -124,10 +123,10 @@ class PointLoraTaps(Taps):
             PointLoraBlockTaps(options, config, self.mlps) for _ in range(config.depth)
         )
 
-    def tokens_in(self, tokens: Tokens, patches: Callable[[int, int], Tokens], memo: Any) -> Tokens:
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
         chosen, terms = [], []
         for scale, keep in zip(self.scales, self.keep, strict=True):
-            found = patches_at(tokens, patches, scale)
+            found = patches_at(tokens, scene, scale)
             s = self.score(found.x).squeeze(-1).float().sigmoid()
             terms.append((s * (s + 1e-6).log() + (1 - s) * (1 - s + 1e-6).log()).mean())
             index = s.topk(keep, dim=1).indices

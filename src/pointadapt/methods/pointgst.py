@@ -12,7 +12,6 @@ smaller ones. In every block, with h the sequence between attention and LN2 and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -20,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..errors import ConfigError
 from ..ops import gather_points
 from ..options import at_least
@@ -161,7 +160,7 @@ class PointGstTaps(Taps):
             PointGstBlockTaps(options, config.dim) for _ in range(config.depth)
         )
 
-    def tokens_in(self, tokens: Tokens, patches: Callable[[int, int], Tokens], memo: Any) -> Tokens:
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
         with torch.autocast(tokens.x.device.type, enabled=False):
             return tokens.with_context(self.bases(tokens.centers))
 

@@ -13,13 +13,12 @@ The position embedding and the first half of the patch encoder train too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..options import at_least
 from ._base import METHODS, ClsMethod
 from ._modules import EMBEDDING, add_per_kind, patches_at, prompt_mlp
@@ -81,8 +80,8 @@ class PptTaps(Taps):
         )
         self.blocks = nn.ModuleList(PptBlockTaps(self.mlps) for _ in range(config.depth))
 
-    def tokens_in(self, tokens: Tokens, patches: Callable[[int, int], Tokens], memo: Any) -> Tokens:
-        prompts = patches_at(tokens, patches, self.scale)
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+        prompts = patches_at(tokens, scene, self.scale)
         return tokens.insert_prompts(prompts.x, prompts.pos)
 
 

@@ -58,7 +58,7 @@ def test_graph_of_centers_does_not_see_features(one):
 @pytest.mark.parametrize("before", [1, 2])
 def test_prompt_enters_before_its_block(one, before):
     taps = one.taps("idpt", before=before)
-    start = taps.tokens_in(one.tokens, None, None)
+    start = taps.tokens_in(one.tokens, None)
     first, second = taps.blocks
     middle = first.block_out(start, None)
     assert (start.prompts, middle.prompts) == ((0, 1) if before == 1 else (1, 1))

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -19,7 +21,7 @@ def test_keeps_the_best_of_each_scale(one):
     own = patches(16, 4)
     tokens = Tokens(x=own.x, centers=own.centers, pos=own.pos, prefix=0)
     taps = one.taps("point_lora")
-    out = taps.tokens_in(tokens, patches, None)
+    out = taps.tokens_in(tokens, SimpleNamespace(patches=patches))
     assert out.prompts == 4 + 1
     for found, kept in ((own, slice(0, 4)), (patches(8, 8), slice(4, 5))):
         best = taps.score(found.x)[..., 0].argsort(dim=1, descending=True)[
@@ -49,9 +51,9 @@ def test_score_loss_enters_the_gradient_alone(one):
     tokens, weight = patches(128, 32), taps.score[0].weight
     tokens = Tokens(x=tokens.x, centers=tokens.centers, pos=tokens.pos, prefix=0)
     taps.eval()
-    value = taps.tokens_in(tokens, patches, None).x
+    value = taps.tokens_in(tokens, SimpleNamespace(patches=patches)).x
     taps.train()
-    out = taps.tokens_in(tokens, patches, None).x
+    out = taps.tokens_in(tokens, SimpleNamespace(patches=patches)).x
     assert torch.equal(out, value)
     out.sum().backward()
 

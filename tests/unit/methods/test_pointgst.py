@@ -84,7 +84,7 @@ def test_block_is_the_formula(one, taps, transform):
 def test_adapter_is_added_after_the_mlp(one, taps):
     taps = taps()
     one.tokens = type(one.tokens)(x=torch.randn(2, 7, 12), centers=torch.randn(2, 6, 3), pos=0)
-    one.tokens = taps.tokens_in(one.tokens, None, None)
+    one.tokens = taps.tokens_in(one.tokens, None)
     plain = one.run()
     h = one.tokens.x + one.block.attn(one.block.norm1(one.tokens.x), BlockTaps())
     expected = plain + taps.blocks[0].adapter(h, one.tokens.context)

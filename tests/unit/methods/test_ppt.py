@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import torch
 
 from pointadapt.backbones import BlockTaps, Tokens
@@ -13,14 +15,14 @@ def test_prompts_are_the_patches_again(one):
     one.backbone.config = type(one.backbone.config)(
         dim=12, depth=2, heads=2, groups=5, group_size=4
     )
-    tokens = one.taps("ppt", rank=2).tokens_in(one.tokens, other_patches, None)
+    tokens = one.taps("ppt", rank=2).tokens_in(one.tokens, SimpleNamespace(patches=other_patches))
     assert torch.equal(tokens.x[:, 1:6], one.tokens.patches)
     assert torch.equal(tokens.pos[:, 1:6], one.tokens.pos[:, 1:])
 
 
 def test_prompts_of_another_scale(one):
     tokens = one.taps("ppt", rank=2, groups=3, group_size=7).tokens_in(
-        one.tokens, other_patches, None
+        one.tokens, SimpleNamespace(patches=other_patches)
     )
     assert tokens.prompts == 3
     assert tokens.x[:, 1:4].eq(7).all()
