@@ -1,4 +1,4 @@
-"""GAPrompt: prompts that are points, and a shape vector in every block (Ai et al., ICML 2025, §3).
+"""GAPrompt: prompts that are points, and a shape vector in every block (Ai et al., ICML 2025).
 
 Before the cloud is cut into patches, a small PointNet++ (S) moves its points and gives a shape
 vector g, and P trained points join it::
@@ -111,7 +111,7 @@ class SharedMlp(nn.Module):
 
 
 class ShiftNet(nn.Module):
-    """Moves each point along its own direction, and describes the shape (§3.3)."""
+    """Moves each point along its own direction, and describes the shape: a small PointNet++."""
 
     def __init__(self, options: GaPrompt, config: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""IDPT: one prompt made from each cloud's own tokens (Zha et al., ICCV 2023, §3.3).
+"""IDPT: one prompt made from each cloud's own tokens (Zha et al., ICCV 2023).
 
 Before the last block a small graph network reads the patch tokens E of the block before::
 
@@ -6,7 +6,8 @@ Before the last block a small graph network reads the patch tokens E of the bloc
     P    = max over i of LeakyReLU(BN(W_f [e¹_i, e²_i, e³_i]))            one prompt token
     [CLS, P, E] = Block_L([CLS, P, E])                                      all three go to the head
 
-Written from the paper: its released code has no licence and was not looked at.
+Written from what the paper says of itself and from its published counts: the released code has no
+licence and was not looked at. What is inferred is named below.
 """
 
 from __future__ import annotations
@@ -32,9 +33,12 @@ class Idpt(ClsMethod):
 
     Trainable on ``small`` with 15 classes: three EdgeConvs of 2 D² + 2 D = 295,680 and their fusion
     of 3 D² + 2 D = 443,136 make 1,330,176, CLS and its position 768, the head (CLS, prompt and
-    patches) 365,839; in all 1,696,783 (published: 1.7 M, which counts the head). Widths
-    and k are inferred: D everywhere gives this count, and k = 20 the published 7.10 GFLOPs (4.78
-    for the backbone, 3 · 2 D² · 128 · 20 = 2.26 for the edges, .06 for the fusion).
+    patches) 365,839; in all 1,696,783 (published: 1.7 M, which counts the head).
+
+    That EdgeConvs make the prompt, and that it enters the last block, is the paper's. Inferred are
+    three of D each, their fusion and the head's inputs, which give this count, and k = 20, which
+    gives the published 7.10 GFLOPs (4.78 for the backbone, 3 · 2 D² · 128 · 20 = 2.26 for the
+    edges, .06 for the fusion). Whether the released graph is one of features is not known to us.
 
     Attributes:
         neighbors: k of the graph, each patch itself included; all patches where there are fewer.
@@ -79,7 +83,7 @@ class EdgeConv(nn.Module):
 
 
 class PromptModule(nn.Module):
-    """Patch tokens to one prompt token (§3.3)."""
+    """Patch tokens to one prompt token."""
 
     def __init__(self, options: Idpt, dim: int) -> None:
         super().__init__()

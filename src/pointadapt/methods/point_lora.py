@@ -1,4 +1,4 @@
-"""PointLoRA: LoRA, and the tokens of a few well chosen patches (Wang et al., CVPR 2025, §3).
+"""PointLoRA: LoRA, and the tokens of a few well chosen patches (Wang et al., CVPR 2025).
 
 Patches of two scales are embedded; a small network scores them (s), and the best of each scale join
 the sequence as prompts with positions. In every block, with MLPs m that all blocks share::

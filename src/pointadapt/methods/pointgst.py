@@ -4,9 +4,9 @@ The patch centres are the nodes of a graph with weights 1 / distance; U holds th
 its Laplacian D - W. The cloud is one graph; sorted along a Z-order curve it is also cut into
 smaller ones. In every block, with h the sequence between attention and LN2 and F a transform by U::
 
-    z = W_d h + b_d                                  D → r
+    z = W_d h + b_d                                    D → r
     a_i(v) = F⁻¹[ F v + SiLU(W_a LN_i(F v) + b_a) ]    on the cloud (a_1), on its parts (a_2)
-    A = W_u [ SiLU(z) + a_1(z) + a_2(z) ] + b_u    a's for the patches alone
+    A = W_u [ SiLU(z) + a_1(z) + a_2(z) ] + b_u        the a_i for the patches alone
     x = h + DropPath(MLP(LN2 h)) + A
 """
 
@@ -115,7 +115,7 @@ def z_order(centers: Tensor, resolution: float) -> Tensor:
 
 
 class SpectralAdapter(nn.Module):
-    """A of one block (§4.2)."""
+    """A of one block."""
 
     def __init__(self, options: PointGst, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PPT: extra patches as prompts, and a trained position embedding (Zhang et al., 2024, §3).
+"""PPT: extra patches as prompts, and a trained position embedding (Zhang et al., 2024).
 
 The cloud is cut into patches a second time; these are prompts with positions. In every block, with
 three MLPs that all blocks share::
