@@ -177,7 +177,7 @@ class Backbone(nn.Module):
         raise NotImplementedError
 
     def position(self, centers: Tensor) -> Tensor:
-        """Position embedding of places (..., 3): (..., D)."""
+        """Position embedding of places (B, G, 3), which need be no patch's centres: (B, G, D)."""
         raise NotImplementedError
 
     def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
@@ -231,7 +231,7 @@ class Scene:
         return self.backbone.patches(self.points, groups, group_size)
 
     def position(self, centers: Tensor) -> Tensor:
-        """Position embedding of places (..., 3), (..., D)."""
+        """Position embedding of places (B, G, 3), see :meth:`Backbone.position`."""
         return self.backbone.position(centers)
 
 

@@ -158,7 +158,7 @@ class Shape(NamedTuple):
 
     Attributes:
         vector: g, (B, 1, D).
-        position: of the prompts, (n, D).
+        position: of the prompts, (1, n, D).
         seeds: (B, S) patches that are seeds.
         near: (B, S, k) patches around them.
         weights: (B, G, S) by which seeds reach each patch; rows sum to 1.
@@ -202,7 +202,7 @@ class GaPromptTaps(Taps):
         seeds, near, at = neighborhoods(centers, s.seeds, max(1, s.size // 2), s.rule)
         weights = 1 / ((centers.unsqueeze(2) - at.unsqueeze(1)).square().sum(dim=-1) + 1e-8)
         weights = keep_nearest(weights, 64)
-        position = scene.position(self.places)
+        position = scene.position(self.places.unsqueeze(0))
         return tokens.with_context(Shape(scene.memo, position, seeds, near, weights))
 
     def tokens_out(self, tokens: Tokens) -> Tokens:

@@ -67,7 +67,7 @@ def test_seeds_reach_patches_by_inverse_squared_distance(taps, tokens):
     weights = 1 / (torch.cdist(tokens.centers, at) ** 2 + 1e-8)
     expected = weights / weights.sum(dim=-1, keepdim=True)
     torch.testing.assert_close(shape.weights, expected, atol=1e-4, rtol=1e-4)
-    assert torch.equal(shape.position, Positions().position(taps.places))
+    assert torch.equal(shape.position, Positions().position(taps.places[None]))
 
 
 def test_only_the_largest_weights_are_kept():
