@@ -102,8 +102,8 @@ class TrainConfig:
         options: the method's options, as key=value.
         task: what is predicted.
         task_options: the task's options, as key=value.
-        head: inputs of the head, any of cls, prompt_mean, prompt_max, patch_max, patch_mean;
-            empty takes the method's default.
+        head: inputs of the head, any of cls, prompt_mean, prompt_max, patch_max, patch_mean,
+            token_mean, token_max; empty takes the method's default.
         points: points of a cloud that enter the network.
         available: points of a cloud that training draws them from (farthest point sampling, then
             random); 0 means as many as ``points``.

@@ -9,8 +9,13 @@ Sites of a block, in the order of the forward::
     block_in -> norm1 -> qkv -> kv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> fc2
     -> mlp -> block_out
 
-and of the whole backbone: ``patch_out`` (patch tokens, before CLS joins), ``tokens_in`` (the whole
-sequence, before the first block), ``norm_out`` (after the last LayerNorm).
+and of the whole backbone: ``points_in`` (the cloud, before it is cut into patches), ``patch_out``
+(patch tokens, before CLS joins), ``tokens_in`` (the whole sequence, before the first block),
+``norm_out`` (after the last LayerNorm), ``tokens_out`` (the whole sequence, for the head).
+
+A tap that needs what another one worked out receives it as a *memo*, or finds it in
+``Tokens.context``; no module remembers a tensor between two calls, so that recomputing activations
+and compiling stay possible.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from ._base import Tokens
+    from ._base import Scene, Tokens
 
 
 class BlockTaps(nn.Module):
@@ -114,14 +119,31 @@ class Taps(nn.Module):
         self.position: Literal["every_block", "once"] = position
         self.blocks = nn.ModuleList(BlockTaps() for _ in range(depth))
 
+    def points_in(self, points: Tensor) -> tuple[Tensor, Any]:
+        """The cloud (B, N, 3) before it is cut into patches; may move points, and add some.
+
+        Returns:
+            The points, and anything that ``tokens_in`` should find as ``scene.memo``.
+        """
+        return points, None
+
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""
         return x
 
-    def tokens_in(self, tokens: Tokens) -> Tokens:
-        """The whole sequence before the first block; may add prompt tokens."""
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+        """The whole sequence before the first block and before positions are added.
+
+        May add prompt tokens, with or without a position, and set ``tokens.context``. ``scene``
+        answers what the method asks of the same clouds, and holds the memo of ``points_in``.
+        """
+        del scene
         return tokens
 
     def norm_out(self, x: Tensor) -> Tensor:
         """After the final LayerNorm, (B, T, D)."""
         return x
+
+    def tokens_out(self, tokens: Tokens) -> Tokens:
+        """The whole sequence as the head will see it; may add prompt tokens."""
+        return tokens

@@ -60,13 +60,19 @@ class PointViT(Backbone):
         """Stochastic depth of ``rate`` at the last block, 0 at the first."""
         set_drop_path(self.blocks, rate)
 
+    def position(self, centers: Tensor) -> Tensor:
+        return self.pos_embed(centers)
+
+    def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
+        centers, local = group(points, groups, group_size, rule=self.config.sampling_rule)
+        x, pos = self.encoder(local), self.position(centers)
+        return Tokens(x=x, centers=centers, pos=pos, prefix=0)
+
     def embed(self, points: Tensor, taps: Taps) -> Tokens:
         """(B, N, 3) points to the sequence CLS, patches, before positions are added."""
-        c = self.config
-        centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule)
-        patches = taps.patch_out(self.encoder(groups))
-        x, pos = self.prepend_cls(patches, self.pos_embed(centers))
-        return Tokens(x=x, centers=centers, pos=pos)
+        patches = self.patches(points, self.config.groups, self.config.group_size)
+        x, pos = self.prepend_cls(taps.patch_out(patches.x), patches.pos)
+        return Tokens(x=x, centers=patches.centers, pos=pos)
 
     def prepend_cls(self, x: Tensor, pos: Tensor) -> tuple[Tensor, Tensor]:
         """The CLS token before patch tokens (B, G, D), and its position before theirs."""
@@ -84,14 +90,14 @@ class PointViT(Backbone):
             taps: what a method adds; nothing when None.
         """
         taps = taps if taps is not None else Taps(len(self.blocks))
-        tokens = taps.tokens_in(self.embed(points, taps))
+        tokens = self.begin(points, taps)
         if taps.position == "once":
             tokens = tokens.with_x(tokens.x + tokens.pos)
         for block, block_taps in zip(self.blocks, taps.blocks, strict=True):
             if taps.position == "every_block":
                 tokens = tokens.with_x(tokens.x + tokens.pos)
             tokens = block(tokens, block_taps)
-        return tokens.with_x(taps.norm_out(self.norm(tokens.x)))
+        return taps.tokens_out(tokens.with_x(taps.norm_out(self.norm(tokens.x))))
 
 
 _PUBLISHED = {  # Point-MAE's names -> ours

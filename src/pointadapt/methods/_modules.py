@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import BlockTaps, Folding, Taps
+from ..backbones import BlockTaps, Folding, Scene, Taps, Tokens
 from ..backbones._lean import is_lean
 
 SMALLEST_GAMMA = 0.1  # below it, y tells too little of x
@@ -178,3 +179,37 @@ class LowRank(nn.Module):
         """ΔW = s B A, (C_out, C_in), on the CPU in float64."""
         up, down = (m.weight.detach().cpu().double() for m in (self.up, self.down))
         return self.scale * up @ down
+
+
+def prompt_mlp(dim: int, hidden: int, out: int | None = None) -> nn.Sequential:
+    """Linear, GELU, Linear; weights start as N(0, .02) and biases as zero (PPT, PointLoRA)."""
+    down, up = nn.Linear(dim, hidden), nn.Linear(hidden, out or dim)
+    for layer in (down, up):
+        nn.init.normal_(layer.weight, std=0.02)
+        nn.init.zeros_(layer.bias)
+    return nn.Sequential(down, nn.GELU(), up)
+
+
+def add_per_kind(tokens: Tokens, to_patches: nn.Module, to_prompts: nn.Module) -> Tokens:
+    """Add m(x) to x, with one m for the patches and one for the prompts; the prefix stays."""
+    prefix, prompts, patches = tokens.x.split(
+        [tokens.prefix, tokens.prompts, tokens.patches.shape[1]], dim=1
+    )
+    moved = (prompts + to_prompts(prompts), patches + to_patches(patches))
+    return tokens.with_x(torch.cat([prefix, *(x.to(prefix.dtype) for x in moved)], dim=1))
+
+
+def patches_at(tokens: Tokens, scene: Scene, scale: tuple[int, int] | None) -> Tokens:
+    """Patches of ``scale`` (groups, group size), or with None the sequence's own once more.
+
+    Released code embeds the cloud anew even where the scale is the backbone's own. The values are
+    the same; only BatchNorm's running statistics then move twice a step.
+    """
+    if scale is not None:
+        return scene.patches(*scale)
+    first = tokens.prefix + tokens.prompts
+    return replace(tokens, x=tokens.patches, pos=tokens.pos[:, first:], prefix=0, prompts=0)
+
+
+EMBEDDING = ("encoder.linear1.", "encoder.norm1.", "encoder.linear2.", "pos_embed.")
+"""What PPT and PointLoRA train of the backbone: the patch encoder's first half, the position."""

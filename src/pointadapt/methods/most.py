@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Folding, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, Folding, Scene, Taps, Tokens
 from ..errors import ConfigError, UnknownNameError
 from ..ops import knn
 from ..options import at_least, positive
@@ -196,7 +196,8 @@ class MostTaps(Taps):
         self.options = options
         self.blocks = nn.ModuleList(MostBlockTaps(options, c.dim, c.hidden) for _ in range(c.depth))
 
-    def tokens_in(self, tokens: Tokens) -> Tokens:
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+        del scene
         o = self.options
         if not o.neighbors:
             return tokens
