@@ -65,15 +65,8 @@ def parse(args: Sequence[str]) -> commands.Command:
     """
     start = _start(args) if args[0] == "train" else TrainConfig()
     values = {f.name: getattr(start, f.name) for f in fields(TrainConfig)}
-    choices = {
-        "train": commands.Train(**values),
-        "evaluate": commands.Evaluate,
-        "predict": commands.Predict,
-        "pretrain": commands.Pretrain,
-        "convert": commands.Convert,
-        "list": commands.List,
-        "demo": commands.Demo,
-    }
+    choices = {name: commands.COMMANDS[name] for name in commands.NAMES}
+    choices["train"] = commands.COMMANDS["train"](**values)  # an instance: flags override it
     kinds = tuple(
         Annotated[c, subcommand(name)]
         if isinstance(c, type)
@@ -119,9 +112,10 @@ def _of(error: OSError) -> str:
 
 def interrupted(command: commands.Command | None, args: Sequence[str]) -> str:
     """What to say after Ctrl-C: how to go on, where one can."""
-    if isinstance(command, (commands.Train, commands.Pretrain)):
-        if (Path(command.out) / "checkpoint.pt").exists():
-            again = list(args) if command.resume else [*args, "--resume"]
+    if isinstance(getattr(command, "resume", None), bool):
+        options: Any = command
+        if (Path(options.out) / "checkpoint.pt").exists():
+            again = list(args) if options.resume else [*args, "--resume"]
             return f"interrupted; continue with: pointadapt {shlex.join(again)}"
         return "interrupted before the first checkpoint; start again with the same command"
     return "interrupted"

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt import cli, commands
+from pointadapt import cli
 from pointadapt.cli import main
+from pointadapt.commands import COMMANDS
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.io import write_points
 from pointadapt.listing import LISTS
@@ -90,10 +91,10 @@ def test_flags_over_file_over_recipe(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("epochs: 7\nlr: 0.01\n")
     plain = cli.parse(["train", "--recipe", "dapt-modelnet40"])
-    assert isinstance(plain, commands.Train)
+    assert isinstance(plain, COMMANDS["train"])
     assert (plain.epochs, plain.options, plain.recipe) == (300, ("rank=72",), "dapt-modelnet40")
     both = cli.parse(["train", "--recipe=dapt-modelnet40", "--config", str(file), "--lr", "0.1"])
-    assert isinstance(both, commands.Train)
+    assert isinstance(both, COMMANDS["train"])
     assert (both.epochs, both.lr, both.available) == (7, 0.1, 8192)
 
 
@@ -101,7 +102,7 @@ def test_recipe_named_in_file(tmp_path):
     file = tmp_path / "c.yaml"
     file.write_text("recipe: full-laptop\nepochs: 2\n")
     command = cli.parse(["train", "--config", str(file)])
-    assert isinstance(command, commands.Train)
+    assert isinstance(command, COMMANDS["train"])
     assert (command.method, command.epochs) == ("full", 2)
 
 
@@ -425,7 +426,7 @@ def test_explained(error, words, capsys, monkeypatch):
     def broken(_):
         raise error
 
-    monkeypatch.setattr(commands.List, "run", broken)
+    monkeypatch.setattr(COMMANDS["list"], "run", broken)
     assert words in fails(capsys, "list")
 
 
@@ -433,7 +434,7 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch):
     def broken(_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(commands.List, "run", broken)
+    monkeypatch.setattr(COMMANDS["list"], "run", broken)
     with pytest.raises(ZeroDivisionError):
         main(["list"])
 
@@ -442,7 +443,7 @@ def test_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     def stopped(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands.Train, "run", stopped)
+    monkeypatch.setattr(COMMANDS["train"], "run", stopped)
     out = tmp_path / "a run"
     assert main(["train", "--out", str(out)]) == 130
     assert "before the first checkpoint" in capsys.readouterr().err

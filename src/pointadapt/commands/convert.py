@@ -1,0 +1,41 @@
+"""``pointadapt convert``: read a published checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from .. import report
+from ..config import Published
+from ._base import command, plain
+
+
+@command("convert")
+@dataclass(frozen=True, kw_only=True)
+class Convert(Published):
+    """Turn a published checkpoint into a backbone folder, and an adapter if it was fine-tuned.
+
+    Attributes:
+        file: the published .pth file; told apart by its keys.
+        out: folder to write.
+        backbone: for a DAPT checkpoint, the backbone it was trained from, to be shared.
+        json: print the report as JSON on standard output.
+    """
+
+    file: Annotated[Positional[Path], arg(metavar="FILE")]
+    out: Path
+    backbone: str | None = None
+    json: bool = False
+
+    def run(self) -> int:
+        from ..convert import convert
+
+        done = convert(self.file, self.out, plain(Published, self), self.backbone)
+        if self.json:
+            report.print_json(done)
+        else:
+            report.convert_summary(done, report.console())
+        return 0

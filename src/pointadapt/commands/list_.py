@@ -1,0 +1,39 @@
+"""``pointadapt list``: what there is to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tyro.conf import Positional
+
+from .. import report
+from ._base import command
+
+Kind = Literal["all", "backbones", "methods", "tasks", "data", "recipes", "augmentations"]
+
+
+@command("list")
+@dataclass(frozen=True, kw_only=True)
+class List:
+    """Show what there is to choose from.
+
+    Attributes:
+        kind: what to show.
+        json: print it as JSON on standard output.
+    """
+
+    kind: Positional[Kind] = "all"
+    json: bool = False
+
+    def run(self) -> int:
+        from ..listing import LISTS
+
+        kinds = list(LISTS) if self.kind == "all" else [self.kind]
+        tables = {kind: LISTS[kind]() for kind in kinds}
+        if self.json:
+            report.print_json(tables if self.kind == "all" else tables[self.kind])
+        else:
+            for kind, rows in tables.items():
+                report.listing(kind, rows, report.console())
+        return 0

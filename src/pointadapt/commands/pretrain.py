@@ -1,0 +1,34 @@
+"""``pointadapt pretrain``: make a backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .. import report
+from ..config import PretrainConfig
+from ._base import command, plain
+
+
+@command("pretrain")
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(PretrainConfig):
+    """Make a backbone from scratch by masked autoencoding (Point-MAE).
+
+    Attributes:
+        json: print the summary as JSON on standard output.
+    """
+
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        """Checked in :meth:`run`, as for :class:`Train`."""
+
+    def run(self) -> int:
+        from ..pretrain import pretrain
+
+        summary = pretrain(plain(PretrainConfig, self))
+        if self.json:
+            report.print_json(summary)
+        else:
+            report.pretrain_summary(summary, report.console())
+        return 0

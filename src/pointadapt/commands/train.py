@@ -1,0 +1,59 @@
+"""``pointadapt train``: adapt a backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import report
+from ..config import TrainConfig
+from ..errors import ConfigError
+from ._base import command, plain
+
+
+@command("train")
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainConfig):
+    """Adapt a backbone to a labelled data set.
+
+    Attributes:
+        recipe: start from this preset; see "pointadapt list recipes". Flags override it.
+        config: start from this YAML file, such as an earlier run's config.yaml. Flags override it.
+        json: print the results as JSON on standard output, all else on standard error.
+        summary: print the summary at the end.
+    """
+
+    config: Path | None = None
+    json: bool = False
+    summary: bool = True
+
+    def __post_init__(self) -> None:
+        """Checked in :meth:`run`, where a wrong value is answered by one line."""
+
+    def run(self) -> int:
+        config = plain(TrainConfig, self)
+        _check_recipe(config)
+        from ..train import train
+
+        results = train(config)
+        if "adapter" not in results:  # not the main process of several
+            return 0
+        if self.summary:
+            report.train_summary(results, report.console(stderr=self.json))
+        if self.json:
+            report.print_json(results)
+        return 0
+
+
+def _check_recipe(config: TrainConfig) -> None:
+    """Say what to get where a recipe's backbone is not there yet."""
+    from ..recipes import RECIPES
+
+    recipe = RECIPES.get(config.recipe)
+    if not recipe or not recipe.needs or config.backbone != recipe.config.backbone:
+        return
+    if not Path(config.backbone).exists():
+        raise ConfigError(
+            f"recipe {recipe.name!r} needs the backbone {config.backbone}: {recipe.needs}; "
+            "or pass another --backbone"
+        )
