@@ -15,6 +15,7 @@ from ..registry import Registry
 from ._taps import Taps
 
 POOLS = ("cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max")
+GLOBALS = ("img", "text")  # prefix tokens that only some families have
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Tokens:
         pos: (B, T, D) position embedding of each token, zero for prompts.
         prefix: number of prefix tokens.
         prompts: number of prompt tokens after the prefix.
+        names: what the prefix tokens are called, in order; one of them is "cls".
     """
 
     x: Tensor
@@ -34,6 +36,7 @@ class Tokens:
     pos: Tensor
     prefix: int = 1
     prompts: int = 0
+    names: tuple[str, ...] = ("cls",)
 
     def with_x(self, x: Tensor) -> Tokens:
         """The same sequence with other features."""
@@ -60,16 +63,22 @@ class Tokens:
         )
 
     def pool(self, name: str) -> Tensor:
-        """One (B, D) vector: "cls", "prompt_mean", "prompt_max", "patch_mean" or "patch_max".
+        """One (B, D) vector: a name of :data:`POOLS` or :data:`GLOBALS`.
 
         Raises:
             UnknownNameError: no such pooling.
-            ConfigError: prompts are asked for and the method added none.
+            ConfigError: prompts are asked for and the method added none, or a token that this
+                family does not have.
         """
+        if name in self.names:
+            return self.x[:, self.names.index(name)]
+        if name in GLOBALS:
+            raise ConfigError(
+                f"head input {name!r} is a token that this backbone does not have: choose among "
+                f"{', '.join(POOLS)}"
+            )
         if name not in POOLS:
-            raise UnknownNameError("head input", name, POOLS)
-        if name == "cls":
-            return self.x[:, 0]
+            raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
         first = self.prefix + self.prompts
         part = self.x[:, self.prefix : first] if name.startswith("prompt") else self.x[:, first:]
         if part.shape[1] == 0:

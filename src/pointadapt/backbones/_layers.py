@@ -29,12 +29,19 @@ class DropPath(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; qkv without bias, as in Point-MAE."""
+    """Multi-head self-attention.
 
-    def __init__(self, dim: int, heads: int) -> None:
+    Args:
+        dim: token width D.
+        heads: number of heads.
+        bias: of qkv; Point-MAE has none.
+        causal: each token sees itself and those before it (and keys that a tap put before all).
+    """
+
+    def __init__(self, dim: int, heads: int, *, bias: bool = False, causal: bool = False) -> None:
         super().__init__()
-        self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.heads, self.causal = heads, causal
+        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
@@ -42,21 +49,29 @@ class Attention(nn.Module):
         qkv = taps.qkv(self.qkv(x), x).reshape(b, t, 3, self.heads, d // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         k, v = taps.kv(k, v)
-        x = attend(q, k, v).transpose(1, 2).reshape(b, t, d)
+        x = attend(q, k, v, causal=self.causal).transpose(1, 2).reshape(b, t, d)
         return taps.proj(self.proj(x), x)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q kᵀ / √c) v for (B, H, T, c) tensors.
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
+    """softmax(q kᵀ / √c) v for q (B, H, T, c) and k, v (B, H, S, c).
+
+    Causal: the last T keys are the queries' own; query i sees those up to i, and all before them.
 
     On a CPU in bfloat16 with gradients, torch's fused kernel spends nine times as long in its
     backward as the three plain products do (64 × 6 × 64 × 32: 27 against 3 ms), so these are used.
     """
+    seen = None
+    if causal:
+        t, s = q.shape[-2], k.shape[-2]
+        seen = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
     if q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):
             scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+            if seen is not None:
+                scores = scores.masked_fill(~seen, -torch.inf)
             return scores.softmax(dim=-1) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
 
 
 class Mlp(nn.Module):
@@ -128,11 +143,14 @@ class PatchEncoder(nn.Module):
         self.linear3, self.norm2 = nn.Linear(2 * w2, w3), nn.BatchNorm1d(w3)
         self.linear4 = nn.Linear(w3, dim)
 
+    def per_point(self, x: Tensor) -> Tensor:
+        """(M, 3) coordinates to (M, w2), before points of a patch meet."""
+        return self.linear2(F.relu(self.norm1(self.linear1(x)), inplace=True))
+
     def forward(self, groups: Tensor) -> Tensor:
         """(B, G, k, 3) coordinates relative to the centres to (B, G, D)."""
         b, g, k, _ = groups.shape
-        x = F.relu(self.norm1(self.linear1(groups.reshape(-1, 3))), inplace=True)
-        x = self.linear2(x)
+        x = self.per_point(groups.reshape(-1, 3))
         # The maximum is the same for all k points of a patch, so its half of linear3 is computed
         # once a patch instead of once a point: the same sum, a quarter of the encoder's work less.
         pooled = maximum(x.view(b * g, k, -1), dim=1)
