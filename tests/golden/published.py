@@ -137,7 +137,9 @@ def recon(dim=384, depth=12, widths=(128, 256, 512)):
     rest |= linear("img_proj", dim, 768) | linear("text_proj", dim, 512)
     for i in range(4):
         rest |= block(f"MAE_decoder.blocks.{i}", dim)
-    return under("MAE_encoder.", recon_net(dim, depth, widths)) | rest | norm("MAE_decoder.norm", dim)
+    return (
+        under("MAE_encoder.", recon_net(dim, depth, widths)) | rest | norm("MAE_decoder.norm", dim)
+    )
 
 
 def recon_tuned(dim=384, depth=12, widths=(128, 256, 512), classes=15):
@@ -149,7 +151,10 @@ def gpt_layers(name, dim, depth):
     for i in range(depth):
         one = f"{name}.layers.{i}"
         shapes |= norm(f"{one}.ln_1", dim) | norm(f"{one}.ln_2", dim)
-        shapes |= {f"{one}.attn.in_proj_weight": (3 * dim, dim), f"{one}.attn.in_proj_bias": (3 * dim,)}
+        shapes |= {
+            f"{one}.attn.in_proj_weight": (3 * dim, dim),
+            f"{one}.attn.in_proj_bias": (3 * dim,),
+        }
         shapes |= linear(f"{one}.attn.out_proj", dim, dim)
         shapes |= linear(f"{one}.mlp.0", dim, 4 * dim) | linear(f"{one}.mlp.2", 4 * dim, dim)
     shapes |= {f"{name}.sos": (dim,)} | norm(f"{name}.ln_f", dim)

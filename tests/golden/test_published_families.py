@@ -1,7 +1,7 @@
 """Files of all families under their official names: every tensor lands where it belongs.
 
 Small look-alikes go through the whole of ``convert``, and the outputs are compared with plain
-arithmetic on the *official* names (the forwards below, written from the released code's definition).
+arithmetic on the *official* names (the forwards below, as the released code defines them).
 Full-size ones are compared name by name and shape by shape, on the meta device.
 """
 
@@ -97,7 +97,9 @@ def feed_forward(t, name, x):
 def position(t, centers):
     if t["pos_embed.0.weight"].shape[1] != 3:
         omega = 1 / 10000 ** (torch.arange(DIM // 6) / (DIM / 6))
-        waves = [f(centers[..., i : i + 1] * omega) for i in range(3) for f in (torch.sin, torch.cos)]
+        waves = [
+            f(centers[..., i : i + 1] * omega) for i in range(3) for f in (torch.sin, torch.cos)
+        ]
         centers = torch.cat(waves, dim=-1)
     return layer(t, "pos_embed.2", gelu(layer(t, "pos_embed.0", centers)))
 
@@ -229,7 +231,10 @@ def test_pointgpt(widths, points, tmp_path):
     assert all(k.startswith(places) for k in left)
     net = load_backbone(tmp_path / "out/backbone").eval()
     official = stripped("pointgpt", tensors) | {k: getattr(net, k) for k in missing[:2]}
-    official |= {"blocks.cls_norm.weight": torch.ones(DIM), "blocks.cls_norm.bias": torch.zeros(DIM)}
+    official |= {
+        "blocks.cls_norm.weight": torch.ones(DIM),
+        "blocks.cls_norm.bias": torch.zeros(DIM),
+    }
     want = pointgpt_forward(official, *cut(points))
     torch.testing.assert_close(net(points).x, want, atol=1e-5, rtol=0)
 
