@@ -33,7 +33,7 @@ add_tags(
         layout="act",
         accuracy="full fine-tuning: ScanObjectNN PB_T50_RS 88.21, OBJ_BG 93.29, OBJ_ONLY 91.91; "
         "ModelNet40 93.70",
-        verified="keys and shapes",
+        verified="keys, shapes, arithmetic",
         parameters=21_825_792,
     )
 )

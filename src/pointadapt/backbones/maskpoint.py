@@ -36,7 +36,7 @@ add_tags(
         layout="maskpoint",
         accuracy="full fine-tuning: ScanObjectNN PB_T50_RS 84.6, OBJ_BG 89.3, OBJ_ONLY 89.7; "
         "ModelNet40 93.8",
-        verified="keys and shapes",
+        verified="keys, shapes, arithmetic",
         parameters=21_858_816,
     )
 )

@@ -33,7 +33,7 @@ add_tags(
         layout="pcp_mae",
         accuracy="full fine-tuning: ScanObjectNN PB_T50_RS 90.35, OBJ_BG 95.52, OBJ_ONLY 94.32; "
         "ModelNet40 94.1, 94.4 with voting (best of about eight seeds)",
-        verified="keys and shapes",
+        verified="keys, shapes, arithmetic",
         parameters=22_071_424,
     )
 )

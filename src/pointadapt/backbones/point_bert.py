@@ -37,7 +37,7 @@ add_tags(
         layout="point_bert",
         accuracy="full fine-tuning: ScanObjectNN PB_T50_RS 83.07, OBJ_BG 87.43, OBJ_ONLY 88.12; "
         "ModelNet40 92.67, 93.24 with voting",
-        verified="keys and shapes",
+        verified="keys, shapes, arithmetic",
         parameters=21_858_816,
     )
 )

@@ -198,7 +198,7 @@ add_tags(
         layout="point_mae",
         accuracy="full fine-tuning: ScanObjectNN PB_T50_RS 85.18, OBJ_BG 90.02, OBJ_ONLY 88.29; "
         "ModelNet40 93.2, 93.8 with voting",
-        verified="keys and shapes",
+        verified="keys, shapes, arithmetic",
         parameters=21_825_792,
     )
 )

@@ -242,7 +242,7 @@ def _tag(name: str, size: str, file: str, accuracy: str, parameters: int) -> Tag
     return Tag(
         name=name, family="pointgpt", size=size, source=_PAPER, licence="MIT",
         page=f"https://drive.google.com/file/d/{file}/view", layout="pointgpt",
-        accuracy=accuracy, verified="keys and shapes", parameters=parameters,
+        accuracy=accuracy, verified="keys, shapes, arithmetic", parameters=parameters,
     )  # fmt: skip
 
 

@@ -229,7 +229,7 @@ add_tags(
         layout="recon",
         accuracy="full fine-tuning: ScanObjectNN PB_T50_RS 90.63, OBJ_BG 95.18, OBJ_ONLY 93.29; "
         "with voting 91.26, 95.35, 93.80; ModelNet40 94.7",
-        verified="keys and shapes",
+        verified="keys, shapes, arithmetic",
         parameters=43_107_072,
     )
 )
