@@ -34,14 +34,16 @@ class Attention(nn.Module):
     Args:
         dim: token width D.
         heads: number of heads.
-        bias: of qkv; Point-MAE has none.
+        qkv_bias: of the joint projection; Point-MAE has none.
         causal: each token sees itself and those before it (and keys that a tap put before all).
     """
 
-    def __init__(self, dim: int, heads: int, *, bias: bool = False, causal: bool = False) -> None:
+    def __init__(
+        self, dim: int, heads: int, qkv_bias: bool = False, *, causal: bool = False
+    ) -> None:
         super().__init__()
         self.heads, self.causal = heads, causal
-        self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:

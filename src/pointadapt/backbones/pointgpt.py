@@ -66,7 +66,7 @@ class GPTBlock(Block):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__(dim, heads)
-        self.attn = Attention(dim, heads, bias=True, causal=True)
+        self.attn = Attention(dim, heads, qkv_bias=True, causal=True)
 
     def forward(self, tokens: Tokens, taps: BlockTaps) -> Tokens:
         tokens = taps.block_in(tokens)
@@ -146,25 +146,29 @@ class PointGPT(Backbone):
         """Stochastic depth of ``rate`` at the last block, 0 at the first (released code: none)."""
         set_drop_path(self.blocks, rate)
 
+    def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
+        """(B, N, 3) points cut into patches, ordered and embedded; no prefix, no position added."""
+        centers, local = group(points, groups, group_size, rule=self.config.sampling_rule)
+        order = nearest_chain(centers)
+        centers = gather_points(centers, order)
+        local = local[torch.arange(len(order), device=order.device).unsqueeze(1), order]
+        pos = sine_position(centers, self.config.dim)
+        return Tokens(x=self.encoder(local), centers=centers, pos=pos, prefix=0, names=())
+
     def embed(self, points: Tensor, taps: Taps) -> Tokens:
         """(B, N, 3) points to the sequence SOS, CLS, ordered patches, before positions are added.
 
         As in the released code SOS takes the position ``cls_pos``, and CLS ``sos_pos``.
         """
-        c = self.config
-        centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule)
-        order = nearest_chain(centers)
-        centers = gather_points(centers, order)
-        groups = groups[torch.arange(len(order), device=order.device).unsqueeze(1), order]
-        patches = taps.patch_out(self.encoder(groups))
 
         def join(first: Tensor, second: Tensor, rest: Tensor) -> Tensor:
             both = torch.cat([first.view(1, 1, -1), second], dim=1).expand(len(rest), -1, -1)
             return torch.cat([both.to(rest.dtype), rest], dim=1)
 
-        x = join(self.sos_token, self.cls_token, patches)
-        pos = join(self.cls_pos, self.sos_pos, sine_position(centers, c.dim))
-        return Tokens(x=x, centers=centers, pos=pos, prefix=2, names=("sos", "cls"))
+        own = self.patches(points, self.config.groups, self.config.group_size)
+        x = join(self.sos_token, self.cls_token, taps.patch_out(own.x))
+        pos = join(self.cls_pos, self.sos_pos, own.pos)
+        return Tokens(x=x, centers=own.centers, pos=pos, prefix=2, names=("sos", "cls"))
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """Tokens after both final LayerNorms; patches and ``centers`` are in their order.

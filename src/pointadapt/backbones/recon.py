@@ -151,18 +151,22 @@ class ReCon(Backbone):
         """Stochastic depth of ``rate`` at the last block, 0 at the first."""
         set_drop_path(self.blocks, rate)
 
+    def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
+        """(B, N, 3) points cut into patches and embedded; no prefix, no position added."""
+        centers, local = group(points, groups, group_size, rule=self.config.sampling_rule)
+        x, pos = self.encoder(local), self.pos_embed(centers)
+        return Tokens(x=x, centers=centers, pos=pos, prefix=0, names=())
+
     def embed(self, points: Tensor, taps: Taps) -> Tokens:
         """(B, N, 3) points to CLS, image, text, patches, before positions are added."""
-        c = self.config
-        centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule)
-        patches = taps.patch_out(self.encoder(groups))
 
         def join(what: str, rest: Tensor) -> Tensor:
             first = torch.cat([getattr(self, f"{name}_{what}") for name in NAMES], dim=1)
             return torch.cat([first.expand(len(rest), -1, -1).to(rest.dtype), rest], dim=1)
 
-        x, pos = join("token", patches), join("pos", self.pos_embed(centers))
-        return Tokens(x=x, centers=centers, pos=pos, prefix=_GLOBAL, names=NAMES)
+        own = self.patches(points, self.config.groups, self.config.group_size)
+        x, pos = join("token", taps.patch_out(own.x)), join("pos", own.pos)
+        return Tokens(x=x, centers=own.centers, pos=pos, prefix=_GLOBAL, names=NAMES)
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """Tokens after the final LayerNorm.
