@@ -159,6 +159,7 @@ def convert_summary(report: Mapping[str, Any], to: Console) -> None:
     rows = [
         ("kind", {"pretrained": "pre-trained backbone", "dapt": "fine-tuned by DAPT",
                   "full": "fully fine-tuned"}[report["kind"]]),
+        ("layout", report["layout"]),
         ("consumed", f"{report['consumed']} of {report['tensors']} tensors"),
         ("missing", some(report["missing"])),
         ("left over", some(report["left_over"])),

@@ -371,7 +371,7 @@ def test_class_with_one_sample(own_files, capsys, tmp_path):
 
 def test_unknown_names(tmp_path, micro_flags, capsys):
     out = ["--out", tmp_path / "run"]
-    line = fails(capsys, "train", *micro_flags, *out, "--method", "dpat")
+    line = fails(capsys, "train", *micro_flags, *out, "--method", "dapd")
     assert "did you mean 'dapt'?" in line
     assert "data set" in fails(capsys, "train", *micro_flags, *out, "--data", "shape")
     line = fails(capsys, "train", *micro_flags, *out, "--options", "rnak=3")

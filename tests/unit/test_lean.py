@@ -106,8 +106,10 @@ def test_a_channel_that_is_nearly_switched_off_is_found_by_its_input():
 def test_lean_attention():
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 3, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
-    assert torch.autograd.gradcheck(LeanAttention.apply, (q, k, v))
-    torch.testing.assert_close(LeanAttention.apply(q, k, v), attend(q, k, v))
+    for seen in (None, torch.ones(7, 7, dtype=torch.bool).tril()):
+        assert torch.autograd.gradcheck(LeanAttention.apply, (q, k, v, seen))
+        plain = attend(q, k, v, causal=seen is not None)
+        torch.testing.assert_close(LeanAttention.apply(q, k, v, seen), plain)
 
 
 def test_memory_that_is_used_again_gets_no_old_recipe():

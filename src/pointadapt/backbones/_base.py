@@ -17,6 +17,7 @@ from ._taps import Taps
 POOLS = (
     "cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max", "token_mean", "token_max",
 )  # fmt: skip
+GLOBALS = ("img", "text")  # prefix tokens that only some families have
 
 
 @dataclass
@@ -29,6 +30,7 @@ class Tokens:
         pos: (B, T, D) position embedding of each token, zero for prompts.
         prefix: number of prefix tokens.
         prompts: number of prompt tokens after the prefix.
+        names: what the prefix tokens are called, in order; one of them is "cls".
         context: what a method worked out once for these clouds, for its taps in every block.
     """
 
@@ -37,6 +39,7 @@ class Tokens:
     pos: Tensor
     prefix: int = 1
     prompts: int = 0
+    names: tuple[str, ...] = ("cls",)
     context: Any = None
 
     def with_x(self, x: Tensor) -> Tokens:
@@ -86,18 +89,24 @@ class Tokens:
         )
 
     def pool(self, name: str) -> Tensor:
-        """One (B, D) vector: "cls", or the mean or maximum of prompts, patches or both.
+        """One (B, D) vector: a name of :data:`POOLS` or :data:`GLOBALS`.
 
-        The names are those of ``POOLS``; "token_mean" and "token_max" are over all but the prefix.
+        "token_mean" and "token_max" are over all tokens but the prefix.
 
         Raises:
             UnknownNameError: no such pooling.
-            ConfigError: prompts are asked for and the method added none.
+            ConfigError: prompts are asked for and the method added none, or a token that this
+                family does not have.
         """
+        if name in self.names:
+            return self.x[:, self.names.index(name)]
+        if name in GLOBALS:
+            raise ConfigError(
+                f"head input {name!r} is a token that this backbone does not have: choose among "
+                f"{', '.join(POOLS)}"
+            )
         if name not in POOLS:
-            raise UnknownNameError("head input", name, POOLS)
-        if name == "cls":
-            return self.x[:, 0]
+            raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
         first = self.prefix + self.prompts
         start = first if name.startswith("patch") else self.prefix
         part = self.x[:, start : first if name.startswith("prompt") else None]
@@ -184,6 +193,10 @@ class Backbone(nn.Module):
         self.base_keys: tuple[str, ...] = ()
         self.fingerprint = ""
         self.seed = 0
+
+    def fold_layer(self, site: str) -> str:
+        """Of ``fold_layers``, "" where there is none."""
+        return self.fold_layers.get(site, "")
 
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth of ``rate`` at the last block, 0 at the first."""

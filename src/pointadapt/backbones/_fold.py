@@ -35,7 +35,7 @@ class Folding:
         Raises:
             CannotFold: the family declares none there, or has no such layer.
         """
-        name = self.source.fold_layers.get(site, "").format(block)
+        name = self.source.fold_layer(site).format(block)
         if f"{name}.weight" not in self.tensors:
             raise CannotFold(
                 f"nothing can be folded into {site!r} of the family {self.source.name!r}: "
@@ -46,12 +46,12 @@ class Folding:
     def scale_shift(self, site: str, gamma: Tensor, beta: Tensor, block: int | None = None) -> None:
         """Fold γ ⊙ y + β on the layer's output y: γ W and γ b + β.
 
-        γ and β have one entry a channel. Of ``patch_out`` the layer is followed by a maximum, which
-        |γ| passes through; the sign stays, as ``encoder.sign``.
+        γ and β have one entry a channel. The patch encoder's last layer is followed by a maximum,
+        which |γ| passes through; the sign stays, as ``encoder.sign``.
         """
         name = self.layer(site, block)
         gamma, beta = gamma.detach().cpu().double(), beta.detach().cpu().double()
-        if site == "patch_out":
+        if site == "patch_out" and name.startswith("encoder."):
             gamma, beta = self._keep_sign(gamma, beta)
         weight = self.tensors[f"{name}.weight"]
         self.tensors[f"{name}.weight"] = gamma.view(-1, *[1] * (weight.dim() - 1)) * weight

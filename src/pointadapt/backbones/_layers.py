@@ -32,11 +32,20 @@ class DropPath(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; qkv without bias, as in Point-MAE, unless it is folded."""
+    """Multi-head self-attention.
 
-    def __init__(self, dim: int, heads: int, qkv_bias: bool = False) -> None:
+    Args:
+        dim: token width D.
+        heads: number of heads.
+        qkv_bias: of the joint projection; Point-MAE has none, unless it is folded.
+        causal: each token sees itself and those before it (and keys that a tap put before all).
+    """
+
+    def __init__(
+        self, dim: int, heads: int, qkv_bias: bool = False, *, causal: bool = False
+    ) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.causal = heads, causal
         self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
@@ -45,7 +54,7 @@ class Attention(nn.Module):
         qkv = taps.qkv(self.qkv(x), x).reshape(b, t, 3, self.heads, d // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         k, v = taps.kv(k, v)
-        x = again(joined, attend(q, k, v))
+        x = again(joined, attend(q, k, v, causal=self.causal))
         return again(taps.proj, again(self.proj, x), x)
 
 
@@ -54,41 +63,51 @@ def joined(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q kᵀ / √c) v for (B, H, T, c) tensors.
+def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
+    """softmax(q kᵀ / √c) v for q (B, H, T, c) and k, v (B, H, S, c).
+
+    Causal: the last T keys are the queries' own; query i sees those up to i, and all before them.
 
     On a CPU in bfloat16 with gradients, torch's fused kernel spends nine times as long in its
     backward as the three plain products do (64 × 6 × 64 × 32: 27 against 3 ms), so these are used.
     """
+    seen = None
+    if causal:
+        t, s = q.shape[-2], k.shape[-2]
+        seen = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
     if q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):
             if is_lean():
-                return LeanAttention.apply(q, k, v)
-            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
-            return scores.softmax(dim=-1) @ v
-    return F.scaled_dot_product_attention(q, k, v)
+                return LeanAttention.apply(q, k, v, seen)
+            return attention_weights(q, k, seen) @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+
+
+def attention_weights(q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
+    """softmax(q kᵀ / √c), with 0 where a key is not ``seen``."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -torch.inf)
+    return scores.softmax(dim=-1)
 
 
 class LeanAttention(torch.autograd.Function):
     """softmax(q kᵀ / √c) v that keeps q, k and v alone and computes the weights again."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
         ctx.save_for_backward(q, k, v)
-        return LeanAttention.weights(q, k) @ v
+        ctx.seen = seen
+        return attention_weights(q, k, seen) @ v
 
     @staticmethod
-    def weights(q: Tensor, k: Tensor) -> Tensor:
-        return ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         (g,), (q, k, v) = grads, ctx.saved_tensors
-        weights = LeanAttention.weights(q, k)
+        weights = attention_weights(q, k, ctx.seen)
         dv = weights.transpose(-2, -1) @ g
         dw = g @ v.transpose(-2, -1)
         ds = weights * (dw - (weights * dw).sum(dim=-1, keepdim=True)) * q.shape[-1] ** -0.5
-        return ds @ k, ds.transpose(-2, -1) @ q, dv
+        return ds @ k, ds.transpose(-2, -1) @ q, dv, None
 
 
 class Mlp(nn.Module):
@@ -170,11 +189,14 @@ class PatchEncoder(nn.Module):
         self.linear4 = nn.Linear(w3, dim)
         self.sign = nn.Parameter(torch.ones(dim)) if sign else None
 
+    def per_point(self, x: Tensor) -> Tensor:
+        """(M, 3) coordinates to (M, w2), before points of a patch meet."""
+        return self.linear2(F.relu(self.norm1(self.linear1(x)), inplace=True))
+
     def forward(self, groups: Tensor) -> Tensor:
         """(B, G, k, 3) coordinates relative to the centres to (B, G, D)."""
         b, g, k, _ = groups.shape
-        x = F.relu(self.norm1(self.linear1(groups.reshape(-1, 3))), inplace=True)
-        x = self.linear2(x)
+        x = self.per_point(groups.reshape(-1, 3))
         # The maximum is the same for all k points of a patch, so its half of linear3 is computed
         # once a patch instead of once a point: the same sum, a quarter of the encoder's work less.
         pooled = maximum(x.view(b * g, k, -1), dim=1)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -187,7 +188,7 @@ class GaPromptTaps(Taps):
             nn.Linear(16, d),
         )
         self.places = nn.Parameter(nn.init.trunc_normal_(torch.empty(options.tokens, 3), std=0.06))
-        rates = torch.linspace(0, options.drop_path, config.depth).tolist()
+        rates = np.linspace(0, options.drop_path, config.depth).tolist()  # also on the meta device
         self.blocks = nn.ModuleList(
             GaPromptBlockTaps(options, d, i < options.depth, rate) for i, rate in enumerate(rates)
         )

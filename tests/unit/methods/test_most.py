@@ -80,7 +80,7 @@ def test_block_is_the_formula(one):
     taps = one.taps("most", blocks=2, neighbors=2, smoothing=0.7)
     torch.manual_seed(1)
     start = Tokens(x=one.tokens.x, centers=torch.randn(2, 5, 3), pos=one.tokens.pos)
-    whole = taps.tokens_in(start)
+    whole = taps.tokens_in(start, None)
     k = rectifier(start, 2, 0.7, 0.05)
     torch.testing.assert_close(whole.rectify, k @ k)
     bound, source = taps.blocks[0].bound(whole), torch.randn(2, 6, 12)
@@ -94,7 +94,7 @@ def test_block_is_the_formula(one):
 def test_without_neighbours_it_is_an_increment_of_the_weights(one):
     targets = ("qkv", "proj", "fc1", "fc2")
     taps = one.taps("most", blocks=2, neighbors=0, targets=targets)
-    assert taps.tokens_in(one.tokens) is one.tokens
+    assert taps.tokens_in(one.tokens, None) is one.tokens
     block = one.copy()
     layers = (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2)
     for name, layer in zip(targets, layers, strict=True):
