@@ -18,7 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from . import report
@@ -176,10 +175,11 @@ class _Slots:
     def __enter__(self) -> _Slots:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for _, process in self.running.values():
+    def __exit__(self, *error: object) -> None:
+        left = [process for _, process in self.running.values()]
+        for process in left:
             process.kill()  # what they have is in their checkpoints
-        for _, process in self.running.values():
+        for process in left:
             process.wait()
             _close(process)
 

@@ -92,7 +92,9 @@ def _draw(setting: Setting, fold: int, splits: Mapping[str, Clouds]) -> Episode:
     names = splits["train"].classes
     members = {s: [np.flatnonzero(c.labels == k) for k in range(len(names))]
                for s, c in splits.items()}  # fmt: skip
-    enough = [k for k in range(len(names)) if _enough(setting, *(len(members[s][k]) for s in SPLITS))]
+    enough = [
+        k for k in range(len(names)) if _enough(setting, *(len(members[s][k]) for s in SPLITS))
+    ]
     if len(enough) < setting.way:
         raise DataLayoutError(_too_few(setting, len(enough), len(names)))
     classes = []
@@ -157,6 +159,18 @@ def read_episode(path: Path | str) -> Episode:
         raise FileFormatError(
             f"{path}: damaged: {type(error).__name__} {' '.join(str(error).split())}"
         ) from error
+
+
+def source_options(data: str, root: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the data set that an episode indexes, if that is ``data``; otherwise none.
+
+    Args:
+        data: name of the data set that is asked about.
+        root: folder of the index files.
+        options: those of :class:`Episodes`.
+    """
+    setting = read_episode(Path(root or ".") / f"{options.get('fold', 0)}.json").setting
+    return dict(setting.options) if setting.data == data else {}
 
 
 def _source(setting: Setting, root: Path | str | None, points: int) -> Dataset:

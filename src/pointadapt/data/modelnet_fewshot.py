@@ -39,8 +39,8 @@ class ModelNetFewshot(Benchmark):
 
     licence: ClassVar[str] = "academic research only; the shapes belong to their authors"
     citation: ClassVar[str] = (
-        "Sharma and Kaul, Self-Supervised Few-Shot Learning on Point Clouds, NeurIPS 2020; files by "
-        "Yu et al., Point-BERT, CVPR 2022; shapes by Wu et al., 3D ShapeNets, CVPR 2015"
+        "Sharma and Kaul, Self-Supervised Few-Shot Learning on Point Clouds, NeurIPS 2020; files "
+        "by Yu et al., Point-BERT, CVPR 2022; shapes by Wu et al., 3D ShapeNets, CVPR 2015"
     )
     url: ClassVar[str] = "https://github.com/Julie-tang00/Point-BERT/blob/master/DATASET.md"
     where: ClassVar[str] = (
