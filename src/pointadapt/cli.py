@@ -104,7 +104,8 @@ def _recipe_values(name: str, cls: type[TrainConfig]) -> dict[str, Any]:
         raise ConfigError(f"recipe {name!r} is for another command: {recipe.command}")
     values = to_plain(recipe.config)
     if cls is not type(recipe.config):
-        del values["out"]  # the folder of a plain training run
+        for key in ("out", "tensorboard", "save_every"):  # of a plain training run
+            del values[key]
     return values
 
 
