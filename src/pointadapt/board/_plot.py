@@ -53,7 +53,7 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12, y=0.15)
     figure.tight_layout()
-    _label(figure, axes, x, y, [row["label"] for row in rows])
+    _label(figure, axes, x, y, np.array(bars), [row["label"] for row in rows])
     return _save(figure, path)
 
 
@@ -66,17 +66,24 @@ def _front(x: np.ndarray, y: np.ndarray) -> list[int]:
     return found
 
 
-def _label(figure: Any, axes: Any, x: np.ndarray, y: np.ndarray, labels: Sequence[str]) -> None:
-    """Write each label where it covers no other, no point, and does not leave the axes."""
+def _label(
+    figure: Any, axes: Any, x: np.ndarray, y: np.ndarray, bars: np.ndarray, labels: Sequence[str]
+) -> None:
+    """Write each label where it covers no other, no point and no bar, inside the axes."""
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=2.5, foreground="white")]
     renderer = figure.canvas.get_renderer()
     scale = figure.dpi / 72
     dots = axes.transData.transform(np.column_stack([x, y]))
     frame = axes.get_window_extent(renderer)
     inside = np.array([frame.x0, frame.y0, frame.x1, frame.y1])
     taken = [np.array([*(dot - 5 * scale), *(dot + 5 * scale)]) for dot in dots]
+    ends = [axes.transData.transform(np.column_stack([x, y + way * bars])) for way in (-1, 1)]
+    taken += [np.array([*(a - 2 * scale), *(b + 2 * scale)]) for a, b in zip(*ends, strict=True)]
     crowd = ((np.abs(dots[:, None] - dots) < 60 * scale).all(axis=2)).sum(axis=1)
     for i in np.argsort(-crowd, kind="stable"):  # the most crowded first: it has fewest places
-        text = axes.annotate(labels[i], (x[i], y[i]), (0, 0), zorder=4, **_TEXT)
+        text = axes.annotate(labels[i], (x[i], y[i]), (0, 0), zorder=4, path_effects=halo, **_TEXT)
         box = text.get_window_extent(renderer)
         half = np.array([box.width, box.height]) / 2
         offset = _place(dots[i], half, scale, [b for k, b in enumerate(taken) if k != i], inside)
