@@ -212,12 +212,15 @@ def test_a_killed_board_goes_on(config):
     command = [sys.executable, "-m", "pointadapt", *flags(config)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=env)
-    log, end = config.out / "runs/d/seed0/log.jsonl", time.monotonic() + 300
-    while not (log.exists() and log.read_bytes().count(b"\n") >= 2):
-        assert time.monotonic() < end and process.poll() is None, "it did not come so far"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    log, end = config.out / "runs/d/seed0/log.jsonl", time.monotonic() + 1800
+    try:
+        while not (log.exists() and log.read_bytes().count(b"\n") >= 2):
+            assert time.monotonic() < end and process.poll() is None, "it did not come so far"
+            time.sleep(0.02)
+    finally:
+        process.kill()  # SIGKILL
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
     board = json.loads((config.out / "board.json").read_text())
     assert not board["finished"] and board["methods"][0]["accuracy"] is not None
     assert "Not finished" in (config.out / "board.md").read_text()

@@ -27,6 +27,8 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     Raises:
         PointAdaptError: nothing to draw, or it cannot be written.
     """
+    from matplotlib.ticker import EngFormatter, NullFormatter
+
     rows = [row for row in board["methods"] if row["accuracy"] is not None]
     if not rows:
         raise PointAdaptError("there is no result to draw")
@@ -41,6 +43,9 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=PLAIN, alpha=0.45, capsize=2, zorder=2)
     best = np.isin(np.arange(len(rows)), front)
     axes.scatter(x, y, s=34, c=np.where(best, RIGHT, PLAIN), zorder=3)
+    axes.xaxis.set_major_formatter(EngFormatter(sep=" "))  # 300 k, 1 M
+    narrow = x.max() < 10 * x.min()  # a decade may hold no other labels
+    axes.xaxis.set_minor_formatter(EngFormatter(sep=" ") if narrow else NullFormatter())
     axes.set_xlabel("trainable parameters")
     axes.set_ylabel("accuracy (%)")
     p = board["protocol"]
