@@ -56,7 +56,9 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     )
     axes.grid(alpha=0.2, which="major")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.margins(x=0.12, y=0.15)
+    room = (max(x.max() / x.min(), 2.0)) ** 0.12  # on both sides, for the labels
+    axes.set_xlim(x.min() / room, x.max() * room)
+    axes.margins(y=0.15)
     figure.tight_layout()
     _label(figure, axes, x, y, np.array(bars), [row["label"] for row in rows])
     return _save(figure, path)
