@@ -220,7 +220,8 @@ class _Run:
             raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
         state = load_state(path)
         try:
-            if state["identity"] != self._identity():
+            # Values, not text: a whole number and the same one from a YAML file may be spelt apart.
+            if json.loads(state["identity"]) != json.loads(self._identity()):
                 what = _difference(state["identity"], self._identity())
                 raise CheckpointError(
                     f"{path} was made with other options{what}: "

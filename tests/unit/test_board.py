@@ -303,7 +303,7 @@ def test_the_best_stands_first_and_the_failed_last():
         row["accuracy"] = value
     board["methods"][0]["error"] = "it | broke"
     board["protocol"] = {}  # as before the first run is done
-    table = to_markdown(board).split("|---|")[1]
+    table = to_markdown(board).split("---|\n")[1]
     assert table.index("method_2") < table.index("method_1") < table.index("method_0")
     assert "it / broke" in table and "80.00 ± 0.40" in table
     assert [line.split(",")[0] for line in to_csv(board).splitlines()[1:]] == [
