@@ -12,6 +12,8 @@ from .options import at_least, build, positive, share
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
+# What may differ between the start of a training run and its continuation.
+MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every")
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ class TrainConfig:
             (less than half the memory, for methods that can), "recompute" everything inside a
             block (a tenth, at a third more time), "all" nothing.
         seed: fixes everything.
+        save_every: epochs between checkpoints; the last epoch is always saved.
         resume: continue from the checkpoint in ``out``, bit for bit.
         threads: CPU threads; 0 leaves it to torch.
         tensorboard: also write TensorBoard logs, where it is installed.
@@ -166,13 +169,14 @@ class TrainConfig:
     precision: Precision = "fp32"
     keep: Literal["all", "lean", "recompute"] = "lean"
     seed: int = 0
+    save_every: int = 1
     resume: bool = False
     threads: int = 0
     tensorboard: bool = True
     recipe: str = ""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "points", "epochs", "batch_size", "accumulate")
+        at_least(self, 1, "points", "epochs", "batch_size", "accumulate", "save_every")
         at_least(self, 0, "available", "groups", "group_size", "votes", "threads", "seed")
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
         positive(self, "lr", "clip")

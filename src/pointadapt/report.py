@@ -7,6 +7,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -50,6 +51,21 @@ def error_line(message: str) -> None:
 def command_line(text: str, *parts: object) -> str:
     """``text`` and ``parts``, quoted as a shell needs it."""
     return " ".join([text, *(shlex.quote(str(part)) for part in parts)])
+
+
+def invocation(command: str, config: Any) -> str:
+    """The command line that gives the dataclass ``config``, by the values that are no defaults."""
+    parts: list[object] = []
+    for field in fields(config):
+        value, default = getattr(config, field.name), field.default
+        if value == default:
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        if isinstance(value, bool):
+            parts.append(flag if value else "--no-" + flag[2:])
+        else:
+            parts += [flag, *(value if isinstance(value, tuple) else [value])]
+    return command_line(f"pointadapt {command}", *parts)
 
 
 def next_steps(to: Console, *steps: tuple[str, str]) -> None:
