@@ -78,10 +78,10 @@ def test_a_file_of_methods(tmp_path):
 @pytest.mark.parametrize(
     ("methods", "options", "error", "word"),
     [
-        (["dpat"], [], UnknownNameError, "did you mean 'dapt'"),
-        (["x=dpat"], [], UnknownNameError, "did you mean 'dapt'"),
+        (["dapd"], [], UnknownNameError, "did you mean 'dapt'"),
+        (["x=dapd"], [], UnknownNameError, "did you mean 'dapt'"),
         (["dapt"], ["dapt:rnk=3"], UnknownNameError, "did you mean 'rank'"),
-        (["dapt"], ["dpat:rank=3"], UnknownNameError, "label in --method-options"),
+        (["dapt"], ["dapd:rank=3"], UnknownNameError, "label in --method-options"),
         (["dapt"], ["dapt:rank=many"], ConfigError, "whole number"),
         (["dapt"], ["dapt:lr=-1"], ConfigError, "lr must be positive"),
         (["dapt"], ["dapt:epochs=3"], ConfigError, "epochs is part of the protocol"),
