@@ -47,9 +47,9 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="dapt",
-        options=("rank=32", "position=every_block", "scale_shift_std=0"),
+        options=("rank=64", "position=every_block", "scale_shift_std=0"),
         head=("cls", "prompt_mean", "patch_max"),
-        lr=2e-3,
+        lr=1e-2,
     ),
     recipe(
         "dapt-released-laptop",
@@ -75,7 +75,7 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="full",
-        lr=1e-3,
+        lr=2.5e-3,
     ),
     recipe(
         "linear-probe-laptop",
@@ -88,6 +88,6 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="linear_probe",
-        lr=3e-3,
+        lr=1e-2,
     ),
 )
