@@ -6,7 +6,8 @@ The recipe of PB_T50_RS (2,048 points, 128 groups, 15 classes, rank 64, DropPath
 random clouds, which cost what real ones do. The variants take turns; times are ratios to the first:
 
 - "plain": `_plain.py`, float32, the patch encoder in the graph,
-- DAPT and full fine-tuning by `pointadapt`, float32 and bfloat16.
+- DAPT and full fine-tuning by `pointadapt`, float32 and bfloat16; DAPT as it is by default
+  (lean), keeping all, and keeping blocks' inputs alone.
 
 A step is forward, loss, backward, gradient clipping and AdamW. Before timing, the plain and our
 losses are compared over ``--check`` steps from the same start, dropout off. "saved" is what
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from _measure import in_turns, report, saved_bytes
 from _plain import logits as plain_logits
+from pointadapt.backbones._lean import Keep
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.methods import make_method
 from pointadapt.model import Adapter, PointModel
@@ -52,8 +54,11 @@ def make_model(name: str, dropout: float = 0.2, **options: object) -> PointModel
 class Step:
     """One variant: a model, its optimizer, and how its forward pass is computed."""
 
-    def __init__(self, model: PointModel, precision: str, plain: bool = False) -> None:
+    def __init__(
+        self, model: PointModel, precision: str, plain: bool = False, keep: Keep = "lean"
+    ) -> None:
         self.model, self.precision, self.plain = model, precision, plain
+        model.keep = keep
         if plain:  # what is in the graph costs its activations, whether or not it is trained
             model.backbone.encoder.requires_grad_(True)
         groups = model.parameter_groups(0.05)
@@ -125,7 +130,10 @@ def main() -> None:
     steps = {
         "plain DAPT, fp32": Step(make_model("dapt"), "fp32", plain=True),
         "DAPT, fp32": Step(make_model("dapt"), "fp32"),
+        "DAPT, keep all, fp32": Step(make_model("dapt"), "fp32", keep="all"),
+        "DAPT, recompute, fp32": Step(make_model("dapt"), "fp32", keep="recompute"),
         "DAPT, bf16": Step(make_model("dapt"), "bf16"),
+        "DAPT, keep all, bf16": Step(make_model("dapt"), "bf16", keep="all"),
         "full, fp32": Step(make_model("full"), "fp32"),
         "full, bf16": Step(make_model("full"), "bf16"),
     }
@@ -134,7 +142,7 @@ def main() -> None:
     times = in_turns({n: lambda s=s: s(*batch) for n, s in steps.items()}, args.seconds)
     rows = []
     for name, t in times.items():
-        full = saved[f"full, {name.split(', ')[1]}"]
+        full = saved[f"full, {name.split(', ')[-1]}"]
         rows.append(
             {
                 "variant": name,
