@@ -21,7 +21,7 @@ def features(backbone: Backbone, clouds: Clouds, batch: int = 64) -> np.ndarray:
     for start in range(0, len(clouds), batch):
         points = torch.from_numpy(clouds.points[start : start + batch]).to(device)
         tokens = backbone(normalize(points))
-        rows.append(torch.cat([tokens.pool("patch_max"), tokens.pool("patch_mean")], 1).cpu())
+        rows.append(torch.cat([tokens.pool("patch_max"), tokens.pool("patch_mean")], 1).float().cpu())
     backbone.train(was_training)
     return torch.cat(rows).numpy()
 
