@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,12 @@ def reconstruction_grid(
     """
     if not len(clouds):
         raise PointAdaptError("there is no cloud to draw")
-    rows = -(-3 * len(clouds) // COLUMNS)
+    rows = math.ceil(3 * len(clouds) / COLUMNS)
     figure = _figure(2.1 * COLUMNS, 2.25 * rows + 0.5)
     for k, triple in enumerate(zip(clouds, visible, predicted, strict=True)):
-        # All three are seen in one frame, whatever part of the cloud they are.
-        sizes = [len(part) for part in triple]
-        seen = project(np.concatenate(triple).astype(np.float64))
-        cloud, given, made = np.split(seen, np.cumsum(sizes)[:2])
+        # All three are seen in the input's frame, whatever part of the cloud they are.
+        frame = triple[0].astype(np.float64)
+        cloud, given, made = (project(p.astype(np.float64), frame=frame) for p in triple)
         layers = ([(cloud, KNOWN)], [(given, KNOWN)], [(given, KNOWN), (made, NEW)])
         for j, (title, layer) in enumerate(zip(TITLES, layers, strict=True)):
             axes = figure.add_subplot(rows, COLUMNS, 3 * k + j + 1)

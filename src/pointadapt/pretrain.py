@@ -79,9 +79,10 @@ class _Run:
         parallel = shared(self.net, self.acc)
         self.net.train()
         off = not self.acc.is_main_process
+        batches = loader(self.source, steps, c.workers, pin=self.device.type == "cuda")
         with Progress(console=Console(stderr=True), disable=off) as progress:
             bar = progress.add_task("pre-training", total=c.steps, completed=self.start)
-            for step, batch in zip(steps, self._batches(steps), strict=True):
+            for step, batch in zip(steps, batches, strict=True):
                 parts = (part.to(self.device, non_blocking=True) for part in batch)
                 lr = self._step(parallel, step, *parts)
                 # Asking a GPU for the loss makes it wait, so it is asked now and then.
@@ -94,14 +95,6 @@ class _Run:
                 if self._due(step):
                     self._stop_over(step)
         return self._finish()
-
-    def _batches(self, steps: range) -> torch.utils.data.DataLoader:
-        workers = self.config.workers
-        return torch.utils.data.DataLoader(
-            self.source, batch_size=None, sampler=steps, num_workers=workers,
-            prefetch_factor=max(2, 8 // workers) if workers else None,
-            pin_memory=self.device.type == "cuda",
-        )  # fmt: skip
 
     def _due(self, step: int, *every: int) -> bool:
         """Whether one of ``every`` so many steps is over (by default: any but the log's)."""
@@ -218,6 +211,23 @@ class _Run:
         }
         write_json(c.out / "summary.json", summary)
         return summary
+
+
+def loader(
+    source: CloudBatches, steps: range, workers: int, *, pin: bool
+) -> torch.utils.data.DataLoader:
+    """The batches of ``steps`` in order, made ahead of time by so many processes.
+
+    Args:
+        source: step to batch.
+        steps: which, in order.
+        workers: 0 makes the batches in this process, when they are asked for.
+        pin: into page-locked memory, from which a GPU copies while it computes.
+    """
+    return torch.utils.data.DataLoader(
+        source, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
+        prefetch_factor=max(2, 8 // workers) if workers else None,
+    )  # fmt: skip
 
 
 __all__ = ["MaskedAutoencoder", "pretrain"]

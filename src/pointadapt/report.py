@@ -120,7 +120,7 @@ def pretrain_summary(summary: Mapping[str, Any], to: Console) -> None:
     """The panel at the end of pre-training, and what to do with the backbone."""
     c, loss, probe = summary["config"], summary["loss"], summary.get("probe")
     backbone, seconds = summary["backbone"], summary["seconds"]
-    rate = f", {summary['clouds'] / seconds:,.0f} a second" if seconds else ""
+    rate = f", {summary['clouds'] / seconds:,.1f} a second" if seconds else ""
     rows = [
         ("loss", "-" if loss is None else f"{loss:g} (mean of the last 50 steps)"),
         ("clouds", f"{summary['clouds']:,} of {' + '.join(c['data'])}{rate}"),
