@@ -375,9 +375,12 @@ torch.distributed.destroy_process_group()
 def test_two_processes_equal_one(config, tmp_path, monkeypatch):
     """Up to rounding with BatchNorm's statistics held; with them, each has those of its share."""
     both = replace(
-        config, data=("folder", "shapes"), label_weight=0.1, attribute_weight=0.1, mask_spread=0.2,
-        augment=("scale_shift", "rotate"), weight_decay=0.0,
+        config, data=("folder", "shapes"), label_weight=1.0, attribute_weight=0.1, mask_spread=0.2,
+        augment=("scale_shift", "rotate"), assembly_fraction=0.3, seed=2,
     )  # fmt: skip
+    labels = [[module.CloudBatches(both, r, 2)[step][1] for r in (0, 1)] for step in range(3)]
+    counts = [[int((part >= 0).sum()) for part in parts] for parts in labels]
+    assert all(a != b for a, b in counts), counts  # so that a mean of means would be another loss
     runs = {"live": replace(both, steps=1), "held": replace(both, steps=3, save_every=2)}
     for name, run in runs.items():
         save_config(replace(run, out=tmp_path / f"two_{name}"), tmp_path / f"{name}.yaml")

@@ -53,11 +53,13 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     with atomic(path) as temporary:
-        temporary.touch()  # safetensors itself makes files that only their owner may read
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
         except SafetensorError as error:  # it reports a full disk so
             raise OSError(first_line(error)) from error
+        temporary.chmod(mode)  # safetensors itself makes files that only their owner may read
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

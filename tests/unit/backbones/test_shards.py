@@ -1,6 +1,7 @@
 """Backbones in one file or in several."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -43,6 +44,15 @@ def test_other_shards_and_single_files_are_replaced(tensors, tmp_path):
         write_weights(tmp_path, tensors, largest)
         assert len(names(tmp_path)) == count
         assert read_weights(tmp_path).keys() == tensors.keys()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("largest", [0, 900])
+def test_files_may_be_read_by_whom_the_user_lets(tensors, tmp_path, largest):
+    (tmp_path / "plain").touch()
+    usual = (tmp_path / "plain").stat().st_mode
+    write_weights(tmp_path, tensors, largest)
+    assert {p.stat().st_mode for p in tmp_path.iterdir()} == {usual}
 
 
 def test_a_sharded_backbone_is_the_same_backbone(micro_backbone, tmp_path):
