@@ -18,7 +18,7 @@ from tyro.conf import subcommand
 
 from . import __version__, commands, report
 from .config import TrainConfig, read_config, to_plain
-from .errors import PointAdaptError
+from .errors import ConfigError, PointAdaptError
 from .options import build
 from .recipes import get_recipe
 
@@ -63,10 +63,12 @@ def parse(args: Sequence[str]) -> commands.Command:
     Raises:
         PointAdaptError: an unknown recipe, or a configuration file that is none.
     """
-    start = _start(args) if args[0] == "train" else TrainConfig()
-    values = {f.name: getattr(start, f.name) for f in fields(TrainConfig)}
-    choices = {name: commands.COMMANDS[name] for name in commands.NAMES}
-    choices["train"] = commands.COMMANDS["train"](**values)  # an instance: flags override it
+    choices: dict[str, Any] = {name: commands.COMMANDS[name] for name in commands.NAMES}
+    config = _config_class(choices.get(args[0]))
+    if config is not None:
+        start = _start(args, config)
+        values = {f.name: getattr(start, f.name) for f in fields(config)}
+        choices[args[0]] = choices[args[0]](**values)  # an instance: flags override it
     kinds = tuple(
         Annotated[c, subcommand(name)]
         if isinstance(c, type)
@@ -77,17 +79,34 @@ def parse(args: Sequence[str]) -> commands.Command:
     return tyro.cli(every, prog="pointadapt", args=args, description=ABOUT)
 
 
-def _start(args: Sequence[str]) -> TrainConfig:
-    """What the flags of ``train`` override: the recipe's values, and over them the file's."""
+def _config_class(command: type | None) -> type[TrainConfig] | None:
+    """The training configuration that a command's options extend; None for other commands."""
+    bases = command.__mro__[1:] if command is not None else ()
+    return next((base for base in bases if issubclass(base, TrainConfig)), None)
+
+
+def _start(args: Sequence[str], cls: type[TrainConfig]) -> TrainConfig:
+    """What the flags override: the recipe's values, and over them the file's."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--recipe", nargs="?", default=None)
     early.add_argument("--config", nargs="?", default=None)
     given, _ = early.parse_known_args(list(args))
     values = read_config(given.config) if given.config else {}
     name = given.recipe or values.get("recipe")
-    base = to_plain(get_recipe(str(name)).config) if name else {}
+    base = _recipe_values(str(name), cls) if name else {}
     where = given.config or f"recipe {name!r}"
-    return build(TrainConfig, {**base, **values}, where) if base or values else TrainConfig()
+    return build(cls, {**base, **values}, where) if base or values else cls()
+
+
+def _recipe_values(name: str, cls: type[TrainConfig]) -> dict[str, Any]:
+    recipe = get_recipe(name)
+    if not issubclass(cls, type(recipe.config)):
+        raise ConfigError(f"recipe {name!r} is for another command: {recipe.command}")
+    values = to_plain(recipe.config)
+    if cls is not type(recipe.config):
+        for key in ("out", "tensorboard", "save_every"):  # of a plain training run
+            del values[key]
+    return values
 
 
 def explain(error: Exception) -> str | None:
@@ -114,6 +133,8 @@ def interrupted(command: commands.Command | None, args: Sequence[str]) -> str:
     """What to say after Ctrl-C: how to go on, where one can."""
     if isinstance(getattr(command, "resume", None), bool):
         options: Any = command
+        if getattr(options, "restarts", False):  # several runs, each with its own checkpoint
+            return f"interrupted; continue with the same command: pointadapt {shlex.join(args)}"
         if (Path(options.out) / "checkpoint.pt").exists():
             again = list(args) if options.resume else [*args, "--resume"]
             return f"interrupted; continue with: pointadapt {shlex.join(again)}"

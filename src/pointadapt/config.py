@@ -12,6 +12,8 @@ from .options import at_least, build, positive, share
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
+# What may differ between the start of a training run and its continuation.
+MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every")
 
 
 @dataclass(frozen=True)
@@ -153,8 +155,8 @@ class TrainConfig:
         options: the method's options, as key=value.
         task: what is predicted.
         task_options: the task's options, as key=value.
-        head: inputs of the head, any of cls, prompt_mean, prompt_max, patch_max, patch_mean;
-            empty takes the method's default.
+        head: inputs of the head, any of cls, prompt_mean, prompt_max, patch_max, patch_mean,
+            token_mean, token_max; empty takes the method's default.
         points: points of a cloud that enter the network.
         available: points of a cloud that training draws them from (farthest point sampling, then
             random); 0 means as many as ``points``.
@@ -176,7 +178,11 @@ class TrainConfig:
         val_fraction: share of train that "val" holds out.
         votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
         precision: number format of the forward pass.
+        keep: what the forward pass keeps for the backward: "lean" computes again what is cheap to
+            (less than half the memory, for methods that can), "recompute" everything inside a
+            block (a tenth, at a third more time), "all" nothing.
         seed: fixes everything.
+        save_every: epochs between checkpoints; the last epoch is always saved.
         resume: continue from the checkpoint in ``out``, bit for bit.
         threads: CPU threads; 0 leaves it to torch.
         tensorboard: also write TensorBoard logs, where it is installed.
@@ -212,14 +218,16 @@ class TrainConfig:
     val_fraction: float = 0.1
     votes: int = 0
     precision: Precision = "fp32"
+    keep: Literal["all", "lean", "recompute"] = "lean"
     seed: int = 0
+    save_every: int = 1
     resume: bool = False
     threads: int = 0
     tensorboard: bool = True
     recipe: str = ""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "points", "epochs", "batch_size", "accumulate")
+        at_least(self, 1, "points", "epochs", "batch_size", "accumulate", "save_every")
         at_least(self, 0, "available", "groups", "group_size", "votes", "threads", "seed")
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
         positive(self, "lr", "clip")
@@ -236,7 +244,7 @@ class Published:
     """What a checkpoint cannot tell; None takes the paper's value for its kind.
 
     Attributes:
-        heads: attention heads.
+        heads: attention heads; one for every 64 channels when not given, as in all that we know.
         groups: patches of a cloud: 128 on ScanObjectNN, 64 on ModelNet40 and in pre-training.
         group_size: points of a patch.
         points: points of a cloud: 2048 on ScanObjectNN, 1024 otherwise.
@@ -244,7 +252,7 @@ class Published:
         classes: names of the classes; numbered when not given and not a known benchmark's.
     """
 
-    heads: int = 6
+    heads: int | None = None
     groups: int | None = None
     group_size: int = 32
     points: int | None = None

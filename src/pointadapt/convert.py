@@ -5,6 +5,8 @@ What a file is, is told by its keys. It is read with ``weights_only=True``: no c
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import torch
 from torch import Tensor
 
 from . import hub
-from .backbones import Backbone
+from .backbones import BACKBONES, Backbone
+from .backbones._layouts import Layout, find_layout
 from .backbones._weights import fill, load_backbone, save_backbone
-from .backbones.point_vit import PointViT, from_published, infer_config
 from .config import Published
 from .errors import CheckpointError, ConfigError
 from .files import load_state, write_json
@@ -44,24 +46,11 @@ def read_published(path: Path | str) -> dict[str, Tensor]:
     return tensors
 
 
-def kind_of(tensors: dict[str, Tensor], source: str = "file") -> str:
-    """Tell by the keys: "pretrained", "dapt" or "full".
-
-    Raises:
-        CheckpointError: none of them.
-    """
-    if any(k.startswith("MAE_encoder.") for k in tensors):
-        return "pretrained"
+def kind_of(tensors: Mapping[str, Tensor]) -> str:
+    """Tell by the keys: "pretrained", "dapt" or "full"."""
     if any(".Adapter_MLP." in k for k in tensors):
         return "dapt"
-    if any(k.startswith("cls_head_finetune.") for k in tensors):
-        return "full"
-    if any(k.startswith("blocks.blocks.") for k in tensors):
-        return "pretrained"
-    raise CheckpointError(
-        f"{source} is of no published layout that pointadapt knows (Point-MAE pre-training, DAPT "
-        f"or full fine-tuning): its tensors are {', '.join(sorted(tensors)[:4])}, …"
-    )
+    return "full" if any(k.startswith("cls_head_finetune.") for k in tensors) else "pretrained"
 
 
 def convert(
@@ -84,18 +73,17 @@ def convert(
     """
     facts, out = facts or Published(), Path(out)
     tensors = read_published(path)
-    kind = kind_of(tensors, str(path))
-    base = from_published({k.removeprefix("MAE_encoder."): v for k, v in tensors.items()})
-    left_over = sorted(k for k in tensors if not _has_place(k, kind))
+    layout = find_layout(tensors.keys(), str(path))
+    kind, base = kind_of(tensors), layout.read(tensors)
+    left_over = sorted(k for k in tensors if not _has_place(k, kind, layout))
     groups, points = _defaults(tensors, facts)
-    config = infer_config(
-        base, heads=facts.heads, groups=groups, group_size=facts.group_size, source=str(path)
-    )
+    config = layout.config(base, replace(facts, groups=groups), str(path))
+    family = BACKBONES[layout.family]
     model = None
     if kind == "pretrained":
         if backbone is not None:
             raise ConfigError(f"{path} is a pre-trained backbone itself: leave out --backbone")
-        net, missing = _own_backbone(config, base, str(path))
+        net, missing = _own_backbone(family, config, base, str(path))
     else:
         if left_over:  # its outputs would not be the file's
             raise CheckpointError(
@@ -103,18 +91,19 @@ def convert(
                 f"the first is {left_over[0]!r}"
             )
         if backbone is None:
-            frozen = {k: v for k, v in base.items() if k not in PointViT.optional}
-            net, missing = _own_backbone(config, frozen, str(path))
+            frozen = {k: v for k, v in base.items() if k not in family.optional}
+            net, missing = _own_backbone(family, config, frozen, str(path))
         else:
             changes = {"groups": groups, "group_size": facts.group_size}
             net, missing = load_backbone(backbone, **changes), []
             _same_frozen(net, base, str(path), kind)
-        model = _model(kind, tensors, base, net, facts, str(path))
+        model = _model(kind, layout, tensors, base, net, facts, str(path))
     # Nothing is written before the whole file is known to fit.
     folder = backbone if backbone is not None else save_backbone(net, out / "backbone")
     report: dict[str, Any] = {
         "file": str(path),
         "kind": kind,
+        "layout": layout.name,
         "tensors": len(tensors),
         "backbone": str(folder),
         "sha256": net.fingerprint,
@@ -130,23 +119,23 @@ def convert(
     return report
 
 
-def _has_place(key: str, kind: str) -> bool:
-    one = {key.removeprefix("MAE_encoder."): torch.empty(1)}
-    if from_published(one):
+def _has_place(key: str, kind: str, layout: Layout) -> bool:
+    if layout.rename(key) is not None:
         return True
     return kind != "pretrained" and (
-        key.startswith("cls_head_finetune.") or (kind == "dapt" and bool(dapt_from_published(one)))
+        key.startswith("cls_head_finetune.")
+        or (kind == "dapt" and bool(dapt_from_published({key: torch.empty(1)})))
     )
 
 
 def _own_backbone(
-    config: Any, tensors: dict[str, Tensor], source: str
+    family: type[Backbone], config: Any, tensors: dict[str, Tensor], source: str
 ) -> tuple[Backbone, list[str]]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = PointViT(config)
+        net = family(config)
     missing = fill(net, tensors, source)
-    fatal = [k for k in missing if k not in PointViT.optional]
+    fatal = [k for k in missing if k not in family.optional]
     if fatal:
         raise CheckpointError(f"{source}: backbone tensor {fatal[0]!r} is missing")
     return net.seal(tensors), missing
@@ -173,17 +162,17 @@ def _defaults(tensors: dict[str, Tensor], facts: Published) -> tuple[int, int]:
     return facts.groups or (128 if scan else 64), facts.points or (2048 if scan else 1024)
 
 
-def _head_inputs(kind: str, dim: int, width: int, classes: int) -> tuple[str, ...]:
+def _head_inputs(kind: str, layout: Layout, dim: int, width: int, classes: int) -> tuple[str, ...]:
     """The paper's, for a head of ``width`` inputs."""
     if kind == "full":
-        return ("cls", "patch_max")
+        return layout.head_inputs
     two = ("cls", "prompt_mean") if classes == 15 else ("cls", "patch_max")
     return {1: ("cls",), 2: two}.get(width // dim, ("cls", "prompt_mean", "patch_max"))
 
 
 def _model(
-    kind: str, tensors: dict[str, Tensor], base: dict[str, Tensor], net: Backbone,
-    facts: Published, source: str,
+    kind: str, layout: Layout, tensors: dict[str, Tensor], base: dict[str, Tensor],
+    net: Backbone, facts: Published, source: str,
 ) -> PointModel:  # fmt: skip
     def size(key: str, axis: int) -> int:
         if key not in tensors:
@@ -197,7 +186,7 @@ def _model(
     adapter = Adapter(
         net, make_method(kind, options), make_task("classification"),
         facts.classes or _class_names(count),
-        facts.head or _head_inputs(kind, net.config.dim, width, count),
+        facts.head or _head_inputs(kind, layout, net.config.dim, width, count),
     )  # fmt: skip
     model = PointModel(net, adapter)
     head = "cls_head_finetune."

@@ -160,7 +160,7 @@ class MaskedAutoencoder(nn.Module):
     def _encode(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, Tensor | None]:
         """Tokens of the visible patches, and class logits where classes are learned."""
         net = self.backbone
-        x, pos = net.encoder(groups), net.pos_embed(centers)
+        x, pos = net.reduce_dim(net.encoder(groups)), net.pos_embed(centers)
         if self.classify is None:
             return net.norm(self._blocks(net.blocks, x, pos)), None
         x, pos = net.prepend_cls(x, pos)

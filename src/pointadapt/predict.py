@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import hub
-from .config import key_values
+from .config import TrainConfig, key_values
 from .data import load_dataset
 from .data._layouts import readable_files
 from .data.folder import UPRIGHT, Axis, Folder, upright
@@ -139,14 +139,24 @@ def reader_of(config: dict[str, Any], up: Axis | None = None) -> FileReader:
         UnknownNameError: an unknown axis.
     """
     trained = training_config(config)
-    own = trained is not None and trained.data == "folder"
-    folder = load_dataset("folder", **key_values(trained.data_options if trained and own else ()))
+    folder = load_dataset("folder", **_folder_options(trained))
     assert isinstance(folder, Folder)
     if up is not None:
         folder = replace(folder, up=up)
     if folder.up not in UPRIGHT:
         raise UnknownNameError("up axis", folder.up, UPRIGHT)
     return FileReader(int(config["points"]), folder)
+
+
+def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:
+    """How the files were read in training, if they were a user's own."""
+    if trained is None:
+        return {}
+    if trained.data == "episodes":
+        from .data.episodes import source_options
+
+        return source_options("folder", trained.root, key_values(trained.data_options))
+    return key_values(trained.data_options) if trained.data == "folder" else {}
 
 
 def _batch(

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from . import hub
-from .config import TrainConfig, save_config, to_plain
+from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
 from .data import Clouds
 from .data.transforms import augment, resample
 from .display import TrainingDisplay
@@ -31,8 +31,6 @@ from .runtime import (
     peak_memory,
 )
 from .schedule import warmup_cosine
-
-_MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe")
 
 
 def train(config: TrainConfig) -> dict[str, Any]:
@@ -94,7 +92,7 @@ class _Run:
                 row["seconds"] = round(self.seconds, 2)
                 self.history.append(row)
                 display.epoch_done(row)
-                if main:
+                if main and (self.epoch % c.save_every == 0 or self.epoch == c.epochs):
                     self._save()
         return self._finish()
 
@@ -197,7 +195,7 @@ class _Run:
         return {f"{c.select}_{metric}": value}
 
     def _identity(self) -> str:
-        plain = {k: v for k, v in to_plain(self.config).items() if k not in _MAY_DIFFER}
+        plain = {k: v for k, v in to_plain(self.config).items() if k not in MAY_DIFFER}
         plain["backbone_sha256"] = self.model.backbone.fingerprint
         plain["processes"] = self.acc.num_processes
         plain["train_clouds"] = len(self.train_set)
@@ -222,7 +220,8 @@ class _Run:
             raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
         state = load_state(path)
         try:
-            if state["identity"] != self._identity():
+            # Values, not text: a whole number and the same one from a YAML file may be spelt apart.
+            if json.loads(state["identity"]) != json.loads(self._identity()):
                 what = _difference(state["identity"], self._identity())
                 raise CheckpointError(
                     f"{path} was made with other options{what}: "

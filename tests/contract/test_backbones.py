@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize("family", list(BACKBONES))
 BLOCK_SITES = (
     "block_in", "norm1", "qkv", "kv", "proj", "norm2", "fc1", "fc2", "mlp", "block_out",
 )  # fmt: skip
-SITES = ("patch_out", "tokens_in", "norm_out")
+SITES = ("points_in", "patch_out", "tokens_in", "norm_out", "tokens_out")
 
 
 @pytest.fixture
@@ -97,12 +97,14 @@ def test_every_site_is_called_once_in_order_with_its_width(net, toy_batch):
     assert torch.equal(net(toy_batch[0], taps).x, plain.x)
     t = plain.x.shape[1]
     widths = {site: c.dim for site in BLOCK_SITES} | {"qkv": 3 * c.dim, "fc1": 4 * c.dim}
-    expected = [(None, "patch_out", (b, c.groups, c.dim)), (None, "tokens_in", (b, t, c.dim))]
+    expected = [(None, "points_in", tuple(toy_batch[0].shape))]
+    expected += [(None, "patch_out", (b, c.groups, c.dim)), (None, "tokens_in", (b, t, c.dim))]
     for i in range(c.depth):
         shapes = {site: (b, t, widths[site]) for site in BLOCK_SITES}
         shapes["kv"] = (b, c.heads, t, c.dim // c.heads)
         expected += [(i, site, shapes[site]) for site in BLOCK_SITES]
-    assert taps.seen == [*expected, (None, "norm_out", (b, t, c.dim))]
+    expected += [(None, site, (b, t, c.dim)) for site in ("norm_out", "tokens_out")]
+    assert taps.seen == expected
 
 
 class DoublingBlock(BlockTaps):
@@ -128,11 +130,51 @@ def test_what_a_tap_of_a_block_returns_counts(net, site, toy_batch):
 @pytest.mark.parametrize("site", SITES)
 def test_what_a_tap_of_the_whole_returns_counts(net, site, toy_batch):
     taps = identity(net)
-    if site == "tokens_in":
-        taps.tokens_in = lambda tokens: tokens.with_x(2 * tokens.x)
+    if site == "points_in":
+        taps.points_in = lambda points: (2 * points, None)
+    elif site.startswith("tokens"):
+        setattr(taps, site, lambda tokens, *rest: tokens.with_x(2 * tokens.x))
     else:
         setattr(taps, site, lambda x: 2 * x)
     assert not torch.allclose(net(toy_batch[0], taps).x, net(toy_batch[0]).x)
+
+
+class SceneTaps(Taps):
+    """Adds a point and a prompt, and hands things on."""
+
+    def points_in(self, points):
+        return torch.cat([points, points[:, :1]], dim=1), "memo"
+
+    def tokens_in(self, tokens, scene):
+        self.scene, self.other = scene, scene.patches(3, 5)
+        return tokens.insert_prompts(self.other.x, self.other.pos).with_context("context")
+
+
+def test_tokens_in_may_ask_for_patches_of_any_scale(net, toy_batch):
+    taps, b, dim = SceneTaps(net.config.depth), len(toy_batch[0]), net.config.dim
+    tokens = net(toy_batch[0], taps)
+    assert taps.scene.memo == "memo"
+    assert torch.equal(taps.scene.position(taps.other.centers), taps.other.pos)
+    assert tokens.context == "context"
+    assert tokens.prompts == 3
+    assert taps.other.x.shape == taps.other.pos.shape == (b, 3, dim)
+    assert taps.other.centers.shape == (b, 3, 3)
+    assert taps.other.prefix == 0
+    points, _ = taps.points_in(toy_batch[0])
+    own = net.patches(points, net.config.groups, net.config.group_size)
+    assert torch.equal(own.centers, tokens.centers)
+    embedded = net.embed(points, taps)
+    assert torch.equal(embedded.patches, own.x)
+    assert torch.equal(embedded.pos[:, embedded.prefix :], own.pos)
+
+
+def test_prompts_can_be_dropped_again(family):
+    x = torch.arange(6.0).view(1, 6, 1)
+    tokens = Tokens(x=x, centers=torch.zeros(1, 3, 3), pos=x + 10, prompts=2).drop_prompts()
+    assert tokens.prompts == 0
+    assert tokens.x.flatten().tolist() == [0, 3, 4, 5]
+    assert tokens.pos.flatten().tolist() == [10, 13, 14, 15]
+    assert tokens.patches.flatten().tolist() == [3, 4, 5]
 
 
 class MemoBlock(BlockTaps):
@@ -181,9 +223,10 @@ def test_prompts_go_after_the_prefix_newest_first(family):
 def test_pooling_names(family):
     x = torch.tensor([[[1.0], [5.0], [7.0], [2.0], [4.0], [9.0]]])  # CLS, 2 prompts, 3 patches
     tokens = Tokens(x=x, centers=torch.zeros(1, 3, 3), pos=x, prompts=2)
-    got = {name: tokens.pool(name).item() for name in POOLS}
+    got = {name: round(tokens.pool(name).item(), 5) for name in POOLS}
     assert got == {
         "cls": 1, "prompt_mean": 6, "prompt_max": 7, "patch_mean": 5, "patch_max": 9,
+        "token_mean": 5.4, "token_max": 9,
     }  # fmt: skip
     with pytest.raises(UnknownNameError, match="did you mean 'patch_max'"):
         tokens.pool("patchmax")
@@ -257,7 +300,9 @@ def test_fingerprint_takes_names_and_shapes(family):
 def test_what_is_no_base_tensor_comes_from_the_seed(folder, family):
     a, b, c = (load_backbone(folder, seed=s).state_dict() for s in (0, 0, 1))
     assert all(torch.equal(a[k], b[k]) for k in a)
-    assert {k for k in a if not torch.equal(a[k], c[k])} == set(BACKBONES[family].optional)
+    random = {k for k in BACKBONES[family].optional if "norm" not in k}  # those start as 1 and 0
+    assert {k for k in a if not torch.equal(a[k], c[k])} == random
+    assert "cls_token" in random
 
 
 def test_loading_leaves_the_random_state_alone(folder, family):

@@ -74,7 +74,7 @@ def test_classification_head_takes_any_inputs(inputs, hidden):
     # each input counts
     for name in inputs:
         changed = tokens()
-        part = {"c": slice(0, 1), "pr": slice(1, 3), "pa": slice(3, None)}
+        part = {"c": slice(0, 1), "pr": slice(1, 3), "pa": slice(3, None), "t": slice(1, None)}
         key = next(k for k in part if name.startswith(k))
         changed.x[:, part[key]] += 1.0
         assert not torch.allclose(head(changed), logits), name

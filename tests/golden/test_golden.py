@@ -13,7 +13,7 @@ import torch
 
 from pointadapt import hub
 from pointadapt.backbones._layers import DropPath
-from pointadapt.backbones.point_vit import from_published
+from pointadapt.backbones._layouts import LAYOUTS
 from pointadapt.convert import Published, convert
 from pointadapt.methods.dapt import from_published as dapt_from_published
 
@@ -28,7 +28,7 @@ def arrays(name):
 
 def our_names(tensors):
     """Released names to the names of PointModel's parameters."""
-    out = {f"backbone.{k}": v for k, v in from_published(tensors).items()}
+    out = {f"backbone.{k}": v for k, v in LAYOUTS["point_mae"].read(tensors).items()}
     out |= {f"adapters.default.taps.{k}": v for k, v in dapt_from_published(tensors).items()}
     head = "cls_head_finetune."
     out |= {

@@ -282,6 +282,9 @@ def test_list_all(capsys):
     assert small["parameters"] == 21_825_792
     dapt = next(row for row in every["methods"] if row["name"] == "dapt")
     assert dapt["options"]["rank"] == 64 and "CVPR 2024" in dapt["paper"]
+    assert (dapt["parameters"], dapt["folds"]) == (1_087_771, "partly")
+    folds = {row["name"]: row["folds"] for row in every["methods"]}
+    assert (folds["ssf"], folds["vpt"]) == ("wholly", "no")
 
 
 # --- wrong input: one line, status 2, nothing half-written
@@ -385,7 +388,7 @@ def test_class_with_one_sample(own_files, capsys, tmp_path):
 
 def test_unknown_names(tmp_path, micro_flags, capsys):
     out = ["--out", tmp_path / "run"]
-    line = fails(capsys, "train", *micro_flags, *out, "--method", "dpat")
+    line = fails(capsys, "train", *micro_flags, *out, "--method", "dapd")
     assert "did you mean 'dapt'?" in line
     assert "data set" in fails(capsys, "train", *micro_flags, *out, "--data", "shape")
     line = fails(capsys, "train", *micro_flags, *out, "--options", "rnak=3")

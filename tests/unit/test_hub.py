@@ -151,7 +151,7 @@ def damage_weights(how):
         (lambda f: edit(f, lambda c: c.update(format="1")), "'format' is missing or no int"),
         (lambda f: edit(f, lambda c: c.update(backbone="tiny")), "'backbone' is missing or no"),
         (lambda f: edit(f, lambda c: c["backbone"].pop("sha256")), "'sha256' is missing"),
-        (lambda f: edit(f, lambda c: c.update(method="dpat")), "did you mean 'dapt'"),
+        (lambda f: edit(f, lambda c: c.update(method="dapd")), "did you mean 'dapt'"),
         (lambda f: edit(f, lambda c: c.update(task="classify")), "unknown task"),
         (lambda f: edit(f, lambda c: c["method_options"].update(rnk=3)), "did you mean 'rank'"),
         (lambda f: edit(f, lambda c: c["method_options"].update(rank=3)), "has shape"),

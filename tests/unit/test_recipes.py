@@ -10,7 +10,8 @@ from pointadapt.config import TrainConfig
 from pointadapt.errors import UnknownNameError
 from pointadapt.recipes import RECIPES, get_recipe
 
-PAPERS = [name for name in RECIPES if not name.endswith("-laptop")]
+PAPERS = [name for name in RECIPES if not name.endswith(("-laptop", "-few-shot"))]
+FEW_SHOT = [name for name in RECIPES if name.endswith("-few-shot")]
 SCAN = ("pb", "objbg", "objonly")
 
 # name -> rank, drop path, adapter dropout, head inputs, trained parameters (PAPER.md §2 and §3)
@@ -45,7 +46,8 @@ def test_torch_free():
 def test_every_recipe_states_its_facts(name):
     r = RECIPES[name]
     assert r.name == name == r.config.recipe and str(r.config.out) == f"runs/{name}"
-    assert r.command.startswith(f"pointadapt train --recipe {name} --root ")
+    subcommand = "few-shot" if name in FEW_SHOT else "train"
+    assert r.command.startswith(f"pointadapt {subcommand} --recipe {name} --root ")
     for value in (r.summary, r.score, r.source, r.hardware, r.time):
         assert value
 
@@ -67,6 +69,19 @@ def test_the_papers_protocol(name):
         variant = {"pb": "pb_t50_rs", "objbg": "obj_bg", "objonly": "obj_only"}
         assert c.data_options == (f"variant={variant[name.rpartition('-')[2]]}",)
     assert "pointadapt convert" in RECIPES[name].needs
+
+
+@pytest.mark.parametrize("name", FEW_SHOT)
+def test_the_papers_few_shot_protocol(name):
+    c = RECIPES[name].config
+    expected = {
+        "epochs": 150, "warmup_epochs": 10, "lr": 5e-4, "min_lr": 1e-6, "weight_decay": 0.05,
+        "batch_size": 32, "clip": 10.0, "schedule": "epoch", "select": "test", "votes": 0,
+        "augment": ("scale_shift",), "points": 1024, "available": 8192, "groups": 64,
+        "way": 5, "shot": 10, "queries": 20, "folds": 10, "data": "modelnet_fewshot",
+    }  # fmt: skip
+    assert {key: getattr(c, key) for key in expected} == expected
+    assert c.options == (("rank=32",) if c.method == "dapt" else ())
 
 
 @pytest.mark.parametrize("name", DAPT)

@@ -520,7 +520,7 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
         ({"batch_size": 8, "accumulate": 6}, ConfigError, "a batch of 8 × 6 accumulated"),
         ({"lr": 1e30, "epochs": 2}, PointAdaptError, "the loss became nan in epoch [12].*--lr"),
         ({"precision": "fp16"}, ConfigError, "fp16 needs a GPU"),
-        ({"method": "dpat"}, PointAdaptError, "did you mean 'dapt'"),
+        ({"method": "dapd"}, PointAdaptError, "did you mean 'dapt'"),
         ({"options": ("rnk=3",)}, PointAdaptError, "did you mean 'rank'"),
         ({"options": ("rank",)}, ConfigError, "write it as key=value"),
         ({"task": "segment"}, PointAdaptError, "unknown task 'segment'"),

@@ -14,7 +14,10 @@ from ..errors import ConfigError, UnknownNameError
 from ..registry import Registry
 from ._taps import Taps
 
-POOLS = ("cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max")
+POOLS = (
+    "cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max", "token_mean", "token_max",
+)  # fmt: skip
+GLOBALS = ("img", "text")  # prefix tokens that only some families have
 
 
 @dataclass
@@ -27,6 +30,8 @@ class Tokens:
         pos: (B, T, D) position embedding of each token, zero for prompts.
         prefix: number of prefix tokens.
         prompts: number of prompt tokens after the prefix.
+        names: what the prefix tokens are called, in order; one of them is "cls".
+        context: what a method worked out once for these clouds, for its taps in every block.
     """
 
     x: Tensor
@@ -34,13 +39,29 @@ class Tokens:
     pos: Tensor
     prefix: int = 1
     prompts: int = 0
+    names: tuple[str, ...] = ("cls",)
+    context: Any = None
 
     def with_x(self, x: Tensor) -> Tokens:
         """The same sequence with other features."""
         return replace(self, x=x)
 
-    def insert_prompts(self, prompts: Tensor) -> Tokens:
-        """``prompts`` (B, P, D) placed right after the prefix, before older prompts."""
+    @property
+    def patches(self) -> Tensor:
+        """(B, G, D) features of the patch tokens."""
+        return self.x[:, self.prefix + self.prompts :]
+
+    def with_context(self, context: Any) -> Tokens:
+        """The same sequence with another context."""
+        return replace(self, context=context)
+
+    def insert_prompts(self, prompts: Tensor, pos: Tensor | None = None) -> Tokens:
+        """``prompts`` (B, P, D) placed right after the prefix, before older prompts.
+
+        ``pos`` (B, P, D) is their position embedding, zero without it.
+        """
+        if pos is None:
+            pos = torch.zeros_like(prompts)
 
         def insert(old: Tensor, new: Tensor) -> Tensor:
             return torch.cat([old[:, : self.prefix], new, old[:, self.prefix :]], dim=1)
@@ -48,9 +69,17 @@ class Tokens:
         return replace(
             self,
             x=insert(self.x, prompts.to(self.x.dtype)),
-            pos=insert(self.pos, torch.zeros_like(prompts, dtype=self.pos.dtype)),
+            pos=insert(self.pos, pos.to(self.pos.dtype)),
             prompts=self.prompts + prompts.shape[1],
         )
+
+    def drop_prompts(self) -> Tokens:
+        """The sequence without its prompts."""
+
+        def drop(x: Tensor) -> Tensor:
+            return torch.cat([x[:, : self.prefix], x[:, self.prefix + self.prompts :]], dim=1)
+
+        return replace(self, x=drop(self.x), pos=drop(self.pos), prompts=0)
 
     def replace_prompts(self, prompts: Tensor) -> Tokens:
         """``prompts`` (B, P, D) in the place of all that are here, of which there must be P."""
@@ -60,22 +89,31 @@ class Tokens:
         )
 
     def pool(self, name: str) -> Tensor:
-        """One (B, D) vector: "cls", "prompt_mean", "prompt_max", "patch_mean" or "patch_max".
+        """One (B, D) vector: a name of :data:`POOLS` or :data:`GLOBALS`.
+
+        "token_mean" and "token_max" are over all tokens but the prefix.
 
         Raises:
             UnknownNameError: no such pooling.
-            ConfigError: prompts are asked for and the method added none.
+            ConfigError: prompts are asked for and the method added none, or a token that this
+                family does not have.
         """
+        if name in self.names:
+            return self.x[:, self.names.index(name)]
+        if name in GLOBALS:
+            raise ConfigError(
+                f"head input {name!r} is a token that this backbone does not have: choose among "
+                f"{', '.join(POOLS)}"
+            )
         if name not in POOLS:
-            raise UnknownNameError("head input", name, POOLS)
-        if name == "cls":
-            return self.x[:, 0]
+            raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
         first = self.prefix + self.prompts
-        part = self.x[:, self.prefix : first] if name.startswith("prompt") else self.x[:, first:]
+        start = first if name.startswith("patch") else self.prefix
+        part = self.x[:, start : first if name.startswith("prompt") else None]
         if part.shape[1] == 0:
             raise ConfigError(
                 f"head input {name!r} needs prompt tokens, but this method adds none: "
-                "choose among cls, patch_mean, patch_max"
+                "choose among cls, patch_mean, patch_max, token_mean, token_max"
             )
         return part.max(dim=1).values if name.endswith("max") else part.mean(dim=1)
 
@@ -92,6 +130,10 @@ class BackboneConfig:
         group_size: points k of a patch.
         sampling_rule: farthest point sampling as defined ("plain"), or with the CUDA kernel's
             skipping of points near the origin ("pointnet2"), as published weights were trained.
+        qkv_bias: the attention's joint projection has a bias, which pre-training had not: folding
+            adds it where a method shifts queries, keys or values.
+        patch_sign: patch tokens are multiplied by a sign a channel, which folding adds where a
+            factor is negative, since a maximum comes before it.
     """
 
     dim: int = 384
@@ -100,6 +142,8 @@ class BackboneConfig:
     groups: int = 128
     group_size: int = 32
     sampling_rule: Literal["plain", "pointnet2"] = "pointnet2"
+    qkv_bias: bool = False
+    patch_sign: bool = False
 
     def __post_init__(self) -> None:
         for name in ("dim", "depth", "heads", "groups", "group_size"):
@@ -122,6 +166,8 @@ class Backbone(nn.Module):
         config_class: its configuration dataclass.
         sizes: size name -> configuration.
         optional: tensors that a weights file may lack, since pre-training has none.
+        fold_layers: site -> the frozen layer whose output the site's tap sees, for folding; "{}"
+            stands for the block's number. Empty where what follows such a layer is not its tap.
 
     Attributes:
         config: the configuration.
@@ -135,6 +181,11 @@ class Backbone(nn.Module):
     config_class: ClassVar[type[BackboneConfig]] = BackboneConfig
     sizes: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[tuple[str, ...]] = ()
+    fold_layers: ClassVar[Mapping[str, str]] = {
+        "patch_out": "encoder.linear4", "norm_out": "norm",
+        "norm1": "blocks.{}.norm1", "qkv": "blocks.{}.attn.qkv", "proj": "blocks.{}.attn.proj",
+        "norm2": "blocks.{}.norm2", "fc1": "blocks.{}.mlp.fc1", "fc2": "blocks.{}.mlp.fc2",
+    }  # fmt: skip
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -143,9 +194,33 @@ class Backbone(nn.Module):
         self.fingerprint = ""
         self.seed = 0
 
+    def fold_layer(self, site: str) -> str:
+        """Of ``fold_layers``, "" where there is none."""
+        return self.fold_layers.get(site, "")
+
     def set_drop_path(self, rate: float) -> None:
         """Stochastic depth of ``rate`` at the last block, 0 at the first."""
         raise NotImplementedError
+
+    def position(self, centers: Tensor) -> Tensor:
+        """Position embedding of places (B, G, 3), which need be no patch's centres: (B, G, D)."""
+        raise NotImplementedError
+
+    def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
+        """(B, N, 3) points cut into ``groups`` patches of ``group_size`` points, embedded.
+
+        No prefix, and position embeddings not yet added.
+        """
+        raise NotImplementedError
+
+    def embed(self, points: Tensor, taps: Taps) -> Tokens:
+        """(B, N, 3) points to the whole sequence, before positions are added."""
+        raise NotImplementedError
+
+    def begin(self, points: Tensor, taps: Taps) -> Tokens:
+        """What every forward starts with: the taps of the cloud, ``embed``, those of the tokens."""
+        points, memo = taps.points_in(points)
+        return taps.tokens_in(self.embed(points, taps), Scene(self, points, memo))
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """(B, N, 3) points to normalised tokens."""
@@ -161,6 +236,29 @@ class Backbone(nn.Module):
         """sha256 over the backbone's own tensors as they are now."""
         state = self.state_dict()
         return tensors_sha256({key: state[key] for key in self.base_keys})
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What ``Taps.tokens_in`` may ask of the clouds that are being embedded.
+
+    Attributes:
+        backbone: the backbone whose forward this is.
+        points: (B, N, 3) as ``points_in`` left them.
+        memo: what ``points_in`` handed on.
+    """
+
+    backbone: Backbone
+    points: Tensor
+    memo: Any = None
+
+    def patches(self, groups: int, group_size: int) -> Tokens:
+        """Patches of another scale, see :meth:`Backbone.patches`."""
+        return self.backbone.patches(self.points, groups, group_size)
+
+    def position(self, centers: Tensor) -> Tensor:
+        """Position embedding of places (B, G, 3), see :meth:`Backbone.position`."""
+        return self.backbone.position(centers)
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

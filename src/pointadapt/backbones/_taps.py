@@ -9,18 +9,23 @@ Sites of a block, in the order of the forward::
     block_in -> norm1 -> qkv -> kv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> fc2
     -> mlp -> block_out
 
-and of the whole backbone: ``patch_out`` (patch tokens, before CLS joins), ``tokens_in`` (the whole
-sequence, before the first block), ``norm_out`` (after the last LayerNorm).
+and of the whole backbone: ``points_in`` (the cloud, before it is cut into patches), ``patch_out``
+(patch tokens, before CLS joins), ``tokens_in`` (the whole sequence, before the first block),
+``norm_out`` (after the last LayerNorm), ``tokens_out`` (the whole sequence, for the head).
+
+A tap that needs what another one worked out receives it as a *memo*, or finds it in
+``Tokens.context``; no module remembers a tensor between two calls, so that recomputing activations
+and compiling stay possible.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from ._base import Tokens
+    from ._base import Scene, Tokens
 
 
 class BlockTaps(nn.Module):
@@ -33,6 +38,15 @@ class BlockTaps(nn.Module):
     def block_in(self, tokens: Tokens) -> Tokens:
         """Before the block; may replace prompt tokens."""
         return tokens
+
+    def bound(self, tokens: Tokens) -> BlockTaps:
+        """The taps for the sites inside this call of the block, after ``block_in``.
+
+        Taps that need the clouds at their linear layers return a view of themselves that knows
+        ``tokens``, rather than remember them between two calls.
+        """
+        del tokens
+        return self
 
     def norm1(self, x: Tensor) -> Tensor:
         """After the first LayerNorm, C = D."""
@@ -90,7 +104,13 @@ class Taps(nn.Module):
         blocks: one :class:`BlockTaps` for each block.
         position: how the position embedding enters: added to the input of "every_block", as
             Point-MAE fine-tunes, or "once" before the first, as DAPT does.
+
+    Class attributes:
+        lean: the taps of the LayerNorms are plain functions of their input, so that a lean forward
+            pass may compute them again (see :mod:`pointadapt.backbones._lean`).
     """
+
+    lean: ClassVar[bool] = False
 
     def __init__(
         self, depth: int, position: Literal["every_block", "once"] = "every_block"
@@ -99,14 +119,31 @@ class Taps(nn.Module):
         self.position: Literal["every_block", "once"] = position
         self.blocks = nn.ModuleList(BlockTaps() for _ in range(depth))
 
+    def points_in(self, points: Tensor) -> tuple[Tensor, Any]:
+        """The cloud (B, N, 3) before it is cut into patches; may move points, and add some.
+
+        Returns:
+            The points, and anything that ``tokens_in`` should find as ``scene.memo``.
+        """
+        return points, None
+
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""
         return x
 
-    def tokens_in(self, tokens: Tokens) -> Tokens:
-        """The whole sequence before the first block; may add prompt tokens."""
+    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+        """The whole sequence before the first block and before positions are added.
+
+        May add prompt tokens, with or without a position, and set ``tokens.context``. ``scene``
+        answers what the method asks of the same clouds, and holds the memo of ``points_in``.
+        """
+        del scene
         return tokens
 
     def norm_out(self, x: Tensor) -> Tensor:
         """After the final LayerNorm, (B, T, D)."""
         return x
+
+    def tokens_out(self, tokens: Tokens) -> Tokens:
+        """The whole sequence as the head will see it; may add prompt tokens."""
+        return tokens

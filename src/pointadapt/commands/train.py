@@ -32,7 +32,7 @@ class Train(TrainConfig):
 
     def run(self) -> int:
         config = plain(TrainConfig, self)
-        _check_recipe(config)
+        check_recipe(config)
         from ..train import train
 
         results = train(config)
@@ -45,7 +45,7 @@ class Train(TrainConfig):
         return 0
 
 
-def _check_recipe(config: TrainConfig) -> None:
+def check_recipe(config: TrainConfig) -> None:
     """Say what to get where a recipe's backbone is not there yet."""
     from ..recipes import RECIPES
 

@@ -1,14 +1,15 @@
-"""Presets of ``pointadapt train``: ``pointadapt list recipes`` shows them, ``--recipe`` takes one.
+"""Presets of ``train`` and ``few-shot``: ``pointadapt list recipes`` shows them.
 
 A recipe is a :class:`Recipe` in a module of this package; nothing here imports torch.
 """
 
 from ..errors import UnknownNameError
 from ._base import Recipe
+from .few_shot import FEW_SHOT
 from .laptop import LAPTOP
 from .published import PUBLISHED
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *LAPTOP)}
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *FEW_SHOT, *LAPTOP)}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -25,6 +25,7 @@ class Recipe:
         hardware: what the time was measured on.
         time: how long it took there.
         needs: what a user has to get first, if anything.
+        subcommand: the command it is for.
     """
 
     name: str
@@ -35,12 +36,13 @@ class Recipe:
     hardware: str = NOT_MEASURED
     time: str = NOT_MEASURED
     needs: str = ""
+    subcommand: str = "train"
 
     @property
     def command(self) -> str:
         """The command that runs it."""
         root = "" if self.config.data == "shapes" else f" --root DIR/{self.config.data}"
-        return f"pointadapt train --recipe {self.name}{root}"
+        return f"pointadapt {self.subcommand} --recipe {self.name}{root}"
 
 
 def recipe(name: str, base: TrainConfig, *, about: dict[str, str], **changes: Any) -> Recipe:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Tokens
-from ..backbones._base import POOLS
+from ..backbones._base import GLOBALS, POOLS
 from ..errors import ConfigError, UnknownNameError
 from ..metrics import classification_scores
 from ..options import at_least, share
@@ -36,8 +36,8 @@ class ClassificationHead(Head):
         if not inputs:
             raise ConfigError(f"a head needs at least one input: choose among {', '.join(POOLS)}")
         for name in inputs:
-            if name not in POOLS:
-                raise UnknownNameError("head input", name, POOLS)
+            if name not in (*POOLS, *GLOBALS):
+                raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
         self.inputs = tuple(inputs)
         width, layers = dim * len(self.inputs), []
         for _ in range(2 if hidden else 0):

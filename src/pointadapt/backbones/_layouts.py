@@ -1,0 +1,145 @@
+"""Key layouts: how published files name their tensors, and which of our networks they fill.
+
+Each family's file enters its own with :func:`add_layouts`; :mod:`pointadapt.convert` asks
+:func:`find_layout` which one a file has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..errors import CheckpointError
+from ._base import BACKBONES, BackboneConfig
+
+if TYPE_CHECKING:
+    from ..config import Published
+
+ConfigOf = Callable[[Mapping[str, Tensor], "Published", str], BackboneConfig]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way to name the tensors of a backbone.
+
+    Attributes:
+        name: "point_bert".
+        family: the registered backbone that it fills.
+        title: as its authors write it, for messages.
+        fits: whether a file with these keys (without ``module.``) is of this layout.
+        rename: a published key to ours; None for a tensor that our backbone has no place for.
+        config: the configuration that tensors (under our names) were made with. Takes them, what
+            the file cannot tell, and the file's name for messages; raises CheckpointError.
+        head_inputs: what the released fine-tuning head reads.
+        fallback: asked only after all others.
+    """
+
+    name: str
+    family: str
+    title: str
+    fits: Callable[[Collection[str]], bool]
+    rename: Callable[[str], str | None]
+    config: ConfigOf
+    head_inputs: tuple[str, ...] = ("cls", "patch_max")
+    fallback: bool = False
+
+    def read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors that have a place, under our names; 1×1 convolutions as linear layers."""
+        out: dict[str, Tensor] = {}
+        for key, value in tensors.items():
+            name = self.rename(key)
+            if name is not None:
+                conv = name.startswith("encoder.") and value.dim() == 3
+                out[name] = value.squeeze(-1) if conv else value
+        return out
+
+
+LAYOUTS: dict[str, Layout] = {}
+
+
+def add_layouts(*layouts: Layout) -> None:
+    """Enter ``layouts``; the same name again, as on a reload, replaces."""
+    for layout in layouts:
+        LAYOUTS[layout.name] = layout
+
+
+def find_layout(keys: Collection[str], source: str) -> Layout:
+    """The layout of a file with these keys.
+
+    Raises:
+        CheckpointError: none that we know.
+    """
+    list(BACKBONES)  # imports every family
+    for layout in sorted(LAYOUTS.values(), key=lambda one: (one.fallback, one.name)):
+        if layout.fits(keys):
+            return layout
+    titles = ", ".join(sorted(layout.title for layout in LAYOUTS.values()))
+    raise CheckpointError(
+        f"{source} is of no published layout that pointadapt knows ({titles}): "
+        f"its tensors are {', '.join(sorted(keys)[:4])}, …"
+    )
+
+
+def starting(prefix: str) -> Callable[[Collection[str]], bool]:
+    """A test for a key that starts with ``prefix``."""
+    return lambda keys: any(key.startswith(prefix) for key in keys)
+
+
+def swap(key: str, table: Mapping[str, str]) -> str:
+    """``key`` with the start that ``table`` names replaced."""
+    for old, new in table.items():
+        if key.startswith(old):
+            return new + key[len(old) :]
+    return key
+
+
+ENCODER = {  # of Point-BERT and all after it
+    "encoder.first_conv.0.": "encoder.linear1.",
+    "encoder.first_conv.1.": "encoder.norm1.",
+    "encoder.first_conv.3.": "encoder.linear2.",
+    "encoder.second_conv.0.": "encoder.linear3.",
+    "encoder.second_conv.1.": "encoder.norm2.",
+    "encoder.second_conv.3.": "encoder.linear4.",
+}
+
+
+def sizes(state: Mapping[str, Tensor], facts: Published, source: str) -> dict[str, Any]:
+    """The sizes that every family's configuration has, from tensors under our names.
+
+    Raises:
+        CheckpointError: there is no block, or a tensor that sizes are read from is missing.
+    """
+    blocks = [int(key.split(".")[1]) for key in state if key.startswith("blocks.")]
+    if not blocks:
+        raise CheckpointError(f"{source} holds no transformer block")
+    dim = width(state, "blocks.0.norm1.weight", source)
+    return {
+        "dim": dim,
+        "depth": 1 + max(blocks),
+        "heads": max(1, dim // 64) if facts.heads is None else facts.heads,
+        "groups": facts.groups or 64,
+        "group_size": facts.group_size,
+    }
+
+
+def widths(state: Mapping[str, Tensor], layers: tuple[int, ...], source: str) -> tuple[int, ...]:
+    """Widths of the patch encoder's ``layers``.
+
+    Raises:
+        CheckpointError: one is missing.
+    """
+    return tuple(width(state, f"encoder.linear{i}.weight", source) for i in layers)
+
+
+def width(state: Mapping[str, Tensor], key: str, source: str) -> int:
+    """The first axis of a tensor.
+
+    Raises:
+        CheckpointError: it is missing.
+    """
+    if key not in state:
+        raise CheckpointError(f"{source}: tensor {key!r} is missing")
+    return state[key].shape[0]

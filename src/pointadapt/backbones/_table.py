@@ -1,0 +1,26 @@
+"""The table of published weights in docs/backbones.md, written from the tags.
+
+``python -m pointadapt.backbones._table`` prints it; tests/unit/backbones/test_docs.py compares.
+"""
+
+from __future__ import annotations
+
+from ._tags import Tag, all_tags
+
+COLUMNS = ("tag", "parameters", "published accuracy", "licence", "how to get it", "verified")
+
+
+def table() -> str:
+    """The tags as a Markdown table."""
+    rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(tag) for tag in all_tags().values())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _row(tag: Tag) -> tuple[str, ...]:
+    get = f"[file]({tag.url}), [page]({tag.page})" if tag.url else f"by hand: [page]({tag.page})"
+    count = f"{tag.parameters / 1e6:.1f} M"
+    return (f"`{tag.name}`", count, tag.accuracy, tag.licence, get, tag.verified or "nothing")
+
+
+if __name__ == "__main__":
+    print(table())

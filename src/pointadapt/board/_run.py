@@ -1,0 +1,157 @@
+"""Running a board, method by method, seed by seed; what is finished stays."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import report
+from ..config import TrainConfig, to_plain
+from ..errors import ConfigError, PointAdaptError
+from ..files import write_json
+from ..options import at_least
+from ..workers import Job, Outcome, run_all
+
+if TYPE_CHECKING:
+    from ._entries import Entry
+
+NAME = "board"  # of the files: board.json, board.csv, board.md, board.png
+
+
+@dataclass(frozen=True)
+class CompareConfig(TrainConfig):
+    """Methods under one protocol; all options but the following are the same for every method.
+
+    Attributes:
+        methods: names of methods, LABEL=METHOD for a method under a name of your own, or "all".
+        method_options: what is a method's own, as LABEL:key=value,key=value: its options, lr,
+            min_lr, warmup_epochs, weight_decay, clip, drop_path and head.
+        methods_file: the same in YAML, a line for each: "dapt-r64: {method: dapt, rank: 64}".
+        seeds: a run for each.
+        jobs: runs at a time. More than one makes them slow one another, which their times show; 0
+            takes one for every GPU, or else core, 8 at most.
+    """
+
+    out: Path = Path("runs/compare")
+    methods: tuple[str, ...] = ()
+    method_options: tuple[str, ...] = ()
+    methods_file: Path | None = None
+    seeds: tuple[int, ...] = (0,)
+    jobs: int = 1
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 0, "jobs")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
+            raise ConfigError(f"seeds must be different whole numbers, not {list(self.seeds)}")
+
+
+def compare(
+    config: CompareConfig, on_done: Callable[[Outcome], None] | None = None
+) -> dict[str, Any]:
+    """Train every method with every seed; returns the board, which is written to ``out``.
+
+    ``board.json``, ``board.csv`` and ``board.md`` are written anew after every run, and at the end
+    ``board.png``. A method that fails has its reason in the table; the others go on. Called again,
+    it repeats what failed and goes on with what was cut off; more methods and seeds may be added.
+
+    Args:
+        config: the protocol and the methods.
+        on_done: called with the outcome of each run.
+
+    Raises:
+        PointAdaptError: bad input, in one line, or every method failed.
+    """
+    from ._entries import make_entries
+    from ._plot import trade_off
+
+    entries = make_entries(config.methods, config.method_options, config.methods_file, config)
+    jobs = {(e.label, s): _job(e, config, s) for e in entries for s in config.seeds}
+    done: dict[str, Outcome] = {}
+
+    def one_done(outcome: Outcome) -> None:
+        done[outcome.job.name] = outcome
+        _write(_board(config, entries, jobs, done), config.out)
+        if on_done is not None:
+            on_done(outcome)
+
+    run_all(
+        list(jobs.values()), what="comparing", at_once=config.jobs, keep_going=True,
+        on_done=one_done,
+    )  # fmt: skip
+    board = _board(config, entries, jobs, done)
+    if all(row["accuracy"] is None for row in board["methods"]):
+        raise PointAdaptError(f"every method failed; the first: {board['methods'][0]['error']}")
+    trade_off(board, config.out / f"{NAME}.png")
+    return board
+
+
+def _job(entry: Entry, config: CompareConfig, seed: int) -> Job:
+    job = entry.train_config(config, seed, config.out)
+    return Job(f"{entry.label}, seed {seed}", job, timed=True)
+
+
+def _board(
+    config: CompareConfig, entries: Sequence[Entry], jobs: Mapping[tuple[str, int], Job],
+    done: Mapping[str, Outcome],
+) -> dict[str, Any]:  # fmt: skip
+    rows = []
+    for entry in entries:
+        of = [done.get(jobs[entry.label, seed].name) for seed in config.seeds]
+        rows.append(_row(entry, config, [outcome for outcome in of if outcome]))
+    first = next((o.results for o in done.values() if o.results), None)
+    protocol = dict(first["protocol"]) if first else {}
+    for key in ("selected_epoch", "seed"):
+        protocol.pop(key, None)
+    return {
+        "finished": len(done) == len(jobs),
+        "data": config.data,
+        "data_options": list(config.data_options),
+        "backbone": config.backbone,
+        "protocol": protocol | {"batch_size": config.batch_size, "seeds": list(config.seeds),
+                                "sd": "of the seeds, divided by their number less 1",
+                                "jobs": config.jobs},
+        "machine": first["machine"] if first else {},
+        "methods": rows,
+        "command": report.invocation("compare", config),
+        "config": to_plain(config),
+    }  # fmt: skip
+
+
+def _row(entry: Entry, config: CompareConfig, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """A line of the table; None where nothing is known yet."""
+    good = [o.results for o in outcomes if o.results]
+    accuracies = [r["accuracy"] for r in good]
+    sizes = ("trainable_parameters", "total_parameters", "adapter_bytes")
+    timing = [r["timing"] for r in good]
+    return {
+        "label": entry.label,
+        "method": entry.method,
+        "options": list(entry.options),
+        "lr": entry.changes.get("lr", config.lr),
+        "own": entry.stated,
+        "accuracy": round(statistics.mean(accuracies), 4) if good else None,
+        "accuracy_sd": round(statistics.stdev(accuracies), 4) if len(good) > 1 else None,
+        "accuracies": accuracies,
+        **{key: good[0][key] if good else None for key in sizes},
+        "seconds": round(statistics.mean(r["seconds"] for r in good), 2) if good else None,
+        "peak_memory_bytes": max(r["peak_memory_bytes"] for r in good) if good else None,
+        "inference_seconds": min(t["seconds_per_cloud"] for t in timing) if good else None,
+        "inference_batch": timing[0]["batch_size"] if good else None,
+        "runs": [str(o.job.config.out) for o in outcomes if o.results],
+        "error": next((o.error for o in outcomes if o.error), ""),
+    }
+
+
+def _write(board: Mapping[str, Any], out: Path) -> None:
+    from ..files import atomic
+    from ._tables import to_csv, to_markdown
+
+    write_json(out / f"{NAME}.json", board)
+    for ending, text in (("csv", to_csv(board)), ("md", to_markdown(board))):
+        with atomic(out / f"{NAME}.{ending}") as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="")

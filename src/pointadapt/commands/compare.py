@@ -1,0 +1,89 @@
+"""``pointadapt compare``: many methods, one protocol, one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from rich.console import Console
+from tyro.conf import Suppress
+
+from .. import report
+from ..board import CompareConfig
+from ._base import command, plain
+from .train import check_recipe
+
+if TYPE_CHECKING:
+    from ..workers import Outcome
+
+
+@command("compare")
+@dataclass(frozen=True, kw_only=True)
+class Compare(CompareConfig):
+    """Train many methods under one protocol and put them into one table and one picture.
+
+    Each run is a process of its own. The same command goes on after an interruption or a kill, and
+    repeats what failed; finished runs are kept, and methods and seeds may be added.
+
+    Attributes:
+        recipe: take the protocol from this preset; see "pointadapt list recipes".
+        config: start from this YAML file. Flags override it.
+        json: print the board as JSON on standard output, all else on standard error.
+    """
+
+    restarts: ClassVar[bool] = True  # as it is, by the same command
+
+    config: Path | None = None
+    json: bool = False
+    # These differ from run to run.
+    method: Annotated[str, Suppress] = "dapt"
+    options: Annotated[tuple[str, ...], Suppress] = ()
+    seed: Annotated[int, Suppress] = 0
+    resume: Annotated[bool, Suppress] = False
+
+    def __post_init__(self) -> None:
+        """Checked in :meth:`run`, as for :class:`Train`."""
+
+    def run(self) -> int:
+        config = plain(CompareConfig, self)
+        check_recipe(config)
+        from ..board import compare
+
+        to = report.console(stderr=self.json)
+        board = compare(config, on_done=lambda outcome: _tell(outcome, to))
+        _show(board, config, to)
+        if self.json:
+            report.print_json(board)
+        failed = [row["error"] for row in board["methods"] if row["error"]]
+        for error in failed:
+            report.error_line(error)
+        return 2 if failed else 0
+
+
+def _tell(outcome: Outcome, to: Console) -> None:
+    if outcome.results is None:
+        to.print(f"{outcome.job.name}: failed", style="red")
+        return
+    how = "kept" if outcome.kept else report.duration(outcome.results["seconds"])
+    to.print(f"{outcome.job.name}: {outcome.results['accuracy']:.2f} % ({how})")
+
+
+def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
+    from ..board._tables import protocol_lines, ranked, to_terminal
+
+    to.print(to_terminal(board))
+    for line in protocol_lines(board):
+        to.print(line, soft_wrap=True)
+    to.print(f"{config.out}/board.json, .csv, .md and .png", soft_wrap=True)
+    best = ranked(board)[0]
+    folder = Path(best["runs"][0]) / "adapter"
+    report.next_steps(
+        to,
+        ("Use the most accurate", report.command_line("pointadapt predict FILE --adapter", folder)),
+        (
+            "Its accuracy class by class",
+            report.command_line("pointadapt evaluate --adapter", folder),
+        ),
+    )

@@ -1,0 +1,96 @@
+"""``pointadapt few-shot``: n-way k-shot classification, all folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from rich.console import Console
+from tyro.conf import Suppress
+
+from .. import report
+from ..few_shot import FewShotConfig
+from ._base import command, plain
+from .train import check_recipe
+
+if TYPE_CHECKING:
+    from ..workers import Outcome
+
+
+@command("few-shot")
+@dataclass(frozen=True, kw_only=True)
+class FewShot(FewShotConfig):
+    """Train on a few clouds of a few classes, in ten folds; mean and standard deviation.
+
+    A run that was interrupted or killed goes on with the same command; finished folds are kept.
+
+    Attributes:
+        recipe: start from this preset; see "pointadapt list recipes". Flags override it.
+        config: start from this YAML file. Flags override it.
+        json: print the results as JSON on standard output, all else on standard error.
+    """
+
+    restarts: ClassVar[bool] = True  # as it is, by the same command
+
+    config: Path | None = None
+    json: bool = False
+    resume: Annotated[bool, Suppress] = False
+
+    def __post_init__(self) -> None:
+        """Checked in :meth:`run`, as for :class:`Train`."""
+
+    def run(self) -> int:
+        config = plain(FewShotConfig, self)
+        check_recipe(config)
+        from ..few_shot import few_shot
+
+        to = report.console(stderr=self.json)
+        results = few_shot(config, on_done=lambda outcome: _tell(outcome, to))
+        _show(results, config, to)
+        if self.json:
+            report.print_json(results)
+        return 0
+
+
+def _tell(outcome: Outcome, to: Console) -> None:
+    if outcome.results is not None:
+        how = "kept" if outcome.kept else report.duration(outcome.results["seconds"])
+        to.print(f"{outcome.job.name}: {outcome.results['accuracy']:.2f} % ({how})")
+
+
+def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> None:
+    from ..few_shot import RESULTS, table
+
+    p = results["protocol"]
+    to.print(table(results))
+    votes = f"{p['votes']} votes" if p["votes"] else "no voting"
+    augmentation = ", ".join(p["augmentation"]) or "none"
+    trained = report.share(results["trainable_parameters"], results["total_parameters"])
+    lines = (
+        f"{results['method']} on {results['data']}, {results['way']}-way {results['shot']}-shot, "
+        f"{results['queries']} queries a class, from the backbone {results['backbone']}",
+        f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
+        f"selection: {p['selection']}; augmentation {augmentation}; {votes}",
+        f"episodes: {p['episodes']}",
+        f"results: {config.out / RESULTS}",
+    )
+    for line in lines:
+        to.print(line, soft_wrap=True)
+    report.next_steps(to, *_next(results, config))
+
+
+def _next(results: Mapping[str, Any], config: FewShotConfig) -> tuple[tuple[str, str], ...]:
+    """What to do next: (why, command)."""
+    from ..few_shot import OFFICIAL
+
+    method = "full" if config.method == "linear_probe" else "linear_probe"
+    out = config.out.with_name(f"{config.out.name}-{method}")
+    other = replace(config, method=method, options=(), head=(), recipe="", out=out)
+    if config.data != OFFICIAL:
+        other = replace(other, episodes=Path(results["protocol"]["episodes"]))
+    best = max(results["folds"], key=lambda row: row["accuracy"])
+    use = report.command_line("pointadapt predict FILE --adapter", best["adapter"])
+    again = report.invocation("few-shot", other)
+    return ("Another method on the same episodes", again), ("Use an adapter", use)

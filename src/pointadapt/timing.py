@@ -1,0 +1,50 @@
+"""How long a trained model takes to predict."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import TrainConfig
+from .evaluate import predict_probabilities
+from .protocol import autocast, load_ready
+
+BATCH, REPEATS = 32, 7
+
+
+def inference_time(folder: Path | str, config: TrainConfig) -> dict[str, Any]:
+    """Seconds a cloud, from coordinates in memory to probabilities, grouping included.
+
+    The clouds are random: the time does not depend on what they show. Median of ``REPEATS`` batches
+    of ``BATCH``, after two that warm up.
+
+    Args:
+        folder: an adapter.
+        config: how it was trained: points of a cloud, threads and number format.
+
+    Returns:
+        ``seconds_per_cloud``, ``batch_size``, ``repeats``, ``threads`` and ``device``.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    model = load_ready(folder, config.backbone if Path(config.backbone).exists() else None)
+    device = next(model.parameters()).device
+    draw = torch.Generator().manual_seed(0)
+    points = torch.rand(BATCH, config.points, 3, generator=draw)
+    seconds = []
+    with autocast(model, config.precision):
+        for _ in range(2 + REPEATS):
+            began = time.perf_counter()
+            predict_probabilities(model, points, config.points, batch_size=BATCH)  # ends on the CPU
+            seconds.append(time.perf_counter() - began)
+    return {
+        "seconds_per_cloud": statistics.median(seconds[2:]) / BATCH,
+        "batch_size": BATCH,
+        "repeats": REPEATS,
+        "threads": torch.get_num_threads(),
+        "device": device.type,
+    }

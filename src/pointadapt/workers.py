@@ -1,0 +1,269 @@
+"""Training runs in processes of their own, several at a time, that may be killed and started again.
+
+A process of its own makes a run's peak memory its own. A run that is finished is kept, one that was
+cut off goes on from its checkpoint, and one made with other options is refused. Workers end when
+the process that started them does, even if that one is killed: otherwise two would write into one
+folder after a restart.
+
+``python -m pointadapt.workers RUN.yaml`` is a worker.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import report
+from .config import MAY_DIFFER, TrainConfig, load_config, save_config, to_plain
+from .errors import ConfigError, PointAdaptError
+from .files import read_json, write_json
+
+RESULTS, TIMING, CONFIG, LOG = "results.json", "timing.json", "config.yaml", "worker.log"
+MOST_AT_ONCE = 8  # where the number is not given: memory may not suffice for one on every core
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run.
+
+    Attributes:
+        name: how messages call it.
+        config: what to train, and ``out``, the folder of its own to do it in.
+        timed: also measure the inference time of the adapter.
+    """
+
+    name: str
+    config: TrainConfig
+    timed: bool = False
+
+    def finished(self) -> dict[str, Any] | None:
+        """The results of an earlier process; None if there is more to do.
+
+        Raises:
+            ConfigError: the folder holds a run with other options.
+        """
+        out = self.config.out
+        if not (out / CONFIG).exists():
+            return None
+        was, now = to_plain(load_config(out / CONFIG, TrainConfig)), to_plain(self.config)
+        differ = [key for key in now if key not in MAY_DIFFER and was[key] != now[key]]
+        if differ:
+            key = differ[0]
+            raise ConfigError(
+                f"{out} was made with other options ({key}: {was[key]} then, {now[key]} now): "
+                "use the same ones, or choose another --out"
+            )
+        needed = [RESULTS, TIMING] if self.timed else [RESULTS]
+        if not all((out / name).exists() for name in needed):
+            return None
+        timing = {"timing": read_json(out / TIMING)} if self.timed else {}
+        return {**read_json(out / RESULTS), **timing}
+
+    def epochs_done(self) -> int:
+        """Epochs behind it, as its log has them."""
+        out = self.config.out
+        if (out / RESULTS).exists():
+            return self.config.epochs
+        try:
+            return (out / "log.jsonl").read_bytes().count(b"\n")
+        except OSError:
+            return 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: with ``results``, or with ``error``, one line.
+
+    ``kept`` tells that the results were there before.
+    """
+
+    job: Job
+    results: dict[str, Any] | None = None
+    error: str = ""
+    kept: bool = False
+
+
+def run_all(
+    jobs: Sequence[Job], *, what: str = "training", at_once: int = 1, keep_going: bool = False,
+    on_done: Callable[[Outcome], None] | None = None,
+) -> list[Outcome]:  # fmt: skip
+    """Run the jobs that are not finished, each in a process of its own; all outcomes, in order.
+
+    Args:
+        jobs: with a folder of its own each.
+        what: the title of the progress bar, which counts epochs.
+        at_once: processes at a time; 0 takes one for every GPU, or else core, 8 at most.
+        keep_going: go on after a job failed, instead of raising.
+        on_done: called with each outcome, the earlier ones first.
+
+    Raises:
+        ConfigError: a folder holds a run with other options; nothing was started.
+        PointAdaptError: a job failed, in its words.
+    """
+    found = [(job, job.finished()) for job in jobs]
+    done = {job.name: Outcome(job, r, kept=True) for job, r in found if r is not None}
+    waiting = [job for job in jobs if job.name not in done]
+    tell = on_done or (lambda outcome: None)
+    for outcome in done.values():
+        tell(outcome)
+    total = sum(job.config.epochs for job in jobs)
+    with report.progress(what, total) as bar, _Slots(len(waiting), at_once) as slots:
+        while waiting or slots.running:
+            while waiting and slots.free:
+                slots.start(waiting.pop(0))
+            for outcome in slots.ended():
+                done[outcome.job.name] = outcome
+                tell(outcome)
+                if outcome.error and not keep_going:
+                    raise PointAdaptError(outcome.error)
+            bar(sum(job.epochs_done() for job in jobs))
+            time.sleep(0.1)
+    return [done[job.name] for job in jobs]
+
+
+class _Slots:
+    """The processes that run now, each with its share of threads and a GPU where there are more."""
+
+    def __init__(self, jobs: int, at_once: int) -> None:
+        self.gpus = _gpus() if jobs else []
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+        cores = cores or os.cpu_count() or 1
+        wanted = at_once or len(self.gpus) or min(cores, MOST_AT_ONCE)
+        self.count = max(1, min(wanted, jobs))
+        self.threads = max(1, cores // self.count) if self.count > 1 else 0
+        self.running: dict[int, tuple[Job, subprocess.Popen[bytes]]] = {}
+
+    @property
+    def free(self) -> bool:
+        return len(self.running) < self.count
+
+    def start(self, job: Job) -> None:
+        slot = next(i for i in range(self.count) if i not in self.running)
+        config = replace(job.config, threads=job.config.threads or self.threads)
+        save_config(config, config.out / CONFIG)
+        command = [sys.executable, "-m", "pointadapt.workers", str(config.out / CONFIG)]
+        command += ["--timed"] if job.timed else []
+        env = dict(os.environ)
+        if config.threads:
+            env["OMP_NUM_THREADS"] = str(config.threads)
+        if len(self.gpus) > 1:
+            env["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
+        with open(config.out / LOG, "ab") as log:
+            process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=env
+            )
+        self.running[slot] = (job, process)
+
+    def ended(self) -> list[Outcome]:
+        """The jobs whose process has ended since the last call."""
+        over = [(slot, job, p.poll()) for slot, (job, p) in self.running.items()]
+        over = [(slot, job, status) for slot, job, status in over if status is not None]
+        for slot, _, _ in over:
+            _close(self.running.pop(slot)[1])
+        if any(status == INTERRUPTED for _, _, status in over):
+            raise KeyboardInterrupt
+        return [_outcome(job, status) for _, job, status in over]
+
+    def __enter__(self) -> _Slots:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        left = [process for _, process in self.running.values()]
+        for process in left:
+            process.kill()  # what they have is in their checkpoints
+        for process in left:
+            process.wait()
+            _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin:
+        with suppress(OSError):
+            process.stdin.close()
+
+
+def _outcome(job: Job, status: int) -> Outcome:
+    results = job.finished() if status == 0 else None
+    if results is not None:
+        return Outcome(job, results)
+    log = job.config.out / LOG
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    said = [line for line in lines if line.strip()]
+    start = "pointadapt: error: "
+    if status == 2 and said and said[-1].startswith(start):
+        return Outcome(job, error=f"{job.name}: {said[-1].removeprefix(start)}")
+    how = f"ended with status {status}"
+    if status == -9:  # SIGKILL
+        how = "was killed, perhaps for lack of memory (lower --jobs or --batch-size)"
+    return Outcome(job, error=f"{job.name}: its process {how}; see {log}")
+
+
+def _gpus() -> list[str]:
+    """The names by which CUDA_VISIBLE_DEVICES knows the GPUs."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return given[:count] or [str(i) for i in range(count)]
+
+
+# ---- inside a worker
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone, however that came about."""
+
+    def wait() -> None:
+        while os.read(0, 1):  # empty once the other end of standard input is closed
+            pass
+        os._exit(INTERRUPTED)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def work(config: TrainConfig, timed: bool = False) -> None:
+    """Do what is left of a run: train, measure the inference time, drop the checkpoint.
+
+    Raises:
+        PointAdaptError: bad input, in one line.
+    """
+    out = config.out
+    if not (out / RESULTS).exists():
+        from .train import train
+
+        train(replace(config, resume=(out / "checkpoint.pt").exists()))
+    if timed and not (out / TIMING).exists():
+        from .timing import inference_time
+
+        write_json(out / TIMING, inference_time(out / "adapter", config))
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def main(args: Sequence[str]) -> int:
+    """Be a worker; the exit status is that of the command line."""
+    from .cli import explain
+
+    _end_with_parent()
+    try:
+        work(load_config(args[0], TrainConfig), timed="--timed" in args[1:])
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        report.error_line(message)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

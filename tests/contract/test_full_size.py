@@ -1,0 +1,42 @@
+"""Each family in its smallest published size: forward, a DAPT training step, an adapter's file."""
+
+import pytest
+import torch
+
+from pointadapt import hub
+from pointadapt.backbones import BACKBONES
+from pointadapt.backbones._tags import all_tags
+from pointadapt.backbones._weights import load_backbone, save_backbone
+from pointadapt.methods import make_method
+from pointadapt.model import Adapter, PointModel
+from pointadapt.tasks import make_task
+
+
+def smallest(family):
+    tags = [t for t in all_tags().values() if t.family == family]
+    return min(tags, key=lambda t: t.parameters).size
+
+
+@pytest.mark.parametrize("family", list(BACKBONES))
+def test_forward_dapt_step_and_adapter_file(family, toy_batch, tmp_path):
+    points, labels = toy_batch[0][:4], toy_batch[1][:4]
+    # few patches: time is in them, and no parameter
+    net = load_backbone(f"{family}:{smallest(family)}", groups=6, group_size=8)
+    folder = save_backbone(net, tmp_path / "b", torch.float32)
+    torch.manual_seed(0)
+    adapter = Adapter(net, make_method("dapt"), make_task("classification"), tuple("abcd"))
+    model = PointModel(net, adapter).train()
+    optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=1e-3)
+    before = [p.detach().clone() for p in adapter.parameters()]
+    adapter.task.loss(model(points), labels).backward()
+    optimizer.step()
+    moved = [not torch.equal(a, b) for a, b in zip(before, adapter.parameters(), strict=True)]
+    assert sum(moved) > len(moved) / 2
+    model.eval()
+    with torch.no_grad():
+        want = model(points)
+    hub.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
+    loaded = hub.load(tmp_path / "a")
+    with torch.no_grad():
+        assert torch.equal(loaded(points), want)
+    assert want.isfinite().all()

@@ -1,0 +1,339 @@
+"""Files of all families under their official names: every tensor lands where it belongs.
+
+Small look-alikes go through the whole of ``convert``, and the outputs are compared with plain
+arithmetic on the *official* names (the forwards below, as the released code defines them).
+Full-size ones are compared name by name and shape by shape, on the meta device.
+"""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from published import FILES, look_alike, parameters, pointgpt_tuned, recon_tuned
+from torch.nn.functional import gelu, linear
+
+from pointadapt import hub
+from pointadapt.backbones import BACKBONES
+from pointadapt.backbones._layouts import LAYOUTS, find_layout
+from pointadapt.backbones._tags import all_tags
+from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.pointgpt import nearest_chain
+from pointadapt.config import Published
+from pointadapt.convert import convert
+from pointadapt.errors import CheckpointError
+from pointadapt.ops import gather_points, group, normalize
+
+DIM, DEPTH, HEADS, WIDTHS = 24, 2, 2, (8, 16, 12)
+FACTS = Published(heads=HEADS, groups=6, group_size=8, points=64)
+SMALL = {"dim": DIM, "depth": DEPTH, "widths": WIDTHS}
+OWN = {  # what of a file is the backbone's
+    "point_bert": "transformer_q.", "maskpoint": "transformer_q.", "act": "ACT_encoder.",
+    "pcp_mae": "MAE_encoder.", "recon": "MAE_encoder.", "pointgpt": "GPT_Transformer.",
+}  # fmt: skip
+
+
+def small(name):
+    extra = {"encoder_dim": 16} if name in ("point_bert", "maskpoint") else {}
+    return look_alike(FILES[name](**SMALL, **extra), lambda key: key.startswith(OWN[name]))
+
+
+def write(tensors, path):
+    torch.save({"base_model": {f"module.{k}": v for k, v in tensors.items()}}, path)
+    return path
+
+
+def stripped(name, tensors):
+    own = {k.removeprefix(OWN[name]): v for k, v in tensors.items() if k.startswith(OWN[name])}
+    return {k: v.squeeze(-1) if v.dim() == 3 and "conv" in k else v for k, v in own.items()}
+
+
+# The released forwards, on official names --------------------------------------------------------
+
+
+def layer(t, name, x):
+    return linear(x, t[f"{name}.weight"], t.get(f"{name}.bias"))
+
+
+def norm(t, name, x):
+    return F.layer_norm(x, x.shape[-1:], t[f"{name}.weight"], t[f"{name}.bias"])
+
+
+def batchnorm(t, name, x):
+    mean, var = t[f"{name}.running_mean"], t[f"{name}.running_var"]
+    x = (x - mean) / (var + 1e-5).sqrt()
+    return (x * t[f"{name}.weight"] + t[f"{name}.bias"]).relu()
+
+
+def encode(t, groups):
+    x, i = layer(t, "encoder.first_conv.0", groups), 0
+    while f"encoder.first_conv.{i + 1}.running_mean" in t:
+        x = batchnorm(t, f"encoder.first_conv.{i + 1}", x)
+        x, i = layer(t, f"encoder.first_conv.{i + 3}", x), i + 3
+    x = torch.cat([x.amax(dim=2, keepdim=True).expand_as(x), x], dim=-1)
+    x = batchnorm(t, "encoder.second_conv.1", layer(t, "encoder.second_conv.0", x))
+    x = layer(t, "encoder.second_conv.3", x).amax(dim=2)
+    return layer(t, "reduce_dim", x) if "reduce_dim.weight" in t else x
+
+
+def heads(x):
+    return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+
+
+def attended(q, k, v, mask=0.0):
+    scores = heads(q) @ heads(k).transpose(-2, -1) / math.sqrt(q.shape[-1] / HEADS) + mask
+    return (scores.softmax(dim=-1) @ heads(v)).transpose(1, 2).flatten(2)
+
+
+def self_attention(t, name, x):
+    out = attended(*layer(t, f"{name}.qkv", x).chunk(3, dim=-1))
+    return layer(t, f"{name}.proj", out)
+
+
+def feed_forward(t, name, x):
+    return layer(t, f"{name}.fc2", gelu(layer(t, f"{name}.fc1", x)))
+
+
+def position(t, centers):
+    if t["pos_embed.0.weight"].shape[1] != 3:
+        omega = 1 / 10000 ** (torch.arange(DIM // 6) / (DIM / 6))
+        waves = [
+            f(centers[..., i : i + 1] * omega) for i in range(3) for f in (torch.sin, torch.cos)
+        ]
+        centers = torch.cat(waves, dim=-1)
+    return layer(t, "pos_embed.2", gelu(layer(t, "pos_embed.0", centers)))
+
+
+def before(rest, *first):
+    return torch.cat([*(one.expand(len(rest), -1, -1) for one in first), rest], dim=1)
+
+
+def vit_forward(t, centers, groups):
+    """Without CLS: its start values are not in every file."""
+    x, pos = encode(t, groups), position(t, centers)
+    if "cls_token" in t:
+        x, pos = before(x, t["cls_token"]), before(pos, t["cls_pos"])
+    for i in range(DEPTH):
+        name, x = f"blocks.blocks.{i}", x + pos
+        x = x + self_attention(t, f"{name}.attn", norm(t, f"{name}.norm1", x))
+        x = x + feed_forward(t, f"{name}.mlp", norm(t, f"{name}.norm2", x))
+    return norm(t, "norm", x)
+
+
+def recon_forward(t, centers, groups):
+    names = ("cls", "img", "text")
+    x = before(encode(t, groups), *(t[f"{n}_token"] for n in names))
+    pos = before(position(t, centers), *(t[f"{n}_pos"] for n in names))
+    for i in range(DEPTH):
+        name, x = f"blocks.blocks.{i}", x + pos
+        few = norm(t, f"{name}.norm1_contrast", x[:, :3])
+        rest = norm(t, f"{name}.norm1", x[:, 3:])
+        cross = f"{name}.attn_contrast"
+        kv = layer(t, f"{cross}.kv", rest).chunk(2, dim=-1)
+        few = few + layer(t, f"{cross}.proj", attended(layer(t, f"{cross}.q", few), *kv))
+        rest = rest + self_attention(t, f"{name}.attn", rest)
+        few = norm(t, f"{name}.norm2_contrast", few)
+        rest = norm(t, f"{name}.norm2", rest)
+        few = few + feed_forward(t, f"{name}.mlp_contrast", few)
+        x = torch.cat([few, rest + feed_forward(t, f"{name}.mlp", rest)], dim=1)
+    return norm(t, "norm", x)
+
+
+def pointgpt_forward(t, centers, groups):
+    order = nearest_chain(centers)
+    centers = gather_points(centers, order)
+    groups = torch.stack([g[o] for g, o in zip(groups, order, strict=True)])
+    angle = centers * 2 * math.pi
+    waves = torch.stack([angle.sin(), angle.cos()] * (DIM // 6), dim=-1).flatten(2)
+    x = before(encode(t, groups), t["blocks.sos"].view(1, 1, -1), t["cls_token"])
+    pos = before(waves, t["cls_pos"], t["sos_pos"])
+    mask = torch.full((x.shape[1], x.shape[1]), -torch.inf).triu(1)
+    for i in range(DEPTH):
+        name, x = f"blocks.layers.{i}", x + pos
+        x = norm(t, f"{name}.ln_1", x)
+        attention = torch.nn.MultiheadAttention(DIM, HEADS, batch_first=True)
+        start = f"{name}.attn."
+        attention.load_state_dict({k[len(start) :]: v for k, v in t.items() if k.startswith(start)})
+        x = x + attention(x, x, x, attn_mask=mask, need_weights=False)[0]
+        hidden = gelu(layer(t, f"{name}.mlp.0", norm(t, f"{name}.ln_2", x)))
+        x = x + layer(t, f"{name}.mlp.2", hidden)
+    x = norm(t, "blocks.ln_f", x)
+    return norm(t, "blocks.cls_norm", x) if "blocks.cls_norm.weight" in t else x
+
+
+# Small files, through convert ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def points():
+    torch.manual_seed(1)
+    return normalize(torch.rand(3, 64, 3))
+
+
+def cut(points):
+    return group(points, FACTS.groups, FACTS.group_size, rule="pointnet2")
+
+
+@pytest.mark.parametrize("name", ["point_bert", "maskpoint", "act", "pcp_mae"])
+@torch.no_grad()
+def test_point_vit_forms(name, points, tmp_path):
+    tensors = small(name)
+    report = convert(write(tensors, tmp_path / "p.pth"), tmp_path / "out", FACTS)
+    assert (report["layout"], report["kind"]) == (name, "pretrained")
+    net = load_backbone(tmp_path / "out/backbone").eval()
+    official = stripped(name, tensors)
+    if name == "pcp_mae":  # pre-trained without a CLS token
+        assert report["missing"] == ["cls_token", "cls_pos"]
+        official |= {k: getattr(net, k) for k in report["missing"]}
+    else:
+        assert report["missing"] == []
+    want = vit_forward(official, *cut(points))
+    torch.testing.assert_close(net(points).x, want, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_recon_pretrained(points, tmp_path):
+    tensors = small("recon")
+    report = convert(write(tensors, tmp_path / "p.pth"), tmp_path / "out", FACTS)
+    assert (report["layout"], report["kind"], report["missing"]) == ("recon", "pretrained", [])
+    net = load_backbone(tmp_path / "out/backbone").eval()
+    want = recon_forward(stripped("recon", tensors), *cut(points))
+    torch.testing.assert_close(net(points).x, want, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_recon_fine_tuned_gives_its_logits(points, tmp_path):
+    tensors = look_alike(recon_tuned(**SMALL, classes=5), lambda key: True)
+    report = convert(write(tensors, tmp_path / "f.pth"), tmp_path / "out", FACTS)
+    assert (report["kind"], report["left_over"]) == ("full", [])
+    conv = {k: v.squeeze(-1) if v.dim() == 3 and "conv" in k else v for k, v in tensors.items()}
+    x = recon_forward(conv, *cut(points))
+    x = torch.cat([x[:, 0], x[:, 1], x[:, 2], x[:, 3:].amax(dim=1)], dim=-1)
+    for i in (0, 4):
+        one = f"cls_head_finetune.{i}"
+        x = batchnorm(conv, f"cls_head_finetune.{i + 1}", layer(conv, one, x))
+    want = layer(conv, "cls_head_finetune.8", x)
+    got = hub.load(tmp_path / "out/adapter")(points)
+    torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("widths", [WIDTHS, (8, 12, 16, 20)])
+@torch.no_grad()
+def test_pointgpt(widths, points, tmp_path):
+    tensors = look_alike(FILES["pointgpt"](DIM, DEPTH, widths), lambda key: True)
+    report = convert(write(tensors, tmp_path / "p.pth"), tmp_path / "out", FACTS)
+    assert (report["layout"], report["kind"]) == ("pointgpt", "pretrained")
+    missing = ["cls_token", "cls_pos", "norm.weight", "norm.bias"]
+    assert sorted(report["missing"]) == sorted(missing)
+    places = ("generator_blocks.", "norm.", "blocks.increase_dim.")
+    left = {k.removeprefix("GPT_Transformer.") for k in report["left_over"]}
+    assert left
+    assert all(k.startswith(places) for k in left)
+    net = load_backbone(tmp_path / "out/backbone").eval()
+    official = stripped("pointgpt", tensors) | {k: getattr(net, k) for k in missing[:2]}
+    official |= {
+        "blocks.cls_norm.weight": torch.ones(DIM),
+        "blocks.cls_norm.bias": torch.zeros(DIM),
+    }
+    want = pointgpt_forward(official, *cut(points))
+    torch.testing.assert_close(net(points).x, want, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_pointgpt_after_labelled_data_is_a_backbone_too(points, tmp_path):
+    tensors = look_alike(pointgpt_tuned(**SMALL, classes=87), lambda key: True)
+    report = convert(write(tensors, tmp_path / "p.pth"), tmp_path / "out", FACTS)
+    assert (report["kind"], report["missing"]) == ("pretrained", [])
+    net = load_backbone(tmp_path / "out/backbone").eval()
+    official = {k: v.squeeze(-1) if v.dim() == 3 and "conv" in k else v for k, v in tensors.items()}
+    tokens, want = net(points), pointgpt_forward(official, *cut(points))
+    torch.testing.assert_close(tokens.x, want, atol=1e-5, rtol=0)
+    assert torch.equal(tokens.pool("cls"), tokens.x[:, 1])
+
+
+@pytest.mark.parametrize("name", list(FILES))
+def test_a_file_without_blocks_is_refused(name, tmp_path):
+    bare = {k: v for k, v in small(name).items() if "blocks" not in k}
+    if name == "recon":  # told from Point-MAE's by a block's tensor alone
+        bare["MAE_encoder.x_contrast.weight"] = torch.ones(1)
+    with pytest.raises(CheckpointError, match="holds no transformer block"):
+        convert(write(bare, tmp_path / "p.pth"), tmp_path / "out", FACTS)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", list(FILES))
+def test_every_tensor_counts_and_the_others_are_named(name, tmp_path):
+    tensors = small(name)
+    report = convert(write(tensors, tmp_path / "p.pth"), tmp_path / "out", FACTS)
+    net = load_backbone(tmp_path / "out/backbone")
+    assert report["consumed"] + len(report["left_over"]) == report["tensors"] == len(tensors)
+    assert report["consumed"] == len(net.base_keys)
+    # as a number at the last place of each tensor: what is read is what was written
+    read = LAYOUTS[name].read(tensors)
+    assert set(read) == set(net.base_keys)
+    assert all(torch.equal(net.state_dict()[k], v) for k, v in read.items())
+
+
+# Full size -------------------------------------------------------------------------------------
+
+_LARGE = (256, 512, 1024, 2048)
+FULL = {
+    "point_bert-small": FILES["point_bert"](),
+    "maskpoint-small": FILES["maskpoint"](),
+    "act-small": FILES["act"](),
+    "pcp_mae-small": FILES["pcp_mae"](),
+    "recon-base": FILES["recon"](),
+    "pointgpt-small": FILES["pointgpt"](),
+    "pointgpt-base": FILES["pointgpt"](768, 12, _LARGE),
+    "pointgpt-base-post": pointgpt_tuned(768, 12, _LARGE, 87),
+    "pointgpt-large": FILES["pointgpt"](1024, 24, _LARGE),
+    "pointgpt-large-post": pointgpt_tuned(1024, 24, _LARGE, 87),
+}
+
+
+def test_every_tag_has_its_look_alike():
+    assert set(all_tags()) == {*FULL, "point_mae-small"}  # that one: test_published_keys.py
+
+
+@pytest.mark.parametrize("name", list(FULL))
+def test_full_size_file_fits_the_tagged_size(name):
+    tag = all_tags()[name]
+    with torch.device("meta"):
+        tensors = {k: torch.empty(shape) for k, shape in FULL[name].items()}
+        family = BACKBONES[tag.family]
+        net = family(family.sizes[tag.size])
+    layout = find_layout(tensors.keys(), "file")
+    read = layout.read(tensors)
+    config = layout.config(read, Published(groups=family.sizes[tag.size].groups), "file")
+    assert (layout.name, layout.family) == (tag.layout, tag.family)
+    assert config == family.sizes[tag.size]
+    ours = {k: v.shape for k, v in net.state_dict().items()}
+    assert {k: ours[k] for k in read} == {k: v.shape for k, v in read.items()}
+    assert set(ours) - set(read) <= set(family.optional)
+    assert sum(p.numel() for p in net.parameters()) == tag.parameters
+
+
+@pytest.mark.parametrize(
+    ("shapes", "millions"),
+    [
+        (recon_tuned(), 43.6),
+        (pointgpt_tuned(), 29.2),
+        (pointgpt_tuned(768, 12, _LARGE), 120.5),
+        (pointgpt_tuned(1024, 24, _LARGE), 360.5),
+    ],
+)
+def test_published_counts_of_whole_networks(shapes, millions):
+    """With a head, and PointGPT with its generator."""
+    assert round(parameters(shapes) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize("size", ["small", "small_reduced", "small_sine"])
+def test_small_with_its_head_has_22_1_million(size):
+    from pointadapt.tasks import make_task
+
+    cls = BACKBONES["point_vit"]
+    with torch.device("meta"):
+        net = cls(cls.sizes[size])
+        head = make_task("classification").make_head(384, ("cls", "patch_max"), 15)
+    count = sum(p.numel() for m in (net, head) for p in m.parameters())
+    assert round(count / 1e6, 1) == {"small_sine": 22.3}.get(size, 22.1)

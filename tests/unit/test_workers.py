@@ -1,0 +1,161 @@
+"""Runs in processes of their own: outcomes, what is kept, what is refused, what is shared out."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from pointadapt import workers
+from pointadapt.config import TrainConfig, save_config
+from pointadapt.errors import ConfigError, PointAdaptError
+from pointadapt.files import write_json
+from pointadapt.workers import Job, run_all, work
+
+
+@pytest.fixture
+def config(tmp_path, toy_root, bare_backbone):
+    """Two epochs of five steps."""
+    return TrainConfig(
+        out=tmp_path / "a", data="folder", root=toy_root, points=64, epochs=2, batch_size=8,
+        backbone=str(bare_backbone("point_vit")), method="linear_probe", tensorboard=False,
+        threads=1,
+    )  # fmt: skip
+
+
+def pretend(job, accuracy=50.0):
+    """What a finished run leaves."""
+    save_config(job.config, job.config.out / "config.yaml")
+    write_json(job.config.out / "results.json", {"accuracy": accuracy})
+
+
+def test_one_fails_and_the_others_go_on(config, tmp_path):
+    """The only test here with real processes."""
+    good = Job("good", config, timed=True)
+    bad = Job("bad", replace(config, out=tmp_path / "b", root=tmp_path / "gone"))
+    there = Job("there", replace(config, out=tmp_path / "c"))
+    pretend(there)
+    seen = []
+    first = run_all([bad, good, there], at_once=2, keep_going=True, on_done=seen.append)
+    assert [o.job.name for o in first] == ["bad", "good", "there"]
+    assert seen[0] is first[2] and set(map(id, seen)) == set(map(id, first))
+    assert first[2].kept and first[2].results == {"accuracy": 50.0}
+    assert first[0].results is None
+    assert first[0].error.startswith("bad: ") and "gone does not exist" in first[0].error
+    results = first[1].results
+    assert results and not first[1].kept and not first[1].error
+    assert results["peak_memory_bytes"] > 1e8
+    assert 0 < results["timing"]["seconds_per_cloud"] < 60
+    assert results["timing"]["threads"] == 1
+    assert not (config.out / "checkpoint.pt").exists()
+    assert run_all([good])[0].results == results  # kept: nothing was trained again
+
+
+def test_a_failure_stops_the_rest(config, tmp_path, monkeypatch):
+    started = []
+
+    class Failing:
+        running: dict = {}  # noqa: RUF012
+        free = True
+
+        def __init__(self, *_):
+            self.over = []
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def start(self, job):
+            started.append(job.name)
+            self.over.append(workers.Outcome(job, error="no"))
+
+        def ended(self):
+            return self.over
+
+    monkeypatch.setattr(workers, "_Slots", Failing)
+    with pytest.raises(PointAdaptError, match="no"):
+        run_all([Job("one", config)])
+    assert started == ["one"]
+
+
+def test_other_options_are_refused_and_nothing_starts(config, tmp_path, monkeypatch):
+    pretend(Job("a", config))
+    monkeypatch.setattr(workers, "_Slots", None)  # would fail if it came to that
+    jobs = [Job("new", replace(config, out=tmp_path / "new")), Job("a", replace(config, lr=0.5))]
+    with pytest.raises(ConfigError, match=r"lr: 0\.0005 then, 0\.5 now") as caught:
+        run_all(jobs)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
+    for other in ({"threads": 7}, {"save_every": 9}, {"recipe": "x"}):
+        assert Job("a", replace(config, **other)).finished() == {"accuracy": 50.0}
+
+
+def test_work_does_what_is_left(config, monkeypatch):
+    """A run killed after its results were written is not trained again, only measured."""
+    job = Job("a", config, timed=True)
+    work(config)
+    save_config(config, config.out / "config.yaml")
+    assert job.finished() is None
+    assert Job("a", config).finished() is not None
+    before = (config.out / "results.json").read_bytes()
+    work(config, timed=True)
+    assert job.finished() is not None
+    assert (config.out / "results.json").read_bytes() == before
+
+
+def test_epochs_done(config):
+    job = Job("a", config)
+    assert job.epochs_done() == 0
+    config.out.mkdir()
+    (config.out / "log.jsonl").write_text('{"epoch": 1}\n')
+    assert job.epochs_done() == 1
+    write_json(config.out / "results.json", {})
+    assert job.epochs_done() == config.epochs
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "jobs", "at_once", "want"),
+    [
+        (16, [], 10, 0, (8, 2)),  # eight at most
+        (4, [], 10, 0, (4, 1)),
+        (4, [], 3, 0, (3, 1)),
+        (16, [], 10, 3, (3, 5)),
+        (4, [], 10, 1, (1, 0)),  # torch decides
+        (4, [], 1, 0, (1, 0)),
+        (16, ["0", "1"], 10, 0, (2, 8)),
+        (16, ["0"], 10, 4, (4, 4)),
+    ],
+)
+def test_shares(monkeypatch, cores, gpus, jobs, at_once, want):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(workers, "_gpus", lambda: gpus)
+    slots = workers._Slots(jobs, at_once)
+    assert (slots.count, slots.threads) == want
+
+
+@pytest.mark.parametrize(
+    ("status", "log", "said"),
+    [
+        (2, "x\npointadapt: error: lower --batch-size\n", "a: lower --batch-size"),
+        (1, "Traceback\nKeyError: 3\n", "a: its process ended with status 1; see"),
+        (-9, "", "a: its process was killed, perhaps for lack of memory"),
+    ],
+)
+def test_what_a_failure_says(config, status, log, said):
+    config.out.mkdir()
+    (config.out / "worker.log").write_text(log)
+    outcome = workers._outcome(Job("a", config), status)
+    assert outcome.results is None
+    assert outcome.error.startswith(said) and "\n" not in outcome.error
+
+
+def test_gpus_by_the_names_of_the_user(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    assert workers._gpus() == ["3", "5"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert workers._gpus() == ["0", "1"]
