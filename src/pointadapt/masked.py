@@ -40,13 +40,20 @@ class Reconstruction:
         """Chamfer-L2 distance, mean over all hidden patches (Point-MAE, Eq. 3)."""
         return chamfer_distance(self.predicted.flatten(0, 1), self.target.flatten(0, 1), norm="l2")
 
-    def label_loss(self, labels: Tensor) -> Tensor:
-        """Cross-entropy over the clouds that have a label; those with -1 have none."""
+    def label_loss(self, labels: Tensor, count: Tensor | float | None = None) -> Tensor:
+        """Cross-entropy over the clouds that have a label; those with -1 have none.
+
+        Args:
+            labels: (B,) classes.
+            count: what the sum is divided by; by default the number of labels. Where processes
+                share a batch, the mean of these numbers makes the mean of their losses that of
+                the batch.
+        """
         if self.logits is None or not self.classes:
             raise ConfigError("this autoencoder was built without classes, so it has no label loss")
         logits = self.logits[:, : self.classes]
         total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-        return total / (labels >= 0).sum().clamp(min=1)
+        return total / ((labels >= 0).sum().clamp(min=1) if count is None else count)
 
     def attribute_loss(self, has: Tensor, known: Tensor) -> Tensor:
         """Binary cross-entropy, summed over the attributes that are known, mean over the clouds.
@@ -110,17 +117,23 @@ class MaskedAutoencoder(nn.Module):
                 module.apply(init_weights)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def forward(self, points: Tensor, generator: torch.Generator) -> Reconstruction:
+    def forward(
+        self, points: Tensor, generator: torch.Generator, part: int = 0, parts: int = 1
+    ) -> Reconstruction:
         """Hide patches, and reconstruct them from the others.
 
         Args:
             points: (B, N, 3).
             generator: draws the masks.
+            part: which part of a batch of ``parts`` · B clouds these are: the masks of all are
+                drawn, so that sharing a batch changes none.
+            parts: in how many parts that batch is.
         """
         c = self.backbone.config
         centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule, check=False)
         count = int(self._ratio(generator) * c.groups)
-        order = torch.rand(len(points), c.groups, generator=generator).argsort(dim=1)
+        luck = torch.rand(parts * len(points), c.groups, generator=generator)
+        order = luck.chunk(parts)[part].argsort(dim=1)
         order = order.to(points.device)
         seen, hidden = order[:, count:], order[:, :count]
         rows = torch.arange(len(points), device=points.device).unsqueeze(1)

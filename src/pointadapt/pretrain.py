@@ -1,75 +1,44 @@
-"""Pre-training by masked autoencoding (Point-MAE, Pang et al., ECCV 2022)."""
+"""Pre-training by masked autoencoding (Point-MAE, Pang et al., ECCV 2022).
+
+Several processes (``torchrun --nproc-per-node N -m pointadapt pretrain ...``) share each batch and
+see what one process would: the same clouds, augmentation and masks. BatchNorm alone differs: each
+process normalises by its own share. A patch encoder's batch is every point of every visible patch,
+thousands even of a small share, so SyncBatchNorm's two exchanges a layer would change next to
+nothing. Running statistics are averaged over the processes before anything reads them.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
-from .backbones import BACKBONES
-from .backbones._layers import init_weights
+from ._pretrain import identity, make_optimizer, network, resume, shared
 from .backbones._weights import load_backbone, save_backbone
-from .backbones.point_vit import PointViT
 from .config import PretrainConfig
-from .data import Clouds, load_dataset
-from .data.shapes import ATTRIBUTES, CLASSES, ShapeStream
+from .data._mixture import CloudBatches
 from .data.transforms import augment
-from .errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
-from .files import append_line, atomic, load_state, save_state, write_json
+from .errors import PointAdaptError
+from .files import save_state, write_json
 from .masked import MaskedAutoencoder
+from .monitor import Monitor
 from .ops import normalize
-from .runtime import keep_large_blocks
+from .runtime import describe_machine, keep_large_blocks, make_accelerator, peak_memory
 from .schedule import warmup_cosine
 
-
-class CloudBatches(torch.utils.data.Dataset):
-    """Step to a batch: the same step gives the same clouds, whoever asks.
-
-    A batch is points (B, N, 3), labels (B,), -1 where there is no class, and which attributes the
-    clouds have, and of which that is known, both (B, attributes) and empty for other data.
-    """
-
-    def __init__(self, config: PretrainConfig) -> None:
-        self.config = config
-        self.clouds: Clouds | None = None
-        if config.data == "shapes":
-            self.stream = ShapeStream(config.seed, config.points, config.assembly_fraction)
-            self.classes, self.attributes = len(CLASSES), len(ATTRIBUTES)
-        else:
-            data = load_dataset(config.data, root=config.root, points=config.points)
-            self.clouds = data.load("train")
-            self.classes, self.attributes = len(self.clouds.classes), 0
-
-    def __getitem__(self, step: int) -> tuple[Tensor, ...]:
-        c = self.config
-        if self.clouds is None:
-            d = self.stream.described(step * c.batch_size, c.batch_size)
-            batch = d.points, d.labels, d.has, d.known
-        else:
-            n = len(self.clouds)
-            at = np.arange(step * c.batch_size, (step + 1) * c.batch_size)
-            orders = {
-                e: np.random.default_rng((c.seed, e)).permutation(n)
-                for e in set((at // n).tolist())
-            }
-            index = [orders[i // n][i % n] for i in at.tolist()]
-            nothing = np.empty((len(index), 0), dtype=bool)
-            batch = self.clouds.points[index], self.clouds.labels[index], nothing, nothing
-        return tuple(map(torch.from_numpy, batch))
-
-    def __len__(self) -> int:
-        return self.config.steps
+LOG = 50  # steps between lines of the log
 
 
 def pretrain(config: PretrainConfig) -> dict[str, Any]:
     """Run or resume pre-training; writes ``backbone/`` under ``config.out`` and returns a summary.
+
+    Only the main one of several processes writes; the others return an empty summary.
 
     Raises:
         ConfigError: ``config.out`` holds an earlier run, which is not to be resumed.
@@ -79,39 +48,26 @@ def pretrain(config: PretrainConfig) -> dict[str, Any]:
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    return _Run(config).run()
+    return _Run(config, make_accelerator(config.precision)).run()
 
 
 class _Run:
     """The state of one pre-training run."""
 
-    def __init__(self, config: PretrainConfig) -> None:
+    def __init__(self, config: PretrainConfig, accelerator: Accelerator) -> None:
         torch.manual_seed(config.seed)
-        cls = BACKBONES[config.backbone]
-        if not issubclass(cls, PointViT):
-            raise ConfigError(
-                f"masked autoencoding is written for point_vit, not {config.backbone}"
-            )
-        self.config = config
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.precision]
-        self.source = CloudBatches(config)
-        self.net = MaskedAutoencoder(
-            _backbone(config, cls), config.mask_ratio, config.decoder_depth,
-            classes=self.source.classes if config.label_weight else 0,
-            attributes=self.source.attributes if config.attribute_weight else 0,
-            mask_spread=config.mask_spread,
-        ).to(self.device)  # fmt: skip
-        named = list(self.net.named_parameters())
-        decayed = [p for n, p in named if p.dim() > 1 and "token" not in n]
-        rest = [p for n, p in named if p.dim() <= 1 or "token" in n]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay},
-             {"params": rest, "weight_decay": 0.0}],
-            lr=config.lr, fused=True,
-        )  # fmt: skip
-        self.start, seconds = _resume(config, self.net, self.optimizer)
+        self.config, self.acc, self.device = config, accelerator, accelerator.device
+        self.rank, self.processes = accelerator.process_index, accelerator.num_processes
+        self.source = CloudBatches(config, self.rank, self.processes)
+        self.net = network(config, self.source).to(self.device)
+        self.optimizer = make_optimizer(config, self.net)
+        main = accelerator.is_main_process
+        self.monitor = Monitor(config, self.source.source) if main else None
+        self.start, seconds = resume(config, self.net, self.optimizer)
+        if self.monitor is not None:
+            self.monitor.cut(self.start)
         self.began = time.monotonic() - seconds
+        self.pending: list[Tensor] = []  # losses that are still on the device
         self.losses: list[float] = []  # what is minimised, of every step since the start
         self.chamfers: list[float] = []
 
@@ -120,137 +76,158 @@ class _Run:
         from rich.progress import Progress
 
         c, steps = self.config, range(self.start, self.config.steps)
-        batches = torch.utils.data.DataLoader(
-            self.source, batch_size=None, sampler=steps, num_workers=1, prefetch_factor=8
-        )
+        parallel = shared(self.net, self.acc)
         self.net.train()
-        with Progress(console=Console(stderr=True)) as progress:
+        off = not self.acc.is_main_process
+        batches = loader(self.source, steps, c.workers, pin=self.device.type == "cuda")
+        with Progress(console=Console(stderr=True), disable=off) as progress:
             bar = progress.add_task("pre-training", total=c.steps, completed=self.start)
             for step, batch in zip(steps, batches, strict=True):
-                lr = self._step(step, *(part.to(self.device) for part in batch))
-                loss = f"pre-training, loss {self.losses[-1]:.5f}"
-                progress.update(bar, advance=1, description=loss)
-                if (step + 1) % 50 == 0:
+                parts = (part.to(self.device, non_blocking=True) for part in batch)
+                lr = self._step(parallel, step, *parts)
+                # Asking a GPU for the loss makes it wait, so it is asked now and then.
+                if self.device.type == "cpu" or self._due(step, LOG) or self._due(step):
+                    self._collect()
+                    text = f"pre-training, loss {self.losses[-1]:.5f}"
+                    progress.update(bar, completed=step + 1, description=text)
+                if self._due(step, LOG):
                     self._log(step, lr)
-                if (step + 1) % c.save_every == 0 or step + 1 == c.steps:
-                    self._save(step)
+                if self._due(step):
+                    self._stop_over(step)
         return self._finish()
 
-    def _step(self, step: int, clouds: Tensor, labels: Tensor, has: Tensor, known: Tensor) -> float:
+    def _due(self, step: int, *every: int) -> bool:
+        """Whether one of ``every`` so many steps is over (by default: any but the log's)."""
+        c = self.config
+        every = every or (c.save_every, c.probe_every, c.picture_every, c.steps)
+        return any(n and (step + 1) % n == 0 for n in every)
+
+    def _step(
+        self, net: nn.Module, step: int, clouds: Tensor, labels: Tensor, has: Tensor, known: Tensor
+    ) -> float:
         """One optimizer step; returns its learning rate."""
         c = self.config
         lr = warmup_cosine(step, c.steps, c.warmup_steps, c.lr, c.min_lr)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         draw = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
-        points = augment(normalize(clouds), c.augment, draw)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            out = self.net(points, draw)
+        points = self._augmented(normalize(clouds), draw)
+        bf16 = c.precision == "bf16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            out = net(points, draw, self.rank, self.processes)
         loss = chamfer = out.chamfer()
         if c.label_weight:
-            loss = loss + c.label_weight * out.label_loss(labels)
+            loss = loss + c.label_weight * out.label_loss(labels, self._labelled(labels))
         if c.attribute_weight:
             loss = loss + c.attribute_weight * out.attribute_loss(has, known)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), c.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.losses.append(float(loss.detach()))
-        self.chamfers.append(float(chamfer.detach()))
-        if not math.isfinite(self.losses[-1]):
-            raise PointAdaptError(
-                f"the loss became {self.losses[-1]} in step {step + 1}: lower --lr, "
-                "or train in --precision fp32"
-            )
+        self.pending.append(torch.stack([loss.detach(), chamfer.detach()]))
         return lr
 
-    def _log(self, step: int, lr: float) -> None:
-        row = {
-            "step": step + 1,
-            "loss": float(np.mean(self.losses[-50:])),
-            "chamfer": float(np.mean(self.chamfers[-50:])),
-            "lr": lr,
-            "seconds": round(time.monotonic() - self.began, 1),
-        }
-        append_line(self.config.out / "log.jsonl", json.dumps(row))
+    def _augmented(self, points: Tensor, draw: torch.Generator) -> Tensor:
+        """The process's share, augmented by the draws that it gets in the whole batch."""
+        share, n = len(points), self.processes
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        if n > 1:
+            whole = points.new_zeros(n * share, *points.shape[1:])
+            whole[mine] = points
+            points = whole
+        return augment(points, self.config.augment, draw)[mine]
 
-    def _save(self, step: int) -> None:
-        state = {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": step + 1,
-            "seconds": time.monotonic() - self.began,
-            "config": json.dumps(_identity(self.config)),
-        }
-        save_state(self.config.out / "checkpoint.pt", state)
+    def _labelled(self, labels: Tensor) -> Tensor | None:
+        """The mean number of labelled clouds over the processes; None for one process."""
+        if self.processes == 1:
+            return None
+        count: Any = self.acc.reduce((labels >= 0).sum().float(), reduction="mean")
+        return count.clamp(min=1 / self.processes)
+
+    def _collect(self) -> None:
+        """Fetch the losses since the last time, as means over the processes."""
+        values: Any = torch.stack(self.pending)
+        if self.processes > 1:
+            values = self.acc.reduce(values, reduction="mean")
+        self.pending = []
+        for loss, chamfer in values.tolist():
+            self.losses.append(loss)
+            self.chamfers.append(chamfer)
+            if not math.isfinite(loss):
+                raise PointAdaptError(
+                    f"the loss became {loss} in step {self.start + len(self.losses)}: "
+                    "lower --lr, or train in --precision fp32"
+                )
+
+    def _log(self, step: int, lr: float) -> None:
+        if self.monitor is not None:
+            self.monitor.log({
+                "step": step + 1,
+                "loss": float(np.mean(self.losses[-LOG:])),
+                "chamfer": float(np.mean(self.chamfers[-LOG:])),
+                "lr": lr,
+                "seconds": round(time.monotonic() - self.began, 1),
+            })  # fmt: skip
+
+    def _stop_over(self, step: int) -> None:
+        """Look at the network, then save: what the log has of a step is there once it is saved."""
+        c = self.config
+        if self.processes > 1:
+            for name, buffer in self.net.named_buffers():
+                if "running_" in name:
+                    buffer.copy_(self.acc.reduce(buffer, reduction="mean"))  # type: ignore[arg-type]
+        if self.monitor is None:
+            return
+        self.monitor.look(self.net, step + 1)
+        if self._due(step, c.save_every, c.steps):
+            state = {
+                "net": self.net.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "step": step + 1,
+                "seconds": time.monotonic() - self.began,
+                "config": json.dumps(identity(c)),
+            }
+            save_state(c.out / "checkpoint.pt", state)
 
     def _finish(self) -> dict[str, Any]:
+        if self.monitor is None:
+            return {}
+        c = self.config
+        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[c.save_precision]
         self.net.backbone.seal()
-        folder = save_backbone(self.net.backbone, self.config.out / "backbone")
+        folder = save_backbone(self.net.backbone, c.out / "backbone", dtype, c.shard_mb * 10**6)
         summary = {
             "backbone": str(folder),
-            "sha256": self.net.backbone.fingerprint,
-            "loss": round(float(np.mean(self.losses[-50:])), 6) if self.losses else None,
-            "chamfer": round(float(np.mean(self.chamfers[-50:])), 6) if self.chamfers else None,
-            "clouds": self.config.steps * self.config.batch_size,
+            "sha256": load_backbone(folder).fingerprint,  # of what was stored, maybe rounded
+            "loss": round(float(np.mean(self.losses[-LOG:])), 6) if self.losses else None,
+            "chamfer": round(float(np.mean(self.chamfers[-LOG:])), 6) if self.chamfers else None,
+            **self.monitor.summary(),
+            "clouds": c.steps * c.batch_size,
             "seconds": round(time.monotonic() - self.began, 1),
-            "config": _identity(self.config),
+            "processes": self.processes,
+            "peak_memory_bytes": peak_memory(),
+            "machine": describe_machine(),
+            "config": identity(c),
         }
-        write_json(self.config.out / "summary.json", summary)
+        write_json(c.out / "summary.json", summary)
         return summary
 
 
-def _backbone(config: PretrainConfig, cls: type[PointViT]) -> PointViT:
-    """The backbone to start from."""
-    if config.init is not None:
-        backbone = load_backbone(config.init, seed=config.seed)
-        if not isinstance(backbone, PointViT):
-            raise ConfigError(f"{config.init} is a {backbone.name}, not a {config.backbone}")
-        return backbone
-    if config.size not in cls.sizes:
-        raise UnknownNameError(f"size of {config.backbone}", config.size, cls.sizes)
-    return cls(cls.sizes[config.size]).apply(init_weights)  # type: ignore[return-value]
+def loader(
+    source: CloudBatches, steps: range, workers: int, *, pin: bool
+) -> torch.utils.data.DataLoader:
+    """The batches of ``steps`` in order, made ahead of time by so many processes.
 
-
-def _identity(config: PretrainConfig) -> dict[str, Any]:
-    """What must agree for a checkpoint to be resumed, as plain values."""
-    values = dataclasses.asdict(config)
-    for key in ("out", "resume", "threads", "save_every"):
-        del values[key]
-    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
-
-
-def _resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int, float]:
-    path = config.out / "checkpoint.pt"
-    if not path.exists():
-        (config.out / "log.jsonl").unlink(missing_ok=True)
-        return 0, 0.0
-    if not config.resume:
-        raise ConfigError(
-            f"{config.out} holds an earlier run: add --resume to continue it, "
-            "or choose another --out"
-        )
-    state = load_state(path)
-    if "config" not in state or "net" not in state:
-        raise CheckpointError(f"{path} is no checkpoint of pre-training")
-    if json.loads(state["config"]) != json.loads(json.dumps(_identity(config))):
-        raise CheckpointError(
-            f"{path} was made with another configuration: {state['config']}; "
-            "resume with the same options, or choose another --out"
-        )
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    _cut_log(config.out / "log.jsonl", int(state["step"]))
-    return int(state["step"]), float(state["seconds"])
-
-
-def _cut_log(path: Path, step: int) -> None:
-    """Drop the lines after ``step``: a killed run wrote them, and they will be written again."""
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("}\n") and json.loads(line)["step"] <= step]
-        with atomic(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+    Args:
+        source: step to batch.
+        steps: which, in order.
+        workers: 0 makes the batches in this process, when they are asked for.
+        pin: into page-locked memory, from which a GPU copies while it computes.
+    """
+    return torch.utils.data.DataLoader(
+        source, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
+        prefetch_factor=max(2, 8 // workers) if workers else None,
+    )  # fmt: skip
 
 
 __all__ = ["MaskedAutoencoder", "pretrain"]

@@ -153,17 +153,51 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
 
 
 def pretrain_summary(summary: Mapping[str, Any], to: Console) -> None:
-    """The panel at the end of pre-training, and how to use the backbone."""
-    loss = summary["loss"]
+    """The panel at the end of pre-training, and what to do with the backbone."""
+    c, loss, probe = summary["config"], summary["loss"], summary.get("probe")
+    backbone, seconds = summary["backbone"], summary["seconds"]
+    rate = f", {summary['clouds'] / seconds:,.1f} a second" if seconds else ""
     rows = [
         ("loss", "-" if loss is None else f"{loss:g} (mean of the last 50 steps)"),
-        ("clouds", f"{summary['clouds']:,}"),
-        ("time", duration(summary["seconds"])),
-        ("backbone", summary["backbone"]),
+        ("clouds", f"{summary['clouds']:,} of {' + '.join(c['data'])}{rate}"),
+        ("time", duration(seconds)),
+        ("peak memory", size(summary["peak_memory_bytes"])),
+        ("backbone", backbone),
         ("sha256", summary["sha256"]),
     ]
+    if probe:
+        at = f"{probe['train_clouds']:,} + {probe['test_clouds']:,} clouds of {probe['data']}"
+        first = f"{probe['accuracies'][0]:.2f} % after {probe['steps'][0]:,} steps"
+        rows.insert(1, ("linear SVM", f"{probe['accuracy']:.2f} % on {at} (was {first})"))
+    if "picture" in summary:
+        rows.append(("pictures", summary["picture"]))
     _panel(to, "pre-training", rows)
-    next_steps(to, ("Adapt it", command_line("pointadapt train --backbone", summary["backbone"])))
+    next_steps(
+        to,
+        ("Measure it beside random weights (linear SVM on ModelNet40)",
+         command_line("pointadapt probe", backbone) + " --data modelnet40 --root DIR --random"),
+        ("Adapt it to your files", command_line("pointadapt train --backbone", backbone)
+         + " --data folder --root DIR"),
+        ("Pre-train it further", command_line("pointadapt pretrain --init", backbone)
+         + " --out OTHER_DIR"),
+    )  # fmt: skip
+
+
+def probe_summary(result: Mapping[str, Any], to: Console) -> None:
+    """A backbone's score by a linear SVM, and what to do next."""
+    rows = [("linear SVM", f"{result['accuracy']:.2f} %")]
+    if "random_accuracy" in result:
+        gain = result["accuracy"] - result["random_accuracy"]
+        rows.append(("random weights", f"{result['random_accuracy']:.2f} % ({gain:+.2f} points)"))
+    counts = f"{result['train_clouds']:,} training and {result['test_clouds']:,} test clouds"
+    rows += [
+        ("on", f"{result['data']}, {counts}, {result['points']:,} points"),
+        ("protocol", f"{result['protocol']}, C = {result['c']:g}, {result['precision']}"),
+        ("sha256", result["sha256"]),
+    ]
+    _panel(to, f"probe of {result['backbone']}", rows)
+    command = command_line("pointadapt train --backbone", result["backbone"], "--data")
+    next_steps(to, ("Adapt it", f"{command} {result['data']} --root DIR"))
 
 
 def convert_summary(report: Mapping[str, Any], to: Console) -> None:

@@ -90,21 +90,25 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def project(cloud: np.ndarray, turn: float = -55.0, tilt: float = 22.0) -> np.ndarray:
+def project(
+    cloud: np.ndarray, turn: float = -55.0, tilt: float = 22.0, frame: np.ndarray | None = None
+) -> np.ndarray:
     """A cloud (N, 3), z up, as seen from the side and above: right, up, towards the viewer.
 
     Args:
         cloud: any coordinates; the result is centred and at most 1 from the middle.
         turn: degrees about z.
         tilt: degrees of the view from above.
+        frame: a cloud whose middle and size are taken in place of its own.
     """
     a, b = math.radians(turn), math.radians(tilt)
     right = np.array([-math.sin(a), math.cos(a), 0.0])
     near = np.array([math.cos(b) * math.cos(a), math.cos(b) * math.sin(a), math.sin(b)])
-    seen = cloud @ np.stack([right, np.cross(near, right), near], axis=1)
-    low, high = seen.min(axis=0), seen.max(axis=0)
-    seen = seen - (low + high) / 2
-    return seen / max(float(np.linalg.norm(seen[:, :2], axis=1).max()), 1e-9)
+    view = np.stack([right, np.cross(near, right), near], axis=1)
+    whole = (cloud if frame is None else frame) @ view
+    middle = (whole.min(axis=0) + whole.max(axis=0)) / 2
+    size = max(float(np.linalg.norm((whole - middle)[:, :2], axis=1).max()), 1e-9)
+    return (cloud @ view - middle) / size
 
 
 def _cloud(axes: Any, cloud: np.ndarray) -> None:

@@ -202,6 +202,7 @@ def test_one_bad_file_among_many(own_files, micro_adapter, capsys):
 
 def test_pretrain_a_step(tmp_path, capsys):
     flags = ["--steps", "1", "--batch-size", "2", "--points", "128", "--warmup-steps", "0"]
+    flags += ["--picture-every", "0", "--workers", "0"]
     assert main(["pretrain", "--out", str(tmp_path / "p"), *flags, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (Path(summary["backbone"]) / "model.safetensors").is_file()
@@ -210,6 +211,22 @@ def test_pretrain_a_step(tmp_path, capsys):
     report.pretrain_summary(summary, report.console())
     assert f"pointadapt train --backbone {summary['backbone']}" in capsys.readouterr().out
     assert "mask_ratio" in fails(capsys, "pretrain", "--mask-ratio", "1.5")
+
+
+def test_probe(bare_backbone, toy_root, capsys):
+    pytest.importorskip("sklearn")
+    flags = ["--data", "folder", "--root", str(toy_root), "--points", "64", "--random"]
+    command = ["probe", str(bare_backbone("point_vit")), *flags]
+    assert main([*command, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["train_clouds"] == 40 and result["test_clouds"] == 16
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    for key in ("accuracy", "random_accuracy"):
+        assert 25 < result[key] <= 100  # of four classes
+        assert f"{result[key]:.2f} %" in text
+    assert "--root" in fails(capsys, "probe", "tiny")
+    assert "c must be positive" in fails(capsys, "probe", "tiny", "--c", "0")
 
 
 def published(folder: Path) -> dict[str, torch.Tensor]:

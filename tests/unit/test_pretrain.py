@@ -3,6 +3,9 @@
 import importlib
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,24 +14,13 @@ import torch
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones._weights import load_backbone, read_safetensors
 from pointadapt.backbones.point_vit import PointViT
-from pointadapt.config import PretrainConfig
+from pointadapt.config import PretrainConfig, save_config
 from pointadapt.errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.masked import MaskedAutoencoder
 from pointadapt.ops import chamfer_distance, group
 
 module = importlib.import_module("pointadapt.pretrain")
 pretrain = module.pretrain
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Batches are made here, not in a worker, whose start would take most of a test's time."""
-    loader = torch.utils.data.DataLoader
-
-    def simple(*args, **options):
-        return loader(*args, **options | {"num_workers": 0, "prefetch_factor": None})
-
-    monkeypatch.setattr(torch.utils.data, "DataLoader", simple)
 
 
 @pytest.fixture
@@ -39,6 +31,7 @@ def config(micro_backbone, tmp_path, toy_root, monkeypatch):
     return PretrainConfig(
         out=tmp_path / "run", data="folder", root=toy_root, size="micro", points=64, steps=8,
         batch_size=8, warmup_steps=2, decoder_depth=1, save_every=3, threads=1, lr=3e-3,
+        picture_every=0, workers=0,
     )  # fmt: skip
 
 
@@ -173,7 +166,7 @@ def test_mask_ratios_that_leave_nothing_to_do(micro_backbone, ratio):
 
 
 @pytest.mark.parametrize("label_weight", [0.0, 1.0])
-def test_loss_falls(config, label_weight, in_process):
+def test_loss_falls(config, label_weight):
     config = replace(config, steps=100, save_every=1000, label_weight=label_weight)
     summary = pretrain(config)
     rows = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
@@ -185,19 +178,20 @@ def test_loss_falls(config, label_weight, in_process):
 
 
 def test_what_a_run_leaves(config):
-    summary = pretrain(config)
+    summary = pretrain(replace(config, workers=2))
     assert sorted(p.name for p in config.out.iterdir()) == [
         "backbone", "checkpoint.pt", "summary.json",
     ]  # fmt: skip
     net = load_backbone(config.out / "backbone")
     assert net.fingerprint == summary["sha256"]
+    assert summary["processes"] == 1 and summary["machine"]["torch"] == torch.__version__
     assert net.config == PointViT.sizes["micro"]
     assert summary["clouds"] == 64
     stored = json.loads((config.out / "summary.json").read_text())
     assert stored == json.loads(json.dumps(summary))
 
 
-def test_one_seed_gives_one_backbone(config, in_process):
+def test_one_seed_gives_one_backbone(config):
     pretrain(config)
     torch.manual_seed(77)
     again = replace(config, out=config.out / "again")
@@ -225,7 +219,7 @@ def stop_after_saves(monkeypatch, count):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_resuming_is_exact(config, precision, monkeypatch, in_process):
+def test_resuming_is_exact(config, precision, monkeypatch):
     whole = replace(config, precision=precision, out=config.out / "whole")
     pretrain(whole)
     parts = replace(whole, out=config.out / "parts")
@@ -237,7 +231,7 @@ def test_resuming_is_exact(config, precision, monkeypatch, in_process):
     assert same(weights(whole), weights(parts))
 
 
-def test_resuming_cuts_the_log_to_the_checkpoint(config, monkeypatch, in_process):
+def test_resuming_cuts_the_log_to_the_checkpoint(config, monkeypatch):
     config = replace(config, steps=110, save_every=60)
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         stop_after_saves(patch, 1)
@@ -250,8 +244,8 @@ def test_resuming_cuts_the_log_to_the_checkpoint(config, monkeypatch, in_process
     assert "9.0" not in log.read_text().splitlines()[1].split('"lr"')[0]
 
 
-def test_made_up_shapes_are_the_default(config, in_process):
-    assert PretrainConfig().data == "shapes"
+def test_made_up_shapes_are_the_default(config):
+    assert PretrainConfig().data == ("shapes",)
     made = replace(config, data="shapes", root=None, steps=2)
     summary = pretrain(made)
     assert math.isfinite(summary["loss"])
@@ -261,7 +255,7 @@ def test_made_up_shapes_are_the_default(config, in_process):
         replace(config, attribute_weight=0.1)
 
 
-def test_goes_on_from_a_backbone(config, micro_backbone, in_process):
+def test_goes_on_from_a_backbone(config, micro_backbone):
     pretrain(replace(config, init=str(micro_backbone), steps=1, weight_decay=0.0))
     start, end = read_safetensors(micro_backbone / "model.safetensors"), weights(config)
     for key in start:
@@ -282,10 +276,164 @@ def test_a_data_set_is_gone_through_in_another_order_each_time(config):
     assert torch.equal(batches[7][0], module.CloudBatches(config)[7][0])
 
 
+def test_looking_at_a_run_does_not_change_it(config, toy_root):
+    pytest.importorskip("sklearn")
+    pretrain(replace(config, out=config.out / "blind"))
+    seen = replace(
+        config, out=config.out / "seen", probe_every=3, probe_data="folder", probe_clouds=20,
+        picture_every=5,
+    )  # fmt: skip
+    summary = pretrain(seen)
+    assert same(weights(replace(config, out=config.out / "blind")), weights(seen))
+    rows = [json.loads(line) for line in (seen.out / "log.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [3, 6, 8]
+    probe = summary["probe"]
+    assert probe["steps"] == [3, 6, 8]
+    assert probe["accuracies"] == [row["svm"] for row in rows]
+    assert probe["accuracy"] == rows[-1]["svm"] > 25  # of four classes
+    assert (probe["train_clouds"], probe["test_clouds"]) == (20, 16)
+    pictures = sorted(p.name for p in (seen.out / "pictures").iterdir())
+    assert pictures == ["0000005.png", "0000008.png", "curves.png"]
+    assert summary["picture"] == str(seen.out / "pictures" / "0000008.png")
+
+
+def test_a_resumed_run_scores_and_draws_as_a_whole_one(config, monkeypatch):
+    pytest.importorskip("sklearn")
+    config = replace(config, probe_every=2, probe_data="folder", picture_every=4)
+    whole, parts = (replace(config, out=config.out / name) for name in ("whole", "parts"))
+    summary = pretrain(whole)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after_saves(patch, 1)
+        pretrain(parts)
+    assert pretrain(replace(parts, resume=True))["probe"] == summary["probe"]
+    pictures = [(c.out / "pictures" / "0000008.png").read_bytes() for c in (whole, parts)]
+    assert pictures[0] == pictures[1]
+
+
+def test_a_mixture(config):
+    mixed = replace(
+        config, data=("folder", "shapes"), roots=(f"folder={config.root}",), root=None,
+        weights=("folder=1", "shapes=3"), label_weight=0.1, attribute_weight=0.1, steps=2,
+    )  # fmt: skip
+    assert math.isfinite(pretrain(mixed)["loss"])
+    with pytest.raises(CheckpointError, match="another configuration"):
+        pretrain(replace(mixed, weights=(), resume=True))
+
+
+def test_other_patches_than_the_size_has(config):
+    pretrain(replace(config, groups=6, group_size=4, steps=1))
+    made = load_backbone(config.out / "backbone").config
+    assert (made.groups, made.group_size) == (6, 4)
+
+
+def test_half_precision_files_have_the_fingerprint_of_the_summary(config):
+    summary = pretrain(replace(config, save_precision="bf16", shard_mb=1, steps=2))
+    assert {v.dtype for v in weights(config).values()} == {torch.bfloat16, torch.int64}
+    assert load_backbone(config.out / "backbone").fingerprint == summary["sha256"]
+
+
+def test_a_checkpoint_from_before_there_were_mixtures(config, monkeypatch):
+    """It had no options for them, and named its data by a string."""
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after_saves(patch, 1)
+        pretrain(config)
+    state = torch.load(config.out / "checkpoint.pt", weights_only=True)
+    stored = json.loads(state["config"])
+    for key in ("roots", "weights", "available", "groups", "group_size"):
+        del stored[key]
+    stored["data"] = "folder"
+    torch.save({**state, "config": json.dumps(stored)}, config.out / "checkpoint.pt")
+    assert pretrain(replace(config, resume=True))["loss"] is not None
+
+
+# ---- several processes
+
+TWO = """
+import sys, torch
+from pointadapt.backbones import BACKBONES
+from pointadapt.backbones.point_vit import PointViT, PointViTConfig
+from pointadapt.config import PretrainConfig, load_config
+from pointadapt.pretrain import pretrain
+
+micro = PointViTConfig(dim=24, depth=2, heads=2, groups=8, group_size=8,
+                       encoder_widths=(8, 16, 16), sampling_rule="plain")
+PointViT.sizes["micro"] = micro
+live = load_config(sys.argv[1], PretrainConfig)
+empty = pretrain(live) == {}
+torch.nn.BatchNorm1d.train = lambda self, mode=True: torch.nn.Module.train(self, False)
+assert (pretrain(load_config(sys.argv[2], PretrainConfig)) == {}) == empty
+rank = torch.distributed.get_rank()
+assert empty == (rank > 0)
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+    reason="torch was built without gloo",
+)
+def test_two_processes_equal_one(config, tmp_path, monkeypatch):
+    """Up to rounding with BatchNorm's statistics held; with them, each has those of its share."""
+    both = replace(
+        config, data=("folder", "shapes"), label_weight=1.0, attribute_weight=0.1, mask_spread=0.2,
+        augment=("scale_shift", "rotate"), assembly_fraction=0.3, seed=2,
+    )  # fmt: skip
+    labels = [[module.CloudBatches(both, r, 2)[step][1] for r in (0, 1)] for step in range(3)]
+    counts = [[int((part >= 0).sum()) for part in parts] for parts in labels]
+    assert all(a != b for a, b in counts), counts  # so that a mean of means would be another loss
+    runs = {"live": replace(both, steps=1), "held": replace(both, steps=3, save_every=2)}
+    for name, run in runs.items():
+        save_config(replace(run, out=tmp_path / f"two_{name}"), tmp_path / f"{name}.yaml")
+    (tmp_path / "two.py").write_text(TWO)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone",
+        str(tmp_path / "two.py"), str(tmp_path / "live.yaml"), str(tmp_path / "held.yaml"),
+    ]  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, capture_output=True, timeout=1200, check=False, env=env)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+
+    def pair(name):
+        one = replace(runs[name], out=tmp_path / f"one_{name}")
+        pretrain(one)
+        two = replace(one, out=tmp_path / f"two_{name}")
+        read = [json.loads((c.out / "summary.json").read_text()) for c in (one, two)]
+        assert [summary["processes"] for summary in read] == [1, 2]
+        return weights(one), weights(two), *(summary["loss"] for summary in read)
+
+    one, two, loss, shared_loss = pair("live")
+    first = "encoder.norm1.running_mean"  # a mean of means of equal shares is the mean of all
+    torch.testing.assert_close(two[first], one[first], atol=1e-6, rtol=0)
+    assert shared_loss == pytest.approx(loss, rel=0.05)
+    monkeypatch.setattr(
+        torch.nn.BatchNorm1d, "train", lambda self, mode=True: torch.nn.Module.train(self, False)
+    )
+    one, two, loss, shared_loss = pair("held")
+    assert shared_loss == pytest.approx(loss, abs=2e-6)
+    for key in one:
+        torch.testing.assert_close(two[key], one[key], atol=2e-5, rtol=0, msg=key)
+
+
+def test_a_batch_is_shared_equally(config):
+    whole = module.CloudBatches(config)[3][0]
+    parts = [module.CloudBatches(config, rank, 4)[3][0] for rank in range(4)]
+    assert torch.equal(torch.cat(parts), whole)
+    with pytest.raises(ConfigError, match="8 clouds cannot be shared equally by 3 processes"):
+        module.CloudBatches(config, 0, 3)
+
+
+def test_masks_of_a_share_are_those_of_the_batch(net, toy_batch):
+    net.eval()
+    with torch.no_grad():
+        whole = net(toy_batch[0], draw()).centers
+        parts = [net(p, draw(), k, 2).centers for k, p in enumerate(toy_batch[0].chunk(2))]
+    assert torch.equal(torch.cat(parts), whole)
+
+
 # ---- bad input
 
 
-def test_an_earlier_run_is_not_overwritten(config, in_process):
+def test_an_earlier_run_is_not_overwritten(config):
     pretrain(config)
     before = weights(config)
     with pytest.raises(ConfigError, match="holds an earlier run: add --resume"):
@@ -293,7 +441,7 @@ def test_an_earlier_run_is_not_overwritten(config, in_process):
     assert same(before, weights(config))
 
 
-def test_resuming_with_other_options(config, in_process):
+def test_resuming_with_other_options(config):
     pretrain(config)
     with pytest.raises(CheckpointError, match="another configuration"):
         pretrain(replace(config, lr=1e-4, resume=True))
@@ -315,9 +463,11 @@ def test_resuming_from_something_else(config):
         ({"lr": 1e30, "clip": 1e30}, PointAdaptError, "the loss became (nan|inf) in step"),
         ({"points": 7}, PointAdaptError, "7"),
         ({"mask_ratio": 0.01}, ConfigError, "hides 0 of 8"),
+        ({"probe_every": 2, "probe_data": "foldr"}, UnknownNameError, "did you mean 'folder'"),
+        ({"roots": ("shapedb=x",)}, ConfigError, "--roots names 'shapedb', which is not among"),
     ],
 )
-def test_wrong_values(config, changes, error, message, in_process):
+def test_wrong_values(config, changes, error, message):
     with pytest.raises(error, match=message) as caught:
         pretrain(replace(config, **changes))
     assert "\n" not in str(caught.value)

@@ -6,8 +6,9 @@ import torch
 
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.data import Clouds
+from pointadapt.errors import ConfigError
 from pointadapt.ops import normalize
-from pointadapt.probe import features, linear_svm
+from pointadapt.probe import features, linear_svm, probe, random_twin
 
 CLASSES = ("ball", "bar", "helix", "plate")
 
@@ -46,3 +47,32 @@ def test_svm_tells_simple_classes_apart(net, clouds):
     assert accuracy > 60  # of four classes, from random features
     assert accuracy == linear_svm(net, clouds.subset(half), clouds.subset(half + 16))
     assert 0 <= linear_svm(net, clouds, clouds, most=12) <= 100
+
+
+def test_half_precision_features_are_nearly_the_same(net, clouds):
+    full, half = (features(net, clouds, precision=p) for p in ("fp32", "bf16"))
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).max() < 0.1
+
+
+def test_one_class_is_no_task(net, clouds):
+    pytest.importorskip("sklearn")
+    with pytest.raises(ConfigError, match="two classes"):
+        linear_svm(net, clouds.subset(np.flatnonzero(clouds.labels == 0)), clouds)
+
+
+def test_the_random_twin_is_always_the_same_and_another_network(net):
+    a, b = random_twin(net), random_twin(net)
+    assert a.fingerprint == b.fingerprint != net.fingerprint
+    assert a.config == net.config
+
+
+def test_the_score_says_how_it_was_measured(bare_backbone, toy_root, net, clouds):
+    pytest.importorskip("sklearn")
+    folder = bare_backbone("point_vit")
+    result = probe(folder, "folder", toy_root, points=64, random=True, most=24, precision="fp32")
+    assert result["sha256"] == net.fingerprint
+    assert (result["train_clouds"], result["test_clouds"]) == (24, 16)
+    assert (result["c"], result["precision"], result["points"]) == (0.01, "fp32", 64)
+    assert {"accuracy", "random_accuracy"} < set(result)
+    assert "random_accuracy" not in probe(folder, "folder", toy_root, points=64)

@@ -12,15 +12,26 @@ from ..errors import CheckpointError, UnknownNameError
 from ..files import atomic, first_line, read_json, write_json
 from ..options import build
 from ._base import BACKBONES, Backbone, BackboneConfig
+from ._shards import read_weights, write_weights
 from ._tags import all_tags
 
 BUNDLED = ("tiny",)
 
 
 def save_backbone(
-    backbone: Backbone, folder: Path | str, dtype: torch.dtype = torch.float32
+    backbone: Backbone,
+    folder: Path | str,
+    dtype: torch.dtype = torch.float32,
+    largest: int = 0,
 ) -> Path:
-    """Write a backbone's own tensors and configuration to ``folder``; returns it."""
+    """Write a backbone's own tensors and configuration to ``folder``; returns it.
+
+    Args:
+        backbone: what to write.
+        folder: where to.
+        dtype: number format of the file; rounding changes the fingerprint.
+        largest: bytes of a file, above which several are written; 0 writes one.
+    """
     from dataclasses import asdict
 
     folder = Path(folder)
@@ -28,7 +39,7 @@ def save_backbone(
     keys = backbone.base_keys or tuple(state)
     tensors = {key: state[key].detach().cpu() for key in keys}
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in tensors.items()}
-    write_safetensors(folder / "model.safetensors", tensors)
+    write_weights(folder, tensors, largest)
     write_json(folder / "config.json", {"family": backbone.name, **asdict(backbone.config)})
     return folder
 
@@ -43,11 +54,13 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
     from safetensors.torch import save_file
 
     with atomic(path) as temporary:
-        temporary.touch()  # safetensors itself makes files that only their owner may read
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
         except SafetensorError as error:  # it reports a full disk so
             raise OSError(first_line(error)) from error
+        temporary.chmod(mode)  # safetensors itself makes files that only their owner may read
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -116,7 +129,7 @@ def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Back
             return backbone.seal()
         cls, config = _read_config(folder / "config.json")
         backbone = cls(replace(config, **changes))  # type: ignore[arg-type]
-    tensors = read_safetensors(folder / "model.safetensors")
+    tensors = read_weights(folder)
     for key in fill(backbone, tensors, str(folder)):
         if key not in cls.optional:
             raise CheckpointError(f"{folder}: tensor {key!r} is missing")

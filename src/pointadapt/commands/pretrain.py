@@ -12,7 +12,9 @@ from ._base import command, plain
 @command("pretrain")
 @dataclass(frozen=True, kw_only=True)
 class Pretrain(PretrainConfig):
-    """Make a backbone from scratch by masked autoencoding (Point-MAE).
+    """Make a backbone by masked autoencoding (Point-MAE).
+
+    On several GPUs: torchrun --nproc-per-node N -m pointadapt pretrain ...
 
     Attributes:
         json: print the summary as JSON on standard output.
@@ -27,6 +29,8 @@ class Pretrain(PretrainConfig):
         from ..pretrain import pretrain
 
         summary = pretrain(plain(PretrainConfig, self))
+        if not summary:  # not the main process of several
+            return 0
         if self.json:
             report.print_json(summary)
         else:

@@ -44,6 +44,11 @@ class Benchmark(Dataset):
         """Number of clouds of each split in the official release."""
         raise NotImplementedError
 
+    def stored_points(self, split: str) -> int:
+        """Number of points that the first cloud of ``split`` has on disk."""
+        check_choice("split", split, SPLITS)
+        return len(self.raw(split).read(0))
+
     def load(self, split: str) -> Clouds:
         """Clouds of ``split``, each of exactly ``points`` points, coordinates as stored.
 

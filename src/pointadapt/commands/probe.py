@@ -1,0 +1,65 @@
+"""``pointadapt probe``: measure a backbone by a linear SVM on its frozen features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from .. import report
+from ..options import at_least, positive
+from ._base import command
+
+
+@command("probe")
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """Score a backbone by a linear SVM on its frozen features.
+
+    Attributes:
+        backbone: a bundled backbone, a backbone folder, or family:size for random weights.
+        data: labelled data set: the SVM is fitted on its train split and scored on test.
+        root: folder of that data set.
+        points: points of a cloud.
+        c: the SVM's penalty.
+        most: fit on so many training clouds, always the same; 0 takes all.
+        random: also score the same network with random weights.
+        precision: number format of the forward pass.
+        threads: CPU threads; 0 leaves it to torch.
+        json: print the score as JSON on standard output.
+    """
+
+    backbone: Annotated[Positional[str], arg(metavar="BACKBONE")]
+    data: str = "modelnet40"
+    root: Path | None = None
+    points: int = 1024
+    c: float = 0.01
+    most: int = 0
+    random: bool = False
+    precision: Literal["fp32", "bf16"] = "bf16"
+    threads: int = 0
+    json: bool = False
+
+    def run(self) -> int:
+        at_least(self, 1, "points")
+        at_least(self, 0, "most", "threads")
+        positive(self, "c")
+        import torch
+
+        from ..probe import probe
+        from ..runtime import keep_large_blocks
+
+        keep_large_blocks()
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        result = probe(
+            self.backbone, self.data, self.root, points=self.points, c=self.c, most=self.most,
+            random=self.random, precision=self.precision,
+        )  # fmt: skip
+        if self.json:
+            report.print_json(result)
+        else:
+            report.probe_summary(result, report.console())
+        return 0
