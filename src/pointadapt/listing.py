@@ -28,9 +28,11 @@ def methods() -> list[Row]:
     """The ways to adapt a backbone."""
     from .methods import METHODS
 
+    named = [(name, METHODS[name]) for name in METHODS]
+    named += [(f"{name}:TYPE", cls) for name, cls in METHODS.families.items()]
     return [
         {"name": name, "title": cls.title, "paper": cls.paper, "options": options_of(cls)}
-        for name, cls in ((name, METHODS[name]) for name in METHODS)
+        for name, cls in named
     ]
 
 

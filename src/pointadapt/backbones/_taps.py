@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from ._base import Tokens
+    from ._base import Backbone, Tokens
 
 
 class BlockTaps(nn.Module):
@@ -98,6 +98,13 @@ class Taps(nn.Module):
         super().__init__()
         self.position: Literal["every_block", "once"] = position
         self.blocks = nn.ModuleList(BlockTaps() for _ in range(depth))
+
+    def host(self, backbone: Backbone) -> Backbone:
+        """The network whose forward runs: ``backbone``, or a stand-in that shares its tensors.
+
+        For methods that exchange whole layers (Hugging Face peft's).
+        """
+        return backbone
 
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""
