@@ -2,8 +2,8 @@
 
 peft puts its layers into a network in the place of others. Our backbones are shared by adapters and
 stay as published, so peft gets a stand-in: a copy of the containers (blocks, attention, …) whose
-leaves (linear layers, norms, …) and tensors are the backbone's own objects. The taps hold the tensors
-that peft adds and send a forward to the stand-in (:meth:`pointadapt.backbones.Taps.host`).
+leaves (linear layers, norms, …) and tensors are the backbone's own objects. The taps hold the
+tensors that peft adds and send a forward to the stand-in (:meth:`pointadapt.backbones.Taps.host`).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class PeftTaps(Taps):
         return ours
 
     def _moved_names(self) -> dict[str, str]:
-        """peft's name -> ours of every tensor of the backbone."""
+        """Peft's name -> ours of every tensor of the backbone."""
         backbone, model = self._held
         ours = {id(v): k for k, v in backbone.state_dict(keep_vars=True).items()}
         theirs = model.state_dict(keep_vars=True)
@@ -153,7 +153,7 @@ def _names(raw: dict[str, Tensor], saved: dict[str, Tensor]) -> dict[str, str]:
 
 
 def _rename_saved(module: PeftTaps, state: dict[str, Any], prefix: str, _: Any) -> None:
-    """peft's names in the place of ours; what peft does not save, its seed makes again."""
+    """Peft's names in the place of ours; what peft does not save, its seed makes again."""
     mine = {k: state.pop(k) for k in list(state) if k.startswith(prefix)}
     for raw, name in module._names.items():
         state[prefix + name] = mine[prefix + raw]
@@ -192,7 +192,7 @@ def _rebase(twin: nn.Module, module: nn.Module) -> None:
 
 
 def _check_used(taps: PeftTaps, backbone: Backbone, name: str) -> None:
-    """Raise unless a forward calls every layer of peft's: some layers' weights are used directly."""
+    """Raise unless a forward calls every layer of peft's: some weights are used directly."""
     layers = {path: m for path, m in _tuners(taps._held[1]) if isinstance(m, BaseTunerLayer)}
     called: set[str] = set()
     hooks = [

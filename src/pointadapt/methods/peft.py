@@ -1,4 +1,4 @@
-"""Hugging Face peft's tuners as methods: ``peft:lora``, ``peft:dora``, ``peft:ia3``, …
+"""Hugging Face peft's tuners as methods: ``peft:lora``, ``peft:dora``, ``peft:ia3`` and others.
 
 ``peft:TYPE`` takes the options of peft's own configuration of that type::
 
@@ -10,8 +10,8 @@ optional extra: ``pip install 'pointadapt[peft]'``.
 
 The adapter folder is both libraries'. ``adapter_config.json`` is peft's, with ours inside its
 ``auto_mapping``. ``adapter_model.safetensors`` has peft's names, among them those of the backbone's
-tensors that training moved, so that ``PeftModel.from_pretrained(backbone, folder)`` computes the same
-tokens; the head's start with "head." and peft passes over them.
+tensors that training moved, so that ``PeftModel.from_pretrained(backbone, folder)`` computes the
+same tokens; the head's start with "head." and peft passes over them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
@@ -90,11 +90,17 @@ class PeftMethod(ClsMethod):
         return _member(name)
 
     @classmethod
+    def known(cls) -> list[str]:
+        """The names of all options, ours and peft's."""
+        own = [f.name for f in fields(cls) if f.name != "peft"]
+        return own + [f.name for f in fields(_config_class(cls.peft_type)) if f.name not in OURS]
+
+    @classmethod
     def make(cls, options: Mapping[str, Any]) -> PeftMethod:
         what = f"method {cls.name!r}"
         own = [f.name for f in fields(cls) if f.name != "peft"]
         defaults = {f.name: f.default for f in fields(_config_class(cls.peft_type))}
-        known = [*own, *(name for name in defaults if name not in OURS)]
+        known = cls.known()
         for key in options:
             if key not in known:
                 raise UnknownNameError(f"option of {what}", key, known)
@@ -169,17 +175,17 @@ def _library() -> Any:
 
 def _config_class(peft_type: str) -> Any:
     _library()
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as CONFIGS  # noqa: N811
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as CONFIGS
 
     table: Any = CONFIGS
     return table[peft_type.upper()]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _member(name: str) -> type[PeftMethod]:
     _library()
     from peft import PromptLearningConfig
-    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as CONFIGS  # noqa: N811
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING as CONFIGS
 
     known = sorted(str(getattr(t, "value", t)).lower() for t in CONFIGS)
     peft_type, fixed = VARIANTS.get(name, (name, {}))
@@ -221,16 +227,16 @@ def _value(name: str, value: Any, default: Any, what: str) -> Any:
     kind = type(default)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = {bool: isinstance(value, bool), int: number and value % 1 == 0, float: number}
-    if kind in kinds and value is not None and not fits[kind]:
-        # peft has a few defaults of one type that take words too, such as init_lora_weights
-        if not (kind is bool and isinstance(value, str)):
-            raise ConfigError(f"option {name!r} of {what} must be {kinds[kind]}, not {value!r}")
+    # Some of peft's switches take words too, such as init_lora_weights.
+    word = kind is bool and isinstance(value, str)
+    if kind in kinds and value is not None and not fits[kind] and not word:
+        raise ConfigError(f"option {name!r} of {what} must be {kinds[kind]}, not {value!r}")
     return kind(value) if kind in (int, float) and number else value
 
 
 def _plain_options(config: Any) -> dict[str, Any]:
     values = _jsonable({k: v for k, v in config.to_dict().items() if k not in OURS})
-    return {k: v for k, v in values.items() if v is not None and v != {} and v != []}
+    return {k: v for k, v in values.items() if v is not None and v not in ({}, [])}
 
 
 def _jsonable(value: Any) -> Any:
