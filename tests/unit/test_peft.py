@@ -83,7 +83,7 @@ def tokens(model, batch):
 
 @pytest.mark.parametrize("batchnorm", ["train", "frozen"])
 def test_training_in_peft_gives_our_numbers(batchnorm, folder, toy_batch):
-    """Dropout's draws included: equal to the bit after training steps, and the backbone untouched."""
+    """Equal to the bit after training steps with dropout; the backbone is untouched."""
     model = ours(folder, batchnorm=batchnorm)
     other = theirs(folder, model, batchnorm=batchnorm)
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -61,6 +61,14 @@ class PeftTaps(Taps):
         for module in _containers(stand_in):
             module.training = self.training
         return stand_in
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PeftTaps:
+        """As every module; also for buffers that lie in peft's layers themselves."""
+        super()._apply(fn, recurse)
+        for _, tuner in _tuners(self._held[1]):
+            for name, buffer in tuner._buffers.items():
+                tuner._buffers[name] = buffer if buffer is None else fn(buffer)
+        return self
 
     def to_file(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """An adapter's tensors under the names by which peft finds them in a file."""

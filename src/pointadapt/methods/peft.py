@@ -54,7 +54,9 @@ REFUSED = {
     "shadow": "it runs a second language model beside the first",
     "trainable_tokens": "it trains rows of a table of words",
 }
-STARTS_AS_PRETRAINED: frozenset[str] = frozenset()
+STARTS_AS_PRETRAINED = frozenset(
+    ("ia3", "ln_tuning", "loha", "lokr", "lora", "randlora", "road", "rslora", "vera")
+)
 
 
 @METHODS.family("peft")

@@ -66,9 +66,8 @@ def test_same_numbers_as_peft_alone(name, bare_backbone, toy_batch):
     theirs = peft.get_peft_model(net, model.adapter.method.peft_config()).eval()
     state = dict(model.adapter.taps.state_dict())
     torch.manual_seed(3)
-    for key in state:
-        if state[key].is_floating_point() and "vera_A" not in key and "vera_B" not in key:
-            state[key].add_(0.1 * torch.randn_like(state[key]))
+    for value in state.values():
+        value.add_(0.1 * torch.randn_like(value))
     peft.set_peft_model_state_dict(theirs, state)
     ours = model.backbone(toy_batch[0], model.adapter.taps).x
     other = theirs(toy_batch[0]).x
@@ -179,6 +178,15 @@ def test_state_dict_of_the_model_loads_again(bare_backbone, toy_batch):
         assert torch.equal(other.eval()(toy_batch[0]), model(toy_batch[0]))
 
 
+def test_buffers_of_its_layers_follow_it():
+    """BOFT keeps a permutation in each layer itself, which no module of the taps holds."""
+    net = load_backbone("point_vit:tiny", groups=8, group_size=8)
+    taps = make_method("peft:boft", {"boft_block_size": 4}).attach(net).double()
+    model = taps._held[1]
+    kinds = {b.dtype for n, b in model.named_buffers() if "boft_P" in n}
+    assert kinds == {torch.float64}
+
+
 def test_a_damaged_folder_is_refused(bare_backbone, toy_batch, tmp_path):
     from pointadapt.backbones._weights import read_safetensors, write_safetensors
 
@@ -189,9 +197,8 @@ def test_a_damaged_folder_is_refused(bare_backbone, toy_batch, tmp_path):
     write_safetensors(tmp_path / hub.WEIGHTS, {k: v for k, v in tensors.items() if k != name})
     with pytest.raises(AdapterError, match=f"'taps.{name}' is missing"):
         hub.load(tmp_path)
-    write_safetensors(
-        tmp_path / hub.WEIGHTS, tensors | {"base_model.model.blocks.7.x": tensors[name]}
-    )
+    more = tensors | {"base_model.model.blocks.7.x": tensors[name]}
+    write_safetensors(tmp_path / hub.WEIGHTS, more)
     with pytest.raises(AdapterError, match=r"blocks.7.x' has no place"):
         hub.load(tmp_path)
 
