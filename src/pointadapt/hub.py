@@ -91,7 +91,7 @@ def read_adapter_config(folder: Path | str) -> dict[str, Any]:
         what = "is no adapter folder: it has no " + CONFIG if folder.exists() else "does not exist"
         raise AdapterError(f"{folder} {what}; pass the folder that training wrote")
     config = read_json(folder / CONFIG)
-    if isinstance(config, dict) and "format" not in config and "peft_type" in config:
+    if isinstance(config, dict) and "peft_type" in config and not config.keys() & _NEEDED.keys():
         config = _inside_peft(config, folder)
     _check_keys(config, _NEEDED, folder)
     _check_keys(config["backbone"], _NEEDED_OF_BACKBONE, folder)

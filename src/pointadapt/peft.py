@@ -87,8 +87,10 @@ DaptConfig: Any = dataclasses.make_dataclass(
     "DaptConfig",
     [(f.name, f.type, field(default=f.default)) for f in dataclasses.fields(Dapt)],
     bases=(_PeftFields,),
-    namespace={"__doc__": f"peft's configuration of DAPT.\n\n{Dapt.__doc__}"},
-    module=__name__,
+    namespace={
+        "__doc__": f"peft's configuration of DAPT.\n\n{Dapt.__doc__}",
+        "__module__": __name__,
+    },
 )
 
 

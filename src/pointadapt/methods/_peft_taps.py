@@ -59,7 +59,8 @@ class PeftTaps(Taps):
             _rebase(stand_in, backbone)
             self._held = (backbone, model)
         for module in _containers(stand_in):
-            module.training = self.training
+            theirs = isinstance(module, BaseTunerLayer)
+            module.training = self.training if theirs else backbone.training
         return stand_in
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PeftTaps:

@@ -1,13 +1,16 @@
 """Hugging Face peft's tuners as methods: both libraries read one folder, to the bit."""
 
+import importlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 
 from pointadapt import hub
-from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones._weights import load_backbone, read_safetensors, write_safetensors
+from pointadapt.config import TrainConfig
 from pointadapt.errors import AdapterError, ConfigError, UnknownNameError
 from pointadapt.methods import METHODS, make_method
 from pointadapt.model import Adapter, PointModel
@@ -188,8 +191,6 @@ def test_buffers_of_its_layers_follow_it():
 
 
 def test_a_damaged_folder_is_refused(bare_backbone, toy_batch, tmp_path):
-    from pointadapt.backbones._weights import read_safetensors, write_safetensors
-
     folder = bare_backbone("point_vit")
     hub.save_adapter(new_model(folder, "peft:ia3"), tmp_path, backbone=str(folder), points=64)
     tensors = read_safetensors(tmp_path / hub.WEIGHTS)
@@ -223,3 +224,37 @@ def test_without_peft_one_line_says_what_to_install(monkeypatch):
     with pytest.raises(PointAdaptError, match=r"pip install 'pointadapt\[peft\]'"):
         METHODS["peft:lora"]
     module._member.cache_clear()
+
+
+class Stopped(Exception):
+    """Stands for a killed process."""
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    bare_backbone, toy_root, toy_batch, tmp_path, monkeypatch
+):
+    loop = importlib.import_module("pointadapt.train")
+    config = TrainConfig(
+        out=tmp_path / "whole", data="folder", root=toy_root, points=64, epochs=2, batch_size=8,
+        backbone=str(bare_backbone("point_vit")), method="peft:lora", tensorboard=False,
+        options=("r=4", "lora_dropout=0.2", "target_modules=qkv,fc2"), threads=1,
+    )  # fmt: skip
+    loop.train(config)
+    parts, batch = replace(config, out=tmp_path / "parts"), loop._Run._batch
+
+    def stopping(run, step, order):
+        if run.epoch == 1:
+            raise Stopped
+        return batch(run, step, order)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(loop._Run, "_batch", stopping)
+        loop.train(parts)
+    loop.train(replace(parts, resume=True))
+    whole, again = (read_safetensors(c.out / "adapter" / hub.WEIGHTS) for c in (config, parts))
+    assert whole.keys() == again.keys()
+    assert all(torch.equal(whole[k], again[k]) for k in whole)
+    theirs = peft.PeftModel.from_pretrained(load_backbone(config.backbone), config.out / "adapter")
+    model = hub.load(config.out / "adapter")
+    expected = tokens(model.backbone, toy_batch, model.adapter.taps)
+    assert torch.equal(tokens(theirs, toy_batch), expected)
