@@ -104,6 +104,8 @@ class _Moved(nn.Module):
             if method.trainable(name):
                 self.register_parameter(_flat(name), nn.Parameter(value.detach().clone()))
         for name, value in backbone.named_buffers():
+            if name.startswith(f"{CHILD}."):  # another adapter's
+                continue
             self.register_buffer(_flat(name), value.detach().clone())
 
     def tensors(self) -> dict[str, Tensor]:

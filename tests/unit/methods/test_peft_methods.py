@@ -55,7 +55,8 @@ def test_peft_opens_our_folder(name, bare_backbone, toy_batch, tmp_path, recwarn
     hub.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
     recwarn.clear()
     theirs = peft.PeftModel.from_pretrained(load_backbone(folder, seed=1), tmp_path / "a")
-    assert not [w for w in recwarn if issubclass(w.category, UserWarning)]
+    said = [str(w.message) for w in recwarn]
+    assert not [text for text in said if "nexpected" in text or "missing" in text]
     assert torch.equal(tokens(theirs, toy_batch), expected)
     assert not torch.equal(tokens(load_backbone(folder).eval(), toy_batch), expected)
 
@@ -198,7 +199,7 @@ def test_a_damaged_folder_is_refused(bare_backbone, toy_batch, tmp_path):
     write_safetensors(tmp_path / hub.WEIGHTS, {k: v for k, v in tensors.items() if k != name})
     with pytest.raises(AdapterError, match=f"'taps.{name}' is missing"):
         hub.load(tmp_path)
-    more = tensors | {"base_model.model.blocks.7.x": tensors[name]}
+    more = tensors | {"base_model.model.blocks.7.x": torch.zeros(3)}
     write_safetensors(tmp_path / hub.WEIGHTS, more)
     with pytest.raises(AdapterError, match=r"blocks.7.x' has no place"):
         hub.load(tmp_path)
