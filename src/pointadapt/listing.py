@@ -98,7 +98,8 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
 
 def options_of(cls: Any) -> dict[str, Any]:
     """Option -> default of a dataclass; paths as text."""
-    values = {f.name: f.default for f in dataclasses.fields(cls) if f.init}
+    fields = [f for f in dataclasses.fields(cls) if f.init]
+    values = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
 

@@ -137,7 +137,7 @@ class DaptLayer(BaseTunerLayer, nn.Module):
         (backbone,) = self._held
         moved = _Moved(backbone, method)
         taps = method.attach(backbone).to(next(backbone.parameters()).device)
-        if {name, _flat(name)} & {part for key in taps.state_dict() for part in key.split(".")}:
+        if name in {part for key in taps.state_dict() for part in key.split(".")}:
             raise ConfigError(f"a DAPT adapter cannot be called {name!r} in peft; choose another")
         self.dapt_taps[name], self.dapt_moved[name] = taps, moved
 
