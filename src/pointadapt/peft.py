@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -165,7 +165,7 @@ class DaptModel(BaseTuner):
 
     prefix = "dapt_"
     tuner_layer_cls = DaptLayer
-    target_module_mapping: ClassVar[dict[str, list[str]]] = {}
+    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012 - as the base class has it
 
     def inject_adapter(
         self, model: nn.Module, adapter_name: str, autocast_adapter_dtype: bool = True,
@@ -209,7 +209,7 @@ class DaptModel(BaseTuner):
                 del module._modules[CHILD], module.__dict__["forward"]
         return self.model
 
-    def _unload_and_optionally_merge(self, merge: bool = True, *_: Any, **__: Any) -> nn.Module:
+    def _unload_and_optionally_merge(self, merge: bool = True, *_: Any, **__: Any) -> Any:
         if merge:
             raise ConfigError("DAPT's dynamic adapter cannot be merged into the backbone")
         return self.unload()

@@ -134,7 +134,7 @@ def _inject(backbone: Backbone, name: str, config: Any) -> PeftModel:
     return model.eval() if not backbone.training else model
 
 
-def _tuners(model: PeftModel) -> Iterator[tuple[str, nn.Module]]:
+def _tuners(model: PeftModel) -> Iterator[tuple[str, Any]]:
     for path, module in model.named_modules():
         if isinstance(module, (BaseTuner, BaseTunerLayer)):
             yield path, module

@@ -226,7 +226,7 @@ def _value(name: str, value: Any, default: Any, what: str) -> Any:
     if isinstance(value, (set, frozenset, tuple)):
         value = sorted(value) if isinstance(value, (set, frozenset)) else list(value)
     kinds = {bool: "true or false", int: "a whole number", float: "a number"}
-    kind = type(default)
+    kind: Any = type(default)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = {bool: isinstance(value, bool), int: number and value % 1 == 0, float: number}
     # Some of peft's switches take words too, such as init_lora_weights.
