@@ -233,7 +233,8 @@ def _value(name: str, value: Any, default: Any, what: str) -> Any:
     word = kind is bool and isinstance(value, str)
     if kind in kinds and value is not None and not fits[kind] and not word:
         raise ConfigError(f"option {name!r} of {what} must be {kinds[kind]}, not {value!r}")
-    return kind(value) if kind in (int, float) and number else value
+    made: Any = value
+    return kind(made) if kind in (int, float) and number else made
 
 
 def _plain_options(config: Any) -> dict[str, Any]:
