@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .data import load_dataset
     from .errors import PointAdaptError
     from .evaluate import evaluate
+    from .fetch import fetch
+    from .fold import fold
     from .hub import load, load_into, save_adapter
     from .io import read_points, write_points
     from .methods import make_method
@@ -39,6 +41,8 @@ __all__ = [
     "__version__",
     "convert",
     "evaluate",
+    "fetch",
+    "fold",
     "load",
     "load_backbone",
     "load_dataset",
@@ -59,6 +63,8 @@ _HOME = {  # public name -> the module that defines it
     "TrainConfig": "config",
     "convert": "convert",
     "evaluate": "evaluate",
+    "fetch": "fetch",
+    "fold": "fold",
     "load": "hub",
     "load_backbone": "backbones._weights",
     "load_dataset": "data",

@@ -16,7 +16,7 @@ Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Masked autoencoding (Point-MAE) of a backbone from scratch.
+    """Masked autoencoding (Point-MAE) of a backbone.
 
     Attributes:
         out: folder for checkpoints, the log, and at the end the backbone.
@@ -33,9 +33,13 @@ class PretrainConfig:
         weight_decay: AdamW's, on weights of two or more dimensions.
         clip: largest gradient norm.
         mask_ratio: share of patches that are hidden.
+        mask_spread: the share of each step is drawn from mask_ratio ± this.
         decoder_depth: blocks of the decoder.
         label_weight: weight of a second loss, naming the class of a labelled cloud from its visible
             patches, which also teaches the CLS token; 0 is Point-MAE's objective alone.
+        attribute_weight: weight of a third loss, telling which parts a cloud has and how it is put
+            together; known of "shapes" only.
+        init: a backbone to go on from: a bundled one or a folder; none starts from random weights.
         assembly_fraction: with "shapes", the share of random assemblies, which have no class.
         augment: augmentations, in order.
         precision: number format of the forward pass.
@@ -59,8 +63,11 @@ class PretrainConfig:
     weight_decay: float = 0.05
     clip: float = 10.0
     mask_ratio: float = 0.6
+    mask_spread: float = 0.0
     decoder_depth: int = 4
     label_weight: float = 0.0
+    attribute_weight: float = 0.0
+    init: str | None = None
     assembly_fraction: float = 0.6
     augment: tuple[Augmentation, ...] = ("scale_shift",)
     precision: Precision = "fp32"
@@ -72,11 +79,13 @@ class PretrainConfig:
     def __post_init__(self) -> None:
         at_least(self, 1, "points", "steps", "batch_size", "decoder_depth", "save_every")
         at_least(self, 0, "seed", "threads", "warmup_steps", "weight_decay", "min_lr")
-        at_least(self, 0, "label_weight")
+        at_least(self, 0, "label_weight", "attribute_weight", "mask_spread")
         positive(self, "lr", "clip")
         share(self, "mask_ratio")
         if self.precision == "fp16":
             raise ConfigError("pre-training scales no loss, which fp16 needs: use bf16 or fp32")
+        if self.attribute_weight and self.data != "shapes":
+            raise ConfigError(f"attributes are known of shapes only, not of {self.data}")
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,9 @@ class TrainConfig:
         val_fraction: share of train that "val" holds out.
         votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
         precision: number format of the forward pass.
+        keep: what the forward pass keeps for the backward: "lean" computes again what is cheap to
+            (less than half the memory, for methods that can), "recompute" everything inside a
+            block (a tenth, at a third more time), "all" nothing.
         seed: fixes everything.
         resume: continue from the checkpoint in ``out``, bit for bit.
         threads: CPU threads; 0 leaves it to torch.
@@ -152,6 +164,7 @@ class TrainConfig:
     val_fraction: float = 0.1
     votes: int = 0
     precision: Precision = "fp32"
+    keep: Literal["all", "lean", "recompute"] = "lean"
     seed: int = 0
     resume: bool = False
     threads: int = 0

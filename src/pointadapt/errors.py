@@ -40,9 +40,17 @@ class AdapterError(PointAdaptError):
     """An adapter folder that is damaged, or belongs to another backbone."""
 
 
+class CannotFold(PointAdaptError):  # noqa: N818 - a refusal, not a fault
+    """What a method adds is no change of the frozen layers, or not on this family of backbones."""
+
+
 class CheckpointError(PointAdaptError):
     """A checkpoint of an unknown layout, damaged, or of another size."""
 
 
 class ConfigError(PointAdaptError):
     """A configuration value of the wrong type or outside its range."""
+
+
+class FetchError(PointAdaptError):
+    """Weights that could not be had: no network, no such file, or another file than expected."""

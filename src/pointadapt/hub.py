@@ -40,14 +40,14 @@ def save_adapter(
     Args:
         model: what to save from.
         folder: made if missing; an older adapter in it is replaced.
-        backbone: the name or folder the backbone was loaded from.
+        backbone: the name or folder the backbone was loaded from; a folder inside ``folder`` is
+            found again wherever that is moved.
         points: points of a cloud the adapter was trained with.
         results: protocol and scores, for the card and the configuration.
         dataset: what it was trained on, for the card.
     """
     folder, adapter, net = Path(folder), model.adapter, model.backbone
-    path = Path(backbone)
-    name = str(path.resolve()) if backbone not in BUNDLED and path.exists() else backbone
+    name = _name_of(backbone, folder)
     tensors = {k: v.cpu().clone() for k, v in model.adapter_state().items()}
     config = {
         "format": FORMAT,
@@ -142,6 +142,15 @@ def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
     return model
 
 
+def _name_of(backbone: str, folder: Path) -> str:
+    """How an adapter names its backbone: one inside its own folder by a relative path."""
+    path = Path(backbone)
+    if backbone in BUNDLED or not path.exists():
+        return backbone
+    path, folder = path.resolve(), folder.resolve()
+    return f"./{path.relative_to(folder).as_posix()}" if folder in path.parents else str(path)
+
+
 _NEEDED = {
     "format": int, "backbone": dict, "method": str, "method_options": dict, "task": str,
     "task_options": dict, "head_inputs": list, "classes": list, "points": int,
@@ -196,7 +205,7 @@ def _backbone(
                 "the adapter to its model with load_into"
             )
     else:
-        name = backbone if backbone is not None else config["backbone"]["name"]
+        name = backbone if backbone is not None else _stated(config, folder)
         changes = {k: config["backbone"][k] for k in ("groups", "group_size")}
         try:
             net = load_backbone(name, seed=config["backbone"]["seed"], **changes)
@@ -206,6 +215,13 @@ def _backbone(
             ) from error
     _check_fits(config, net, folder)
     return net
+
+
+def _stated(config: dict[str, Any], folder: Path) -> str:
+    name = config["backbone"]["name"]
+    if "://" in name:  # a stranger's adapter must not choose what this machine connects to
+        raise AdapterError(f"{folder} was trained on the backbone {name}: pass --backbone {name}")
+    return str(folder / name) if name.startswith("./") else name
 
 
 def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .recipes import RECIPES
+
+if TYPE_CHECKING:
+    from .backbones._tags import Tag
 
 Row = dict[str, Any]
 
 
 def backbones() -> list[Row]:
-    """The bundled backbones, then the sizes that can be made with random weights."""
+    """The bundled backbones, the published ones, and the sizes to be made with random weights."""
     from .backbones import BACKBONES
+    from .backbones._tags import all_tags
     from .backbones._weights import BUNDLED, find_backbone
 
     rows = [_bundled(name, find_backbone(name)) for name in BUNDLED]
+    rows += [_published(tag) for tag in all_tags().values()]
     for family in BACKBONES:
         for size, config in BACKBONES[family].sizes.items():
             rows.append(_backbone(f"{family}:{size}", "random", BACKBONES[family], config))
@@ -25,15 +30,48 @@ def backbones() -> list[Row]:
 
 
 def methods() -> list[Row]:
-    """The ways to adapt a backbone."""
+    """The ways to adapt a backbone, with default options.
+
+    ``parameters`` train on ``point_vit:small`` with 15 classes, the head included; ``folds`` says
+    how much of the method the frozen layers can take up.
+    """
     from .methods import METHODS
 
-    named = [(name, METHODS[name]) for name in METHODS]
-    named += [(f"{name}:TYPE", cls) for name, cls in METHODS.families.items()]
-    return [
-        {"name": name, "title": cls.title, "paper": cls.paper, "options": options_of(cls)}
-        for name, cls in named
+    rows = [
+        {
+            "name": name,
+            "title": cls.title,
+            "parameters": _trained(cls()),
+            "folds": cls().folds,
+            "paper": cls.paper,
+            "options": options_of(cls),
+        }
+        for name, cls in ((name, METHODS[name]) for name in METHODS)
     ]
+    return rows + [  # of their members nothing is known before their library is imported
+        {
+            "name": f"{name}:TYPE",
+            "title": cls.title,
+            "folds": "no",
+            "paper": cls.paper,
+            "options": options_of(cls),
+        }
+        for name, cls in METHODS.families.items()
+    ]
+
+
+def _trained(method: Any) -> int:
+    import torch
+
+    from .backbones.point_vit import PointViT
+    from .model import Adapter
+    from .tasks import make_task
+
+    with torch.device("meta"):  # sizes only, no memory
+        net = PointViT(PointViT.sizes["small"])
+        adapter = Adapter(net, method, make_task("classification"), [str(i) for i in range(15)])
+    own = sum(p.numel() for name, p in net.named_parameters() if method.trainable(name))
+    return own + sum(p.numel() for p in adapter.parameters())
 
 
 def tasks() -> list[Row]:
@@ -117,6 +155,20 @@ def _bundled(name: str, folder: Path | None) -> Row:
     values = read_json(folder / "config.json")
     cls = BACKBONES[values.pop("family")]
     return _backbone(name, "bundled", cls, build(cls.config_class, values, str(folder)))
+
+
+def _published(tag: Tag) -> Row:
+    from .backbones import BACKBONES
+    from .cache import cached
+
+    known = tag.family in BACKBONES and tag.size in BACKBONES[tag.family].sizes
+    config = BACKBONES[tag.family].sizes[tag.size] if known else None
+    row: Row = {"name": tag.name, "parameters": tag.parameters}
+    if config is not None:
+        row = _backbone(tag.name, "", BACKBONES[tag.family], config)
+    there = "in the cache" if cached(tag) else "to fetch" if tag.url else "to fetch by hand"
+    row |= {"weights": f"published, {there}", "licence": tag.licence, "source": tag.source}
+    return {**row, "command": f"pointadapt fetch {tag.name}"}
 
 
 def _backbone(name: str, weights: str, cls: Any, config: Any) -> Row:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .backbones import Backbone
+from .backbones._lean import Keep, keeping
 from .errors import AdapterError, UnknownNameError
 from .methods import Method
 from .tasks import Task
@@ -33,7 +34,7 @@ class Adapter(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         self.method, self.task, self.classes = method, task, tuple(classes)
-        self.head_inputs = tuple(head_inputs) or method.head_inputs
+        self.head_inputs = tuple(head_inputs) or method.default_head()
         self.taps = method.attach(backbone)
         self.head = task.make_head(backbone.config.dim, self.head_inputs, len(self.classes))
         self.moved: dict[str, Tensor] = {}
@@ -42,7 +43,8 @@ class Adapter(nn.Module):
 class PointModel(nn.Module):
     """One backbone, which no other model may share, and named adapters, of which one is in use.
 
-    ``forward`` takes points (B, N, 3) and returns the active head's output. Adapters share the
+    ``forward`` takes points (B, N, 3) and returns the active head's output. ``keep`` says what it
+    keeps for the backward, see :class:`pointadapt.config.TrainConfig`. Adapters share the
     backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a trained CLS
     token, moved BatchNorm statistics) and puts them back exactly.
     """
@@ -54,6 +56,7 @@ class PointModel(nn.Module):
         self.backbone = backbone
         self.adapters = nn.ModuleDict({name: adapter})
         self.active = name
+        self.keep: Keep = "lean"
         self._parameter_names = {n for n, _ in backbone.named_parameters()}
         self._pristine: dict[str, Tensor] = {}  # on the CPU, as the weights file had them
         self._release()
@@ -70,7 +73,10 @@ class PointModel(nn.Module):
 
     def forward(self, points: Tensor) -> Tensor:
         adapter = self.adapter
-        return adapter.head(self.backbone(points, adapter.taps))
+        keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
+        with keeping(keep):
+            tokens = self.backbone(points, adapter.taps)
+        return adapter.head(tokens)
 
     def train(self, mode: bool = True) -> PointModel:
         super().train(mode)

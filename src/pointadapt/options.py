@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Literal, TypeVar
 
@@ -83,6 +83,35 @@ def _scalar(value: Any, hint: type, what: str) -> Any:
         return hint(value)
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
+
+
+def number_set(name: str, texts: Sequence[str], count: int | None = None) -> set[int]:
+    """The numbers in ``texts``: single ones and ranges such as "6-11"; "all" and "none".
+
+    Args:
+        name: the option, for messages.
+        texts: what it was given.
+        count: numbers must be below it; None checks the form alone and returns nothing.
+
+    Raises:
+        ConfigError: another text, a range that runs backwards, or a number that is too high.
+    """
+    numbers: set[int] = set()
+    for text in texts:
+        first, dash, last = text.partition("-")
+        if text in ("all", "none"):
+            numbers |= set(range(count or 0)) if text == "all" else set()
+            continue
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)):
+            raise ConfigError(f"{name}: {text!r} is no number, range such as 6-11, 'all' or 'none'")
+        low, high = int(first), int(last or first)
+        if high < low:
+            raise ConfigError(f"{name}: the range {text!r} runs backwards")
+        if count is not None:
+            if high >= count:
+                raise ConfigError(f"{name}: there is no {high}; the last is {count - 1}")
+            numbers |= set(range(low, high + 1))
+    return numbers
 
 
 def at_least(options: Any, low: float, *names: str) -> None:

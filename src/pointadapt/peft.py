@@ -70,7 +70,9 @@ class _PeftFields(PeftConfig):
 
     def method(self) -> Dapt:
         """Our own form of these options."""
-        return Dapt(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Dapt)})
+        options = {f.name: getattr(self, f.name) for f in dataclasses.fields(Dapt)}
+        method: Any = make_method("dapt", options)
+        return method
 
     @classmethod
     def check_kwargs(cls, **kwargs: Any) -> dict[str, Any]:

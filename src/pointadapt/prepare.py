@@ -53,4 +53,5 @@ def build_model(config: TrainConfig, classes: tuple[str, ...]) -> PointModel:
     task = make_task(config.task, key_values(config.task_options))
     model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head))
     backbone.set_drop_path(config.drop_path)
+    model.keep = config.keep
     return model

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from .backbones import BACKBONES
-from .backbones._weights import save_backbone
+from .backbones._layers import init_weights
+from .backbones._weights import load_backbone, save_backbone
 from .backbones.point_vit import PointViT
 from .config import PretrainConfig
 from .data import Clouds, load_dataset
-from .data.shapes import CLASSES, ShapeStream
+from .data.shapes import ATTRIBUTES, CLASSES, ShapeStream
 from .data.transforms import augment
 from .errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
 from .files import append_line, atomic, load_state, save_state, write_json
@@ -29,9 +30,10 @@ from .schedule import warmup_cosine
 
 
 class CloudBatches(torch.utils.data.Dataset):
-    """Step to (points (B, N, 3), labels (B,)): the same step gives the same clouds, whoever asks.
+    """Step to a batch: the same step gives the same clouds, whoever asks.
 
-    Clouds without a class have the label -1.
+    A batch is points (B, N, 3), labels (B,), -1 where there is no class, and which attributes the
+    clouds have, and of which that is known, both (B, attributes) and empty for other data.
     """
 
     def __init__(self, config: PretrainConfig) -> None:
@@ -39,16 +41,17 @@ class CloudBatches(torch.utils.data.Dataset):
         self.clouds: Clouds | None = None
         if config.data == "shapes":
             self.stream = ShapeStream(config.seed, config.points, config.assembly_fraction)
-            self.classes = len(CLASSES)
+            self.classes, self.attributes = len(CLASSES), len(ATTRIBUTES)
         else:
             data = load_dataset(config.data, root=config.root, points=config.points)
             self.clouds = data.load("train")
-            self.classes = len(self.clouds.classes)
+            self.classes, self.attributes = len(self.clouds.classes), 0
 
-    def __getitem__(self, step: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, step: int) -> tuple[Tensor, ...]:
         c = self.config
         if self.clouds is None:
-            points, labels = self.stream.labelled(step * c.batch_size, c.batch_size)
+            d = self.stream.described(step * c.batch_size, c.batch_size)
+            batch = d.points, d.labels, d.has, d.known
         else:
             n = len(self.clouds)
             at = np.arange(step * c.batch_size, (step + 1) * c.batch_size)
@@ -57,8 +60,9 @@ class CloudBatches(torch.utils.data.Dataset):
                 for e in set((at // n).tolist())
             }
             index = [orders[i // n][i % n] for i in at.tolist()]
-            points, labels = self.clouds.points[index], self.clouds.labels[index]
-        return torch.from_numpy(points), torch.from_numpy(labels)
+            nothing = np.empty((len(index), 0), dtype=bool)
+            batch = self.clouds.points[index], self.clouds.labels[index], nothing, nothing
+        return tuple(map(torch.from_numpy, batch))
 
     def __len__(self) -> int:
         return self.config.steps
@@ -88,15 +92,15 @@ class _Run:
             raise ConfigError(
                 f"masked autoencoding is written for point_vit, not {config.backbone}"
             )
-        if config.size not in cls.sizes:
-            raise UnknownNameError(f"size of {config.backbone}", config.size, cls.sizes)
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[config.precision]
         self.source = CloudBatches(config)
         self.net = MaskedAutoencoder(
-            cls(cls.sizes[config.size]), config.mask_ratio, config.decoder_depth,
+            _backbone(config, cls), config.mask_ratio, config.decoder_depth,
             classes=self.source.classes if config.label_weight else 0,
+            attributes=self.source.attributes if config.attribute_weight else 0,
+            mask_spread=config.mask_spread,
         ).to(self.device)  # fmt: skip
         named = list(self.net.named_parameters())
         decayed = [p for n, p in named if p.dim() > 1 and "token" not in n]
@@ -122,8 +126,8 @@ class _Run:
         self.net.train()
         with Progress(console=Console(stderr=True)) as progress:
             bar = progress.add_task("pre-training", total=c.steps, completed=self.start)
-            for step, (clouds, labels) in zip(steps, batches, strict=True):
-                lr = self._step(step, clouds.to(self.device), labels.to(self.device))
+            for step, batch in zip(steps, batches, strict=True):
+                lr = self._step(step, *(part.to(self.device) for part in batch))
                 loss = f"pre-training, loss {self.losses[-1]:.5f}"
                 progress.update(bar, advance=1, description=loss)
                 if (step + 1) % 50 == 0:
@@ -132,7 +136,7 @@ class _Run:
                     self._save(step)
         return self._finish()
 
-    def _step(self, step: int, clouds: Tensor, labels: Tensor) -> float:
+    def _step(self, step: int, clouds: Tensor, labels: Tensor, has: Tensor, known: Tensor) -> float:
         """One optimizer step; returns its learning rate."""
         c = self.config
         lr = warmup_cosine(step, c.steps, c.warmup_steps, c.lr, c.min_lr)
@@ -144,7 +148,9 @@ class _Run:
             out = self.net(points, draw)
         loss = chamfer = out.chamfer()
         if c.label_weight:
-            loss = chamfer + c.label_weight * out.label_loss(labels)
+            loss = loss + c.label_weight * out.label_loss(labels)
+        if c.attribute_weight:
+            loss = loss + c.attribute_weight * out.attribute_loss(has, known)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), c.clip)
         self.optimizer.step()
@@ -192,6 +198,18 @@ class _Run:
         }
         write_json(self.config.out / "summary.json", summary)
         return summary
+
+
+def _backbone(config: PretrainConfig, cls: type[PointViT]) -> PointViT:
+    """The backbone to start from."""
+    if config.init is not None:
+        backbone = load_backbone(config.init, seed=config.seed)
+        if not isinstance(backbone, PointViT):
+            raise ConfigError(f"{config.init} is a {backbone.name}, not a {config.backbone}")
+        return backbone
+    if config.size not in cls.sizes:
+        raise UnknownNameError(f"size of {config.backbone}", config.size, cls.sizes)
+    return cls(cls.sizes[config.size]).apply(init_weights)  # type: ignore[return-value]
 
 
 def _identity(config: PretrainConfig) -> dict[str, Any]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -60,6 +68,18 @@ def progress(what: str, total: int | None) -> Iterator[Any]:
     with Progress(*columns, TimeRemainingColumn(), console=own, transient=True, disable=off) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def downloading(what: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """A bar of bytes like :func:`progress`; gives a function (bytes done, of how many, note)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    more = (TransferSpeedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    own = console(stderr=True)
+    off = not own.is_terminal
+    with Progress(*columns, *more, console=own, transient=True, disable=off) as bar:
+        task = bar.add_task(what, total=None, note="")
+        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
 
 
 def size(bytes_: float) -> str:
@@ -154,6 +174,35 @@ def convert_summary(report: Mapping[str, Any], to: Console) -> None:
     else:
         command = command_line("pointadapt train --backbone", report["backbone"])
         next_steps(to, ("Adapt it", f"{command} --data folder --root DIR"))
+
+
+def fetch_summary(record: Mapping[str, Any], name: str, to: Console) -> None:
+    """Which weights are in the cache now, and what to do with them."""
+    rows = [
+        ("source", record["source"]),
+        ("licence", record["licence"]),
+        ("file", f"sha256 {record['file_sha256']} ({record['checksum']})"),
+        ("consumed", f"{record['consumed']} of {record['tensors']} tensors"),
+        ("backbone", f"{record['folder']} ({record['parameters']:,} parameters)"),
+        ("sha256", record["backbone_sha256"]),
+    ]
+    _panel(to, f"{record['tag']}: {'fetched' if record['new'] else 'in the cache'}", rows)
+    command = command_line("pointadapt train --backbone", name)
+    next_steps(to, ("Adapt it", f"{command} --data folder --root DIR"))
+
+
+def fold_summary(done: Mapping[str, Any], to: Console) -> None:
+    """What was folded, what is left, and how to use it."""
+    gone = done["parameters_before"] - done["parameters"]
+    rows = [
+        ("folded", f"{done['method']}, {done['folds']}"),
+        ("parameters", f"{done['parameters']:,} ({gone:,} fewer)"),
+        ("backbone", done["backbone"]),
+        ("sha256", done["sha256"]),
+    ]
+    _panel(to, done["folded_from"], rows)
+    command = command_line("pointadapt predict FILE --adapter", done["adapter"])
+    next_steps(to, ("Use it", command))
 
 
 def evaluation(scores: Mapping[str, Any], title: str, to: Console) -> None:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 import typing
 from importlib.util import find_spec
 
@@ -12,7 +13,8 @@ import torch
 from pointadapt import hub
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones._weights import load_backbone, save_backbone
-from pointadapt.errors import AdapterError
+from pointadapt.errors import AdapterError, CannotFold
+from pointadapt.fold import fold
 from pointadapt.methods import METHODS, make_method
 from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
@@ -251,10 +253,15 @@ def variants(name):
             yield {field.name: type(value)(value + 0.5 if isinstance(value, float) else value + 1)}
 
 
+MORE = {  # options whose values no type tells
+    "dapt": [{"layers": ("1",)}, {"layers": ("none",)}],
+    "lora": [{"targets": ("proj", "fc1", "fc2")}],
+    "most": [{"neighbors": 0}, {"targets": ("proj", "fc2"), "neighbors": 0}],
+}
 VARIANTS = [
-    pytest.param(name, options, id=f"{name}-{'-'.join(map(str, *options.items()))}")
+    pytest.param(name, options, id="-".join([name, *(f"{k}-{v}" for k, v in options.items())]))
     for name in METHODS
-    for options in variants(name)
+    for options in (*variants(name), *MORE.get(name, ()))
 ]
 
 
@@ -264,7 +271,8 @@ def test_every_option_round_trips_trains_and_loads(
 ):
     method = make_method(name, options)
     assert make_method(name, json.loads(json.dumps(method.to_dict()))) == method
-    assert make_method(name, {k: str(v) for k, v in options.items()}) == method  # as typed
+    typed = {k: ",".join(v) if isinstance(v, tuple) else str(v) for k, v in options.items()}
+    assert make_method(name, typed) == method
     net = load_backbone(bare_backbone("point_vit"))
     torch.manual_seed(0)
     adapter = Adapter(net, method, make_task("classification"), CLASSES, ("cls", "patch_max"))
@@ -278,6 +286,39 @@ def test_every_option_round_trips_trains_and_loads(
     loaded = hub.load(tmp_path)
     assert loaded.adapter.method == method
     assert torch.equal(outputs(loaded, toy_batch), expected)
+
+
+def assert_folds_as_it_says(model, batch):
+    method, before = model.adapter.method, tensors(model)
+    expected = outputs(model, batch)
+    if method.folds == "no":
+        with pytest.raises(CannotFold, match=re.escape(method.title)) as caught:
+            fold(model)
+        assert "\n" not in str(caught.value)
+        return
+    folded = fold(model)
+    torch.testing.assert_close(outputs(folded, batch), expected, rtol=0, atol=1e-5)
+    assert same(tensors(model), before)  # the adapter goes on as it was
+    assert not any(p.requires_grad for p in folded.backbone.parameters())
+    assert (folded.adapter.method.name == "linear_probe") == (method.folds == "wholly")
+    old, new = (len(list(m.adapter.taps.parameters())) for m in (model, folded))
+    assert new < old or old == 0
+
+
+@each_family
+@each_method
+def test_folds_as_it_says(name, family, bare_backbone, toy_batch):
+    """The same output within 1e-5 after real training steps, or CannotFold."""
+    model = new_model(bare_backbone(family), name)
+    steps(model, toy_batch)
+    assert_folds_as_it_says(model, toy_batch)
+
+
+@pytest.mark.parametrize(("name", "options"), VARIANTS)
+def test_folds_with_every_option(name, options, bare_backbone, toy_batch):
+    model = new_model(bare_backbone("point_vit"), name, **options)
+    steps(model, toy_batch, count=1)
+    assert_folds_as_it_says(model, toy_batch)
 
 
 @each_method

@@ -73,6 +73,7 @@ def test_pretraining_of_point_mae(prefix, tmp_path):
     assert config == {
         "family": "point_vit", "dim": 384, "depth": 12, "heads": 6, "groups": 64,
         "group_size": 32, "sampling_rule": "pointnet2", "encoder_widths": [128, 256, 512],
+            "qkv_bias": False, "patch_sign": False,
     }  # fmt: skip
 
 

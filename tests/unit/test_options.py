@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from pointadapt.errors import ConfigError, UnknownNameError
-from pointadapt.options import build, convert
+from pointadapt.options import build, convert, number_set
 
 
 @dataclass(frozen=True)
@@ -108,3 +108,27 @@ def test_convert_takes_unions_with_none_last_or_first():
     for hint in (int | None, None | int):
         assert convert("3", hint, "x") == 3
         assert convert(None, hint, "x") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        (["6-8"], {6, 7, 8}), (["0", "2-3"], {0, 2, 3}), (["all"], set(range(12))),
+        (["none"], set()), ([], set()), (["5-5"], {5}),
+    ],
+)  # fmt: skip
+def test_number_set(text, numbers):
+    assert number_set("layers", text, 12) == numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("8-6", "runs backwards"), ("6-", "no number"), ("-3", "no number"), ("x", "no number"),
+        ("", "no number"), ("12", "there is no 12; the last is 11"), ("1-99999999999", "no 99999"),
+    ],
+)  # fmt: skip
+def test_number_set_of_something_else(text, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        number_set("layers", [text], 12)
+    assert str(caught.value).startswith("layers: ")

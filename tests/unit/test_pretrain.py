@@ -140,6 +140,32 @@ def test_without_classes_there_is_no_label_loss(net, toy_batch):
         net(toy_batch[0], draw()).label_loss(toy_batch[1])
 
 
+def test_the_attribute_loss_counts_what_is_known(micro_backbone, toy_batch):
+    torch.manual_seed(0)
+    net = MaskedAutoencoder(load_backbone(micro_backbone), 0.6, 1, classes=4, attributes=3)
+    out = net(toy_batch[0], draw())
+    has, known = torch.rand(32, 3) < 0.5, torch.ones(32, 3, dtype=torch.bool)
+    p = out.logits[:, 4:].sigmoid()
+    want = -torch.where(has, p, 1 - p).log()
+    torch.testing.assert_close(out.attribute_loss(has, known), want.sum(dim=1).mean())
+    known[:, 1] = False
+    torch.testing.assert_close(out.attribute_loss(has, known), want[:, [0, 2]].sum(dim=1).mean())
+    with pytest.raises(ConfigError, match="without attributes"):
+        MaskedAutoencoder(load_backbone(micro_backbone), 0.6, 1, classes=4)(
+            toy_batch[0], draw()
+        ).attribute_loss(has, known)
+
+
+def test_the_share_of_hidden_patches_is_drawn_within_its_bounds(micro_backbone, toy_batch):
+    net = MaskedAutoencoder(load_backbone(micro_backbone), 0.5, 1, mask_spread=0.3)
+    groups = net.backbone.config.groups
+    counts = {net(toy_batch[0], draw(i)).target.shape[1] for i in range(30)}
+    assert min(counts) >= int(0.2 * groups) and max(counts) <= int(0.8 * groups)
+    assert len(counts) > 2
+    with pytest.raises(ConfigError, match="hides"):
+        MaskedAutoencoder(load_backbone(micro_backbone), 0.5, 1, mask_spread=0.5)
+
+
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 1.0])
 def test_mask_ratios_that_leave_nothing_to_do(micro_backbone, ratio):
     with pytest.raises(ConfigError, match="hides"):
@@ -226,8 +252,21 @@ def test_resuming_cuts_the_log_to_the_checkpoint(config, monkeypatch, in_process
 
 def test_made_up_shapes_are_the_default(config, in_process):
     assert PretrainConfig().data == "shapes"
-    summary = pretrain(replace(config, data="shapes", root=None, steps=2))
+    made = replace(config, data="shapes", root=None, steps=2)
+    summary = pretrain(made)
     assert math.isfinite(summary["loss"])
+    third = pretrain(replace(made, out=config.out / "2", attribute_weight=0.1))
+    assert third["loss"] > summary["loss"]
+    with pytest.raises(ConfigError, match="attributes are known of shapes only"):
+        replace(config, attribute_weight=0.1)
+
+
+def test_goes_on_from_a_backbone(config, micro_backbone, in_process):
+    pretrain(replace(config, init=str(micro_backbone), steps=1, weight_decay=0.0))
+    start, end = read_safetensors(micro_backbone / "model.safetensors"), weights(config)
+    for key in start:
+        if "running" not in key and "num_batches" not in key:
+            torch.testing.assert_close(end[key], start[key], rtol=0, atol=1e-4)
 
 
 def test_a_data_set_is_gone_through_in_another_order_each_time(config):
@@ -235,7 +274,7 @@ def test_a_data_set_is_gone_through_in_another_order_each_time(config):
     keys = []
     for epoch in range(2):
         parts = [batches[5 * epoch + i] for i in range(5)]
-        points, labels = (torch.cat(part) for part in zip(*parts, strict=True))
+        points, labels, *_ = (torch.cat(part) for part in zip(*parts, strict=True))
         keys.append([(p.numpy().tobytes(), int(k)) for p, k in zip(points, labels, strict=True)])
     assert len(set(keys[0])) == 40
     assert set(keys[0]) == set(keys[1])

@@ -92,6 +92,10 @@ class BackboneConfig:
         group_size: points k of a patch.
         sampling_rule: farthest point sampling as defined ("plain"), or with the CUDA kernel's
             skipping of points near the origin ("pointnet2"), as published weights were trained.
+        qkv_bias: the attention's joint projection has a bias, which pre-training had not: folding
+            adds it where a method shifts queries, keys or values.
+        patch_sign: patch tokens are multiplied by a sign a channel, which folding adds where a
+            factor is negative, since a maximum comes before it.
     """
 
     dim: int = 384
@@ -100,6 +104,8 @@ class BackboneConfig:
     groups: int = 128
     group_size: int = 32
     sampling_rule: Literal["plain", "pointnet2"] = "pointnet2"
+    qkv_bias: bool = False
+    patch_sign: bool = False
 
     def __post_init__(self) -> None:
         for name in ("dim", "depth", "heads", "groups", "group_size"):
@@ -122,6 +128,8 @@ class Backbone(nn.Module):
         config_class: its configuration dataclass.
         sizes: size name -> configuration.
         optional: tensors that a weights file may lack, since pre-training has none.
+        fold_layers: site -> the frozen layer whose output the site's tap sees, for folding; "{}"
+            stands for the block's number. Empty where what follows such a layer is not its tap.
 
     Attributes:
         config: the configuration.
@@ -135,6 +143,11 @@ class Backbone(nn.Module):
     config_class: ClassVar[type[BackboneConfig]] = BackboneConfig
     sizes: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[tuple[str, ...]] = ()
+    fold_layers: ClassVar[Mapping[str, str]] = {
+        "patch_out": "encoder.linear4", "norm_out": "norm",
+        "norm1": "blocks.{}.norm1", "qkv": "blocks.{}.attn.qkv", "proj": "blocks.{}.attn.proj",
+        "norm2": "blocks.{}.norm2", "fc1": "blocks.{}.mlp.fc1", "fc2": "blocks.{}.mlp.fc2",
+    }  # fmt: skip
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()

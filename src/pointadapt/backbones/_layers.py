@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._base import Tokens
+from ._lean import again, from_inputs, is_lean
 from ._taps import BlockTaps
 
 
@@ -25,16 +28,16 @@ class DropPath(nn.Module):
             return x
         keep = 1.0 - self.rate
         shape = (x.shape[0],) + (1,) * (x.dim() - 1)
-        return x * x.new_empty(shape).bernoulli_(keep).div_(keep)
+        return again(torch.mul, x, x.new_empty(shape).bernoulli_(keep).div_(keep))
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; qkv without bias, as in Point-MAE."""
+    """Multi-head self-attention; qkv without bias, as in Point-MAE, unless it is folded."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, qkv_bias: bool = False) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
@@ -42,8 +45,13 @@ class Attention(nn.Module):
         qkv = taps.qkv(self.qkv(x), x).reshape(b, t, 3, self.heads, d // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         k, v = taps.kv(k, v)
-        x = attend(q, k, v).transpose(1, 2).reshape(b, t, d)
-        return taps.proj(self.proj(x), x)
+        x = again(joined, attend(q, k, v))
+        return again(taps.proj, again(self.proj, x), x)
+
+
+def joined(x: Tensor) -> Tensor:
+    """(B, H, T, c) heads to (B, T, H c)."""
+    return x.transpose(1, 2).flatten(2)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -54,9 +62,33 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """
     if q.is_cpu and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):
+            if is_lean():
+                return LeanAttention.apply(q, k, v)
             scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
             return scores.softmax(dim=-1) @ v
     return F.scaled_dot_product_attention(q, k, v)
+
+
+class LeanAttention(torch.autograd.Function):
+    """softmax(q kᵀ / √c) v that keeps q, k and v alone and computes the weights again."""
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        ctx.save_for_backward(q, k, v)
+        return LeanAttention.weights(q, k) @ v
+
+    @staticmethod
+    def weights(q: Tensor, k: Tensor) -> Tensor:
+        return ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)).softmax(dim=-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (g,), (q, k, v) = grads, ctx.saved_tensors
+        weights = LeanAttention.weights(q, k)
+        dv = weights.transpose(-2, -1) @ g
+        dw = g @ v.transpose(-2, -1)
+        ds = weights * (dw - (weights * dw).sum(dim=-1, keepdim=True)) * q.shape[-1] ** -0.5
+        return ds @ k, ds.transpose(-2, -1) @ q, dv
 
 
 class Mlp(nn.Module):
@@ -75,19 +107,25 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block: x + DropPath(Attn(LN x)), then x + DropPath(MLP(LN x))."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: float = 4.0) -> None:
+    def __init__(
+        self, dim: int, heads: int, mlp_ratio: float = 4.0, qkv_bias: bool = False
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = Attention(dim, heads)
+        self.attn = Attention(dim, heads, qkv_bias)
         self.norm2 = nn.LayerNorm(dim)
         self.mlp = Mlp(dim, int(dim * mlp_ratio))
         self.drop_path = DropPath()
 
     def forward(self, tokens: Tokens, taps: BlockTaps) -> Tokens:
+        return from_inputs(self._forward, tokens, taps)
+
+    def _forward(self, tokens: Tokens, taps: BlockTaps) -> Tokens:
         tokens = taps.block_in(tokens)
-        x = tokens.x
-        x = x + self.drop_path(self.attn(taps.norm1(self.norm1(x)), taps))
-        h = taps.norm2(self.norm2(x))
+        taps, x = taps.bound(tokens), tokens.x
+        h = again(taps.norm1, again(self.norm1, x))
+        x = again(torch.add, x, self.drop_path(self.attn(h, taps)))
+        h = again(taps.norm2, again(self.norm2, x))
         branch, memo = taps.mlp(h, self.mlp(h, taps), tokens.with_x(x))
         return taps.block_out(tokens.with_x(x + self.drop_path(branch)), memo)
 
@@ -118,15 +156,19 @@ class PatchEncoder(nn.Module):
     Args:
         dim: token width D.
         widths: (w1, w2, w3).
+        sign: multiply each channel of the tokens by a sign, see :class:`BackboneConfig`.
     """
 
-    def __init__(self, dim: int, widths: tuple[int, int, int] = (128, 256, 512)) -> None:
+    def __init__(
+        self, dim: int, widths: tuple[int, int, int] = (128, 256, 512), sign: bool = False
+    ) -> None:
         super().__init__()
         w1, w2, w3 = widths
         self.linear1, self.norm1 = nn.Linear(3, w1), nn.BatchNorm1d(w1)
         self.linear2 = nn.Linear(w1, w2)
         self.linear3, self.norm2 = nn.Linear(2 * w2, w3), nn.BatchNorm1d(w3)
         self.linear4 = nn.Linear(w3, dim)
+        self.sign = nn.Parameter(torch.ones(dim)) if sign else None
 
     def forward(self, groups: Tensor) -> Tensor:
         """(B, G, k, 3) coordinates relative to the centres to (B, G, D)."""
@@ -140,7 +182,8 @@ class PatchEncoder(nn.Module):
         shared = F.linear(pooled, w_pooled, self.linear3.bias)
         x = F.linear(x, w_own).view(b * g, k, -1) + shared.unsqueeze(1)
         x = F.relu(self.norm2(x.view(b * g * k, -1)), inplace=True)
-        return maximum(self.linear4(x).view(b, g, k, -1), dim=2)
+        tokens = maximum(self.linear4(x).view(b, g, k, -1), dim=2)
+        return tokens if self.sign is None else tokens * self.sign.to(tokens.dtype)
 
 
 def position_mlp(dim: int) -> nn.Sequential:

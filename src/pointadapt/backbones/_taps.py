@@ -15,7 +15,7 @@ sequence, before the first block), ``norm_out`` (after the last LayerNorm).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -33,6 +33,15 @@ class BlockTaps(nn.Module):
     def block_in(self, tokens: Tokens) -> Tokens:
         """Before the block; may replace prompt tokens."""
         return tokens
+
+    def bound(self, tokens: Tokens) -> BlockTaps:
+        """The taps for the sites inside this call of the block, after ``block_in``.
+
+        Taps that need the clouds at their linear layers return a view of themselves that knows
+        ``tokens``, rather than remember them between two calls.
+        """
+        del tokens
+        return self
 
     def norm1(self, x: Tensor) -> Tensor:
         """After the first LayerNorm, C = D."""
@@ -90,7 +99,13 @@ class Taps(nn.Module):
         blocks: one :class:`BlockTaps` for each block.
         position: how the position embedding enters: added to the input of "every_block", as
             Point-MAE fine-tunes, or "once" before the first, as DAPT does.
+
+    Class attributes:
+        lean: the taps of the LayerNorms are plain functions of their input, so that a lean forward
+            pass may compute them again (see :mod:`pointadapt.backbones._lean`).
     """
+
+    lean: ClassVar[bool] = False
 
     def __init__(
         self, depth: int, position: Literal["every_block", "once"] = "every_block"

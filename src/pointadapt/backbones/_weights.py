@@ -12,6 +12,7 @@ from ..errors import CheckpointError, UnknownNameError
 from ..files import atomic, first_line, read_json, write_json
 from ..options import build
 from ._base import BACKBONES, Backbone, BackboneConfig
+from ._tags import all_tags
 
 BUNDLED = ("tiny",)
 
@@ -69,34 +70,43 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def find_backbone(name: str | Path) -> Path | None:
-    """The folder that ``name`` means: a bundled backbone or a path; None if neither."""
+    """The folder that ``name`` means, bundled, a path, or in the cache; None if none of them."""
+    from ..fetch import in_cache
+
     if str(name) in BUNDLED:
         return Path(str(resources.files("pointadapt") / "weights" / str(name)))
-    return Path(name) if (Path(name) / "config.json").is_file() else None
+    return Path(name) if (Path(name) / "config.json").is_file() else in_cache(str(name))
 
 
 def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Backbone:
     """A backbone by name.
 
     Args:
-        name: a bundled backbone ("tiny"), a backbone folder, or "family:size" ("point_vit:small")
-            for random weights from ``seed``.
+        name: a bundled backbone ("tiny"), a backbone folder, a tag or address of published weights
+            (see :func:`pointadapt.fetch.fetch`, which gets them), or "family:size"
+            ("point_vit:small") for random weights from ``seed``.
         seed: fixes every tensor that the weights do not hold.
         changes: configuration values to change, such as ``groups=128``.
 
     Raises:
         CheckpointError: the folder is damaged, or its tensors do not fit its configuration.
+        FetchError: published weights cannot be had.
         UnknownNameError: nothing is called so.
     """
     from dataclasses import replace
 
+    from ..fetch import can_fetch, fetch
+
+    if find_backbone(name) is None and can_fetch(str(name)):
+        name = Path(fetch(str(name))["folder"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         folder = find_backbone(name)
         if folder is None:
             family, _, size = str(name).partition(":")
             if family not in BACKBONES or not size:
-                known = [*BUNDLED, *(f"{f}:{s}" for f in BACKBONES for s in BACKBONES[f].sizes)]
+                known = [f"{f}:{s}" for f in BACKBONES for s in BACKBONES[f].sizes]
+                known += [*BUNDLED, *all_tags()]
                 raise UnknownNameError("backbone or backbone folder", str(name), known)
             cls = BACKBONES[family]
             if size not in cls.sizes:

@@ -14,6 +14,7 @@ from ..errors import CheckpointError
 from ..ops import group
 from ._base import BACKBONES, Backbone, BackboneConfig, Tokens
 from ._layers import Block, PatchEncoder, position_mlp, set_drop_path
+from ._tags import Tag, add_tags
 from ._taps import Taps
 
 
@@ -44,11 +45,13 @@ class PointViT(Backbone):
 
     def __init__(self, config: PointViTConfig) -> None:
         super().__init__(config)
-        self.encoder = PatchEncoder(config.dim, config.encoder_widths)
+        self.encoder = PatchEncoder(config.dim, config.encoder_widths, config.patch_sign)
         self.pos_embed = position_mlp(config.dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.dim))
         self.cls_pos = nn.Parameter(torch.zeros(1, 1, config.dim))
-        self.blocks = nn.ModuleList(Block(config.dim, config.heads) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(config.dim, config.heads, qkv_bias=config.qkv_bias) for _ in range(config.depth)
+        )
         self.norm = nn.LayerNorm(config.dim)
         nn.init.trunc_normal_(self.cls_token, std=0.02)
         nn.init.trunc_normal_(self.cls_pos, std=0.02)
@@ -146,3 +149,22 @@ def infer_config(
         dim=dim, depth=depth, heads=heads, groups=groups, group_size=group_size,
         encoder_widths=widths,  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+add_tags(
+    Tag(
+        name="point_mae-small",
+        family="point_vit",
+        size="small",
+        source="Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning, "
+        "ECCV 2022; github.com/Pang-Yatian/Point-MAE",
+        licence="MIT",
+        url="https://github.com/Pang-Yatian/Point-MAE/releases/download/main/pretrain.pth",
+        page="https://github.com/Pang-Yatian/Point-MAE",
+        layout="point_mae",
+        accuracy="full fine-tuning: ScanObjectNN PB_T50_RS 85.18, OBJ_BG 90.02, OBJ_ONLY 88.29; "
+        "ModelNet40 93.2, 93.8 with voting",
+        verified="keys and shapes",
+        parameters=21_825_792,
+    )
+)

@@ -13,7 +13,7 @@ for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         importlib.import_module(f"{__name__}.{_module.name}")
 
-ORDER = ("demo", "train", "evaluate", "predict", "pretrain", "convert", "list")
+ORDER = ("demo", "train", "evaluate", "predict", "fold", "pretrain", "convert", "list")
 NAMES = (*(n for n in ORDER if n in COMMANDS), *sorted(set(COMMANDS) - set(ORDER)))
 
 __all__ = ["COMMANDS", "NAMES", "Command"]

@@ -6,13 +6,14 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ..errors import ConfigError
 from . import _furniture, _house, _things, _vehicles  # noqa: F401 - they enter their recipes
 from ._assembly import random_assembly
+from ._attributes import ATTRIBUTES, CLASSES, PARTS, attributes
 from ._base import DATASETS, Clouds, Dataset
 from ._draw import draw, unit_sphere
 from ._primitives import Piece, turned
@@ -20,8 +21,6 @@ from ._sketch import RECIPES
 
 CHUNK = 32  # clouds drawn at once: more are no faster, and fall out of the processor's cache
 POOL = 4  # points drawn for each that is kept, where a scan is imitated
-CLASSES = tuple(sorted(RECIPES))
-PARTS = tuple(f"{name}/{part}" for name in CLASSES for part in RECIPES[name].parts)
 SPLITS = ("train", "test")
 OPTIONAL = {  # the part that tells two variants of an object apart
     "bathtub": "foot", "bed": "pillow", "bench": "back", "boat": "sail", "bookshelf": "content",
@@ -38,6 +37,23 @@ def _object(rng: random.Random, name: str) -> tuple[list[Piece], np.ndarray]:
     pieces = RECIPES[name].pieces(rng)
     x, y, z = (math.exp(rng.uniform(-0.2, 0.2)) for _ in range(3))
     return pieces, np.diag([x if rng.random() < 0.5 else -x, y, z])
+
+
+@dataclass
+class Described:
+    """Clouds of a stream with what is known of them, which is more than a scan would tell.
+
+    Attributes:
+        points: (n, N, 3) float32, mean 0, the farthest point of each cloud at distance 1.
+        labels: (n,) int64 indices into ``CLASSES``, -1 for assemblies.
+        has: (n, attributes) bool, which of ``ATTRIBUTES`` each has.
+        known: (n, attributes) bool, of which of them that is known.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    has: np.ndarray
+    known: np.ndarray
 
 
 class ShapeStream:
@@ -67,23 +83,24 @@ class ShapeStream:
         Returns:
             (count, N, 3) float32, mean 0, the farthest point of each cloud at distance 1.
         """
-        return self.labelled(start, count)[0]
+        return self.described(start, count).points
 
-    def labelled(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """As :meth:`batch`, with the class of each cloud.
-
-        Returns:
-            clouds (count, N, 3), and (count,) int64 indices into ``CLASSES``, -1 for assemblies.
-        """
-        clouds = np.empty((count, self.points, 3), dtype=np.float32)
-        labels = np.empty(count, dtype=np.int64)
+    def described(self, start: int, count: int) -> Described:
+        """As :meth:`batch`, with what is known of each cloud."""
+        d = Described(
+            points=np.empty((count, self.points, 3), dtype=np.float32),
+            labels=np.empty(count, dtype=np.int64),
+            has=np.empty((count, len(ATTRIBUTES)), dtype=bool),
+            known=np.empty((count, len(ATTRIBUTES)), dtype=bool),
+        )
         for low in range(0, count, CHUNK):
             high = min(low + CHUNK, count)
-            clouds[low:high], labels[low:high] = self._some(range(start + low, start + high))
-        return clouds, labels
+            some = self._some(range(start + low, start + high))
+            d.points[low:high], d.labels[low:high], d.has[low:high], d.known[low:high] = some
+        return d
 
-    def _some(self, numbers: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-        objects, generators, noise, labels = [], [], [], []
+    def _some(self, numbers: Sequence[int]) -> tuple[Any, ...]:
+        objects, generators, noise, labels, known = [], [], [], [], []
         maps = np.empty((len(numbers), 3, 3), dtype=np.float32)
         for row, number in enumerate(numbers):
             generator = np.random.default_rng((self.seed, number))
@@ -98,6 +115,7 @@ class ShapeStream:
                 label = rng.randrange(len(CLASSES))
                 pieces, maps[row] = _object(rng, CLASSES[label])
             labels.append(label)
+            known.append(attributes(pieces, CLASSES[label] if label >= 0 else None))
             maps[row] = np.array(turned((turn[0], turn[1], turn[2]))) @ maps[row]
             objects.append(pieces)
             generators.append(generator)
@@ -109,7 +127,7 @@ class ShapeStream:
             points[row : row + 1] = unit_sphere(
                 points[row : row + 1] + np.float32(noise[row]) * jitter
             )
-        return points, labels
+        return points, labels, *map(np.stack, zip(*known, strict=True))
 
 
 def _direction(generator: np.random.Generator, low: float = -1.0, high: float = 1.0) -> np.ndarray:

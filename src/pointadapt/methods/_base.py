@@ -9,9 +9,12 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from ..backbones import Backbone, Taps
+from ..backbones import Backbone, Folding, Taps
+from ..errors import CannotFold
 from ..options import build
 from ..registry import Registry
+
+Folds = Literal["wholly", "partly", "no"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class Method:
     Class attributes:
         starts_as_pretrained: with default options and before training, the tokens are bit for bit
             those of the backbone alone with the position in every block.
+        why_not_fold: what of the method no frozen layer can take up.
     """
 
     name: ClassVar[str] = ""
@@ -34,6 +38,7 @@ class Method:
     paper: ClassVar[str] = ""
     head_inputs: ClassVar[tuple[str, ...]] = ("cls", "patch_max")
     starts_as_pretrained: ClassVar[bool] = False
+    why_not_fold: ClassVar[str] = "it defines no fold"
 
     position: Literal["every_block", "once"] = "every_block"
     batchnorm: Literal["train", "frozen"] = "train"
@@ -42,10 +47,40 @@ class Method:
         """New taps for ``backbone``; all their parameters train."""
         return Taps(backbone.config.depth, self.position)
 
+    def default_head(self) -> tuple[str, ...]:
+        """What the head takes where nothing else is asked for."""
+        return self.head_inputs
+
     def trainable(self, name: str) -> bool:
         """Whether the backbone's own parameter ``name`` trains."""
         del name
         return False
+
+    @property
+    def folds(self) -> Folds:
+        """How much of what this method adds the frozen layers can take up once trained."""
+        return "no"
+
+    def fold(self, folding: Folding, taps: Any) -> Method:
+        """Move what frozen layers can take up of trained ``taps`` into them.
+
+        Args:
+            folding: the backbone's tensors, to be changed.
+            taps: what :meth:`attach` made, trained; left as they are.
+
+        Returns:
+            The method that is left. Its own taps have the tensors of ``taps`` of the same names,
+            and nothing of the backbone trains.
+
+        Raises:
+            CannotFold: nothing can be moved, and why.
+        """
+        del folding, taps
+        raise CannotFold(f"{self.title} cannot be folded: {self.why_not_fold}")
+
+    def head_alone(self) -> Method:
+        """What is left of a method that folds wholly: a frozen backbone under a head."""
+        return make_method("linear_probe", {"position": self.position})
 
     def to_dict(self) -> dict[str, Any]:
         """The options as plain values, for JSON."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import BlockTaps, Taps
+from ..backbones import BlockTaps, Folding, Taps
+from ..backbones._lean import is_lean
+
+SMALLEST_GAMMA = 0.1  # below it, y tells too little of x
 
 
 class ScaleShift(nn.Module):
@@ -23,10 +26,46 @@ class ScaleShift(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.beta.to(x.dtype), x, self.gamma.to(x.dtype))
 
+    def keeping_output(self, x: Tensor) -> Tensor:
+        """The same; a lean forward pass keeps y instead of x, for where y is kept in any case."""
+        if not is_lean() or float(self.gamma.detach().abs().amin()) < SMALLEST_GAMMA:
+            return self(x)
+        return ScaleShiftByOutput.apply(x, self.gamma, self.beta)  # type: ignore[return-value]
+
+
+class ScaleShiftByOutput(torch.autograd.Function):
+    """γ ⊙ x + β whose backward finds Σ g x as (Σ g y - β Σ g) / γ."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        y = torch.addcmul(beta.to(x.dtype), x, gamma.to(x.dtype))
+        ctx.save_for_backward(y, gamma, beta)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        (g,), (y, gamma, beta) = grads, ctx.saved_tensors
+        flat, axes = g.flatten(0, -2), [0]
+        shift = flat.sum(axes, dtype=beta.dtype)
+        scale = (flat * y.flatten(0, -2)).sum(axes, dtype=gamma.dtype)
+        return g * gamma.to(g.dtype), (scale - beta * shift) / gamma, shift
+
 
 def scale_shift(dim: int, std: float | None) -> nn.Module:
     """A :class:`ScaleShift`, or the identity when ``std`` is None."""
     return nn.Identity() if std is None else ScaleShift(dim, std)
+
+
+def fold_scale_shift(
+    folding: Folding, site: str, module: nn.Module, block: int | None = None
+) -> None:
+    """Move what :func:`scale_shift` made at ``site`` into the layer before it."""
+    if isinstance(module, ScaleShift):
+        folding.scale_shift(site, module.gamma, module.beta, block)
+
+
+def _by_output(module: nn.Module, x: Tensor) -> Tensor:
+    return module.keeping_output(x) if isinstance(module, ScaleShift) else module(x)
 
 
 class ScaleShiftBlockTaps(BlockTaps):
@@ -38,11 +77,16 @@ class ScaleShiftBlockTaps(BlockTaps):
         self.ss_proj, self.ss_norm2 = scale_shift(dim, std), scale_shift(dim, std)
         self.ss_fc1, self.ss_fc2 = scale_shift(hidden, std), scale_shift(dim, std)
 
+    def fold(self, folding: Folding, block: int) -> None:
+        """Move the six into the frozen layers of block number ``block``."""
+        for site in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
+            fold_scale_shift(folding, site, getattr(self, f"ss_{site}"), block)
+
     def norm1(self, x: Tensor) -> Tensor:
         return self.ss_norm1(x)
 
     def qkv(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_qkv(x)
+        return _by_output(self.ss_qkv, x)
 
     def proj(self, x: Tensor, source: Tensor) -> Tensor:
         return self.ss_proj(x)
@@ -51,7 +95,7 @@ class ScaleShiftBlockTaps(BlockTaps):
         return self.ss_norm2(x)
 
     def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_fc1(x)
+        return _by_output(self.ss_fc1, x)
 
     def fc2(self, x: Tensor, source: Tensor) -> Tensor:
         return self.ss_fc2(x)
@@ -59,6 +103,8 @@ class ScaleShiftBlockTaps(BlockTaps):
 
 class ScaleShiftTaps(Taps):
     """A scale-shift after the patch encoder and one after the last LayerNorm, around ``blocks``."""
+
+    lean = True
 
     def __init__(
         self, blocks: Sequence[BlockTaps], dim: int, std: float | None,
@@ -68,6 +114,14 @@ class ScaleShiftTaps(Taps):
         self.blocks = nn.ModuleList(blocks)
         self.ss_patch = scale_shift(dim, std)
         self.ss_out = scale_shift(dim, std)
+
+    def fold(self, folding: Folding) -> None:
+        """Move all scale-shifts, those of the blocks included, into the frozen layers."""
+        fold_scale_shift(folding, "patch_out", self.ss_patch)
+        for i, block in enumerate(self.blocks):
+            if isinstance(block, ScaleShiftBlockTaps):
+                block.fold(folding, i)
+        fold_scale_shift(folding, "norm_out", self.ss_out)
 
     def patch_out(self, x: Tensor) -> Tensor:
         return self.ss_patch(x)
@@ -119,3 +173,8 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(self.down(self.dropout(x))) * self.scale
+
+    def increment(self) -> Tensor:
+        """ΔW = s B A, (C_out, C_in), on the CPU in float64."""
+        up, down = (m.weight.detach().cpu().double() for m in (self.up, self.down))
+        return self.scale * up @ down

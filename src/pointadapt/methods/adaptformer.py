@@ -71,3 +71,5 @@ class AdaptFormerBlockTaps(BlockTaps):
 
     def block_out(self, tokens: Tokens, memo: Any) -> Tokens:
         return tokens.with_x(tokens.x + memo)
+
+    why_not_fold = "a ReLU stands between its two layers, so no linear layer computes the same"

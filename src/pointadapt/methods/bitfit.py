@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ._base import METHODS, ClsMethod
+from ..backbones import Folding
+from ._base import METHODS, ClsMethod, Folds, Method
 
 
 @METHODS.register("bitfit")
@@ -25,3 +27,10 @@ class BitFit(ClsMethod):
 
     def trainable(self, name: str) -> bool:
         return name.endswith(".bias") or super().trainable(name)
+
+    @property
+    def folds(self) -> Folds:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: Any) -> Method:
+        return self.head_alone()  # what trained is the backbone's own already

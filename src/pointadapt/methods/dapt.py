@@ -7,7 +7,8 @@ In every block, with T the scale-shifted output of LN2::
     x = h + DropPath(TFTS(MLP(T)) + A)
     P = TFTS(mean over tokens of GELU(A))        one prompt, seen by every later block
 
-and TFTS, a scale and a shift per channel, after every frozen layer.
+and TFTS, a scale and a shift per channel, after every frozen layer, which the layer can absorb once
+trained; the adapter (GELU, ReLU) and the prompts cannot be folded.
 """
 
 from __future__ import annotations
@@ -15,15 +16,17 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, Taps, Tokens
-from ..options import at_least, share
-from ._base import METHODS, ClsMethod
+from ..backbones import Backbone, Folding, Taps, Tokens
+from ..backbones._lean import again
+from ..options import at_least, number_set, share
+from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
 
 
@@ -32,15 +35,29 @@ from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
 class Dapt(ClsMethod):
     """Options default to the released code's arithmetic; each names what the paper leaves open.
 
+    The paper's ablations are options too. Without the dynamic scale: ``dynamic_scale=false
+    scale=1``; without prompts ``prompt=false``; without TFTS ``scale_shift=false``; with prompts
+    that know nothing of the cloud ``prompt_source=random``; with adapters in the last half alone
+    ``layers=6-11``. What the head takes is ``--head`` on the command line.
+
     Attributes:
         rank: width r of the adapter: 64 on ScanObjectNN, 72 on ModelNet40.
         dropout: on the adapter's hidden layer: .2 PB_T50_RS, .5 OBJ_BG, 0 otherwise.
         dynamic_scale: one learned scalar a token; otherwise the constant ``scale``.
         scale: the constant when ``dynamic_scale`` is off.
+        placement: the adapter beside the MLP ("parallel"), or after it ("serial": it sees TFTS(MLP)
+            and is added to that).
+        layers: numbers and ranges of the blocks that carry an adapter and prompts, the first being
+            0, such as "6-11" or "0,2,4"; "all" or "none". Scale-shifts are in all blocks.
         adapter_norm: the trainable LayerNorm inside the adapter, which the figure does not draw.
         scale_shift: TFTS after every frozen layer.
         scale_shift_std: standard deviation of its start values around γ = 1 and β = 0.
-        prompt: the internal prompt of each block.
+        scale_shift_sites: TFTS after frozen layers and on the prompt ("all"), or on the "prompt"
+            alone, which is what folding leaves.
+        prompt: the prompts of each block that has an adapter.
+        prompts: how many in a block. Internal ones share the mean and have a TFTS each.
+        prompt_source: made of the adapter's output ("internal"), or trained vectors that start as
+            N(0, .02) ("random"), which have no TFTS.
         prompt_activation: what A passes before the mean ("gelu"; "none" as the figure draws it).
         train_norm: train the final LayerNorm (frozen in the released code).
     """
@@ -48,31 +65,65 @@ class Dapt(ClsMethod):
     title = "DAPT"
     paper = "Zhou et al., Dynamic Adapter Meets Prompt Tuning, CVPR 2024, arXiv 2403.01439"
     head_inputs = ("cls", "prompt_mean", "patch_max")
+    why_not_fold = "no scale-shift is left after a frozen layer, and nothing else of it can be"
 
     position: Literal["every_block", "once"] = "once"
     rank: int = 64
     dropout: float = 0.0
     dynamic_scale: bool = True
     scale: float = 1.0
+    placement: Literal["parallel", "serial"] = "parallel"
+    layers: tuple[str, ...] = ("all",)
     adapter_norm: bool = True
     scale_shift: bool = True
     scale_shift_std: float = 0.02
+    scale_shift_sites: Literal["all", "prompt"] = "all"
     prompt: bool = True
+    prompts: int = 1
+    prompt_source: Literal["internal", "random"] = "internal"
     prompt_activation: Literal["gelu", "none"] = "gelu"
     train_norm: bool = False
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "rank")
+        at_least(self, 1, "rank", "prompts")
         at_least(self, 0, "scale_shift_std")
+        number_set("layers", self.layers)  # their range is known in attach
         share(self, "dropout")
 
     def attach(self, backbone: Backbone) -> Taps:
         c = backbone.config
-        blocks = [DaptBlockTaps(self, c.dim, c.hidden) for _ in range(c.depth)]
-        return ScaleShiftTaps(blocks, c.dim, self.std, self.position)
+        carry = number_set("layers", self.layers, c.depth)
+        blocks = [DaptBlockTaps(self, c.dim, c.hidden, i in carry) for i in range(c.depth)]
+        std = self.std if self.scale_shift_sites == "all" else None
+        return ScaleShiftTaps(blocks, c.dim, std, self.position)
 
     def trainable(self, name: str) -> bool:
         return super().trainable(name) or (self.train_norm and name.startswith("norm."))
+
+    def default_head(self) -> tuple[str, ...]:
+        prompts = self.prompt and not self.no_adapter
+        return tuple(n for n in self.head_inputs if prompts or not n.startswith("prompt"))
+
+    @property
+    def no_adapter(self) -> bool:
+        """Whether no block carries an adapter and prompts, whatever their number."""
+        return set(self.layers) <= {"none"}
+
+    @property
+    def folds(self) -> Folds:
+        if self.std is None or self.scale_shift_sites == "prompt":
+            return "no"
+        return "wholly" if self.no_adapter else "partly"
+
+    def fold(self, folding: Folding, taps: ScaleShiftTaps) -> Method:
+        if self.folds == "no":
+            return super().fold(folding, taps)
+        taps.fold(folding)
+        if self.no_adapter:
+            return self.head_alone()
+        return replace(
+            self, scale_shift_sites="prompt", train_cls=False, train_norm=False, batchnorm="frozen"
+        )
 
     @property
     def std(self) -> float | None:
@@ -99,30 +150,50 @@ class DynamicAdapter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        x = self.norm(x)
+        x = again(self.norm, x)
         scale = F.relu(self.scale(x)) if self.scale is not None else self.fixed_scale
-        return self.up(self.dropout(F.gelu(self.down(x)))) * scale
+        out = again(self.up, self.dropout(F.gelu(self.down(x))))
+        return again(torch.mul, out, scale) if isinstance(scale, Tensor) else out * scale
 
 
 class DaptBlockTaps(ScaleShiftBlockTaps):
-    """One block's six scale-shifts, adapter and prompt."""
+    """One block's six scale-shifts and, where it ``carries`` them, adapter and prompts."""
 
-    def __init__(self, options: Dapt, dim: int, hidden: int) -> None:
+    def __init__(self, options: Dapt, dim: int, hidden: int, carries: bool = True) -> None:
         super().__init__()
-        self.adapter = DynamicAdapter(options, dim)
-        self.add_scale_shifts(dim, hidden, options.std)
-        self.ss_prompt = scale_shift(dim, options.std) if options.prompt else None
+        self.adapter = DynamicAdapter(options, dim) if carries else None
+        self.add_scale_shifts(
+            dim, hidden, options.std if options.scale_shift_sites == "all" else None
+        )
+        self.prompts = options.prompts if carries and options.prompt else 0
+        self.serial = options.placement == "serial"
         self.prompt_gelu = options.prompt_activation == "gelu"
+        self.ss_prompt = self.prompt_tokens = None
+        if self.prompts and options.prompt_source == "internal":
+            self.ss_prompt = scale_shift(self.prompts * dim, options.std)  # flat: 1-D, so no decay
+        elif self.prompts:
+            self.prompt_tokens = nn.Parameter(torch.empty(self.prompts, dim).normal_(0, 0.02))
 
     def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:
-        adapted = self.adapter(x)
+        if self.adapter is None:
+            return out, None
+        adapted = self.adapter(out if self.serial else x)
         return out + adapted, adapted
 
     def block_out(self, tokens: Tokens, memo: Any) -> Tokens:
-        if self.ss_prompt is None:
+        if not self.prompts:
             return tokens
-        adapted = F.gelu(memo) if self.prompt_gelu else memo
-        return tokens.insert_prompts(self.ss_prompt(adapted.mean(dim=1, keepdim=True)))
+        if self.prompt_tokens is not None:
+            return tokens.insert_prompts(self.prompt_tokens.expand(len(tokens.x), -1, -1))
+        return tokens.insert_prompts(self.internal_prompts(memo))
+
+    def internal_prompts(self, adapted: Tensor) -> Tensor:
+        """The adapter's output (B, T, D) to (B, prompts, D)."""
+        mean = (F.gelu(adapted) if self.prompt_gelu else adapted).mean(dim=1, keepdim=True)
+        flat = mean.repeat(1, 1, self.prompts)
+        if self.ss_prompt is not None:
+            flat = self.ss_prompt(flat)
+        return flat.unflatten(-1, (self.prompts, -1)).squeeze(1)
 
 
 _PUBLISHED = {  # the released code's names inside a block -> ours

@@ -10,6 +10,7 @@ are 12 slices; the 12 L slices of all blocks have increments with shared factors
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -17,9 +18,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps
+from ..backbones import Backbone, BlockTaps, Folding, Taps
 from ..options import at_least, share
-from ._base import METHODS, ClsMethod
+from ._base import METHODS, ClsMethod, Folds, Method
 
 SLICES = 12  # of D × D in a block: q, k, v, proj, 4 of fc1, 4 of fc2
 
@@ -57,6 +58,16 @@ class Fact(ClsMethod):
     def attach(self, backbone: Backbone) -> Taps:
         return FactTaps(self, backbone.config.dim, backbone.config.depth)
 
+    @property
+    def folds(self) -> Folds:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: FactTaps) -> Method:
+        for i, block in enumerate(taps.blocks):
+            if isinstance(block, FactBlockTaps):
+                block.fold(folding, i)
+        return self.head_alone()
+
 
 class Factors(nn.Module):
     """What all blocks share: U, V and, in Tucker's form, C."""
@@ -69,6 +80,11 @@ class Factors(nn.Module):
         self.core = None
         if options.form == "tk":
             self.core = nn.Parameter(nn.init.xavier_uniform_(torch.empty(r, r, r)))
+
+
+def mixed(slices: Tensor, core: Tensor | None) -> Tensor:
+    """Σ_j (n, r, r): ``slices`` themselves, or mixed of Tucker's core by their (n, r) factors."""
+    return slices if core is None else torch.einsum("nc,cij->nij", slices, core)
 
 
 class FactBlockTaps(BlockTaps):
@@ -87,8 +103,17 @@ class FactBlockTaps(BlockTaps):
 
     def sigma(self, first: int, last: int) -> Tensor:
         """Σ_j of slices ``first`` to ``last``, without the latter: (n, r, r)."""
-        slices, core = self.slices[first:last], self.factors[0].core
-        return slices if core is None else torch.einsum("nc,cij->nij", slices, core)
+        return mixed(self.slices[first:last], self.factors[0].core)
+
+    def fold(self, folding: Folding, block: int) -> None:
+        """Move the increments into the frozen layers of block number ``block``."""
+        f = copy.deepcopy(self.factors[0]).requires_grad_(False).cpu().double()
+        sigma = mixed(self.slices.detach().cpu().double(), f.core)
+        delta = self.scale * (f.v.weight @ sigma.mT @ f.u.weight)  # (12, D, D)
+        folding.add("qkv", delta[:3].flatten(0, 1), block)
+        folding.add("proj", delta[3], block)
+        folding.add("fc1", delta[4:8].flatten(0, 1), block)
+        folding.add("fc2", torch.cat(list(delta[8:]), dim=1), block)
 
     def increment(self, source: Tensor, first: int, last: int) -> Tensor:
         """(B, T, D) through n slices, side by side: (B, T, n D)."""

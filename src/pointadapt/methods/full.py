@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ._base import METHODS, Method
+from ..backbones import Folding
+from ._base import METHODS, Folds, Method
 
 
 @METHODS.register("full")
@@ -22,3 +24,10 @@ class Full(Method):
     def trainable(self, name: str) -> bool:
         del name
         return True
+
+    @property
+    def folds(self) -> Folds:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: Any) -> Method:
+        return self.head_alone()  # what trained is the backbone's own already

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from ._base import METHODS, Method
+from ..backbones import Folding
+from ._base import METHODS, Folds, Method
 
 
 @METHODS.register("linear_probe")
@@ -23,3 +24,10 @@ class LinearProbe(Method):
     starts_as_pretrained = True
 
     batchnorm: Literal["train", "frozen"] = "frozen"
+
+    @property
+    def folds(self) -> Folds:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: Any) -> Method:
+        return self.head_alone()  # what trained is the backbone's own already

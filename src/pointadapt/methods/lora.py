@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps
+from ..backbones import Backbone, BlockTaps, Folding, Taps
 from ..errors import ConfigError, UnknownNameError
 from ..options import at_least, share
-from ._base import METHODS, ClsMethod
+from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import LowRank
 
 TARGETS = ("q", "k", "v", "proj", "fc1", "fc2")
@@ -64,6 +64,16 @@ class Lora(ClsMethod):
         taps.blocks = nn.ModuleList(LoraBlockTaps(self, c.dim, c.hidden) for _ in range(c.depth))
         return taps
 
+    @property
+    def folds(self) -> Folds:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: Taps) -> Method:
+        for i, block in enumerate(taps.blocks):
+            if isinstance(block, LoraBlockTaps):
+                block.fold(folding, i)
+        return self.head_alone()
+
 
 class LoraBlockTaps(BlockTaps):
     """One block's increments."""
@@ -77,6 +87,16 @@ class LoraBlockTaps(BlockTaps):
                 for name in options.targets
             }
         )
+
+    def fold(self, folding: Folding, block: int) -> None:
+        """Move the increments into the frozen layers of block number ``block``."""
+        parts = {n: m.increment() for n, m in self.increments.items() if isinstance(m, LowRank)}
+        if joint := [parts[name] for name in "qkv" if name in parts]:
+            nothing = torch.zeros_like(joint[0])
+            folding.add("qkv", torch.cat([parts.get(name, nothing) for name in "qkv"]), block)
+        for name in ("proj", "fc1", "fc2"):
+            if name in parts:
+                folding.add(name, parts[name], block)
 
     def add(self, name: str, x: Tensor, source: Tensor) -> Tensor:
         """``x`` with the target's increment, if it is one."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
-from ._base import METHODS, ClsMethod
+from ..backbones import Folding
+from ._base import METHODS, ClsMethod, Folds, Method
 
 
 @METHODS.register("norm")
@@ -37,3 +39,10 @@ class Norm(ClsMethod):
         if not re.search(r"(^|\.)norm\d*\.(weight|bias)$", name):
             return False
         return self.batchnorm_affine or not name.startswith("encoder.")
+
+    @property
+    def folds(self) -> Folds:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: Any) -> Method:
+        return self.head_alone()  # what trained is the backbone's own already

@@ -71,6 +71,7 @@ class PeftMethod(ClsMethod):
 
     title = "any tuner of Hugging Face peft"
     paper = "lora, dora, ia3, vera, loha, …: see https://huggingface.co/docs/peft"
+    why_not_fold = "its layers are peft's, whose merging is not used here"
     peft_type: ClassVar[str] = ""
     fixed: ClassVar[dict[str, Any]] = {}
 

@@ -97,3 +97,5 @@ class PrefixTaps(Taps):
         super().__init__(depth, options.position)
         self.trunk = PrefixTrunk(options, dim) if options.hidden else None
         self.blocks = nn.ModuleList(PrefixBlockTaps(options, dim, self.trunk) for _ in range(depth))
+
+    why_not_fold = "its keys and values come from no token, so no layer computes them"

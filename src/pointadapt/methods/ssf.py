@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..backbones import Backbone, Taps
+from ..backbones import Backbone, Folding, Taps
 from ..options import at_least
-from ._base import METHODS, ClsMethod
+from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps
 
 
@@ -47,3 +47,11 @@ class Ssf(ClsMethod):
         for block in blocks:
             block.add_scale_shifts(c.dim, c.hidden, self.std)
         return ScaleShiftTaps(blocks, c.dim, self.std, self.position)
+
+    @property
+    def folds(self) -> Folds:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: ScaleShiftTaps) -> Method:
+        taps.fold(folding)
+        return self.head_alone()

@@ -67,3 +67,5 @@ class PromptBlockTaps(BlockTaps):
     def block_in(self, tokens: Tokens) -> Tokens:
         prompts: Tensor = self.dropout(self.prompts.expand(len(tokens.x), -1, -1))
         return tokens.replace_prompts(prompts) if tokens.prompts else tokens.insert_prompts(prompts)
+
+    why_not_fold = "its prompts are tokens of their own, so no layer computes them"

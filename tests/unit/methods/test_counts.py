@@ -93,6 +93,7 @@ def test_linear_probe(small):
         ("fact", {"form": "tk"}, 2 * 384 * 16 + 144 * 16 + 4096, 768),
         ("lora", {}, 24 * 24_576, 768),
         ("lora", {"targets": ("q", "k", "v", "proj", "fc1", "fc2"), "rank": 1}, 12 * 18 * 384, 768),
+        ("most", {}, 12 * 9 * 384**2 // 8, 768),
     ],
 )
 def test_generic(small, method, options, added, trained):
@@ -100,6 +101,43 @@ def test_generic(small, method, options, added, trained):
     assert count([model.adapter.taps]) == added
     assert sum(p.numel() for p in small.parameters() if p.requires_grad) == trained
     assert parameter_counts(model)[0] == added + trained + 267_535
+
+
+@pytest.mark.parametrize(
+    ("blocks", "published"),
+    [(8, 2.3), (16, 1.3), (32, 0.8)],  # in its ablation of b
+)
+def test_published_counts_of_most(small, blocks, published):
+    """Which layers it adapts is inferred from these counts."""
+    total = parameter_counts(model_of(small, "most", 15, (), blocks=blocks))[0]
+    assert round(total / 1e6, 1) == published
+
+
+@pytest.mark.parametrize(
+    ("options", "adapters", "scale_shifts", "prompts"),
+    [
+        # 12 adapters of 2 D r + r + D + (D + 1) + 2 D = 50,753; 12 · 11 D · 2 + 4 D; 12 · 2 D
+        ({}, 609_036, 102_912, 9_216),
+        ({"dynamic_scale": False}, 609_036 - 12 * 385, 102_912, 9_216),
+        ({"adapter_norm": False}, 609_036 - 12 * 768, 102_912, 9_216),
+        ({"scale_shift": False}, 609_036, 0, 0),
+        ({"scale_shift_sites": "prompt"}, 609_036, 0, 9_216),
+        ({"prompt": False}, 609_036, 102_912, 0),
+        ({"prompts": 3}, 609_036, 102_912, 3 * 9_216),
+        ({"prompt_source": "random"}, 609_036, 102_912, 12 * 384),
+        ({"prompt_source": "random", "prompts": 5}, 609_036, 102_912, 5 * 12 * 384),
+        ({"placement": "serial"}, 609_036, 102_912, 9_216),
+        ({"layers": ("6-11",)}, 609_036 // 2, 102_912, 9_216 // 2),
+        ({"layers": ("none",)}, 0, 102_912, 0),
+        ({"rank": 8}, 12 * (50_753 - 56 * 769), 102_912, 9_216),
+    ],
+)
+def test_ablations_of_dapt(small, options, adapters, scale_shifts, prompts):
+    model = model_of(small, "dapt", 15, ("cls", "patch_max"), **options)
+    assert parts(model)[0] == adapters
+    assert count([model.adapter.taps]) == adapters + scale_shifts + prompts
+    head = 267_535
+    assert parameter_counts(model)[0] == adapters + scale_shifts + prompts + head + 768
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,81 @@ def test_without_scale_shift_it_has_no_parameters():
     assert taps.norm1(x) is x
 
 
+def test_a_serial_adapter_sees_the_mlps_output(one):
+    taps = one.taps("dapt", rank=3, placement="serial").blocks[0]
+    x, out = torch.randn(2, 6, 12), torch.randn(2, 6, 12)
+    branch, memo = taps.mlp(x, out, one.tokens)
+    assert torch.equal(memo, taps.adapter(out))
+    assert torch.equal(branch, out + memo)
+    parallel = one.taps("dapt", rank=3).blocks[0]
+    assert torch.equal(parallel.mlp(x, out, one.tokens)[1], parallel.adapter(x))
+
+
+def test_adapters_in_the_blocks_that_are_named(one):
+    """The others keep their scale-shifts, add no prompt and leave the MLP's output alone."""
+    first, second = one.taps("dapt", rank=3, layers=("1",)).blocks
+    assert first.adapter is None
+    assert isinstance(first.ss_fc2, ScaleShift)
+    out = torch.randn(2, 6, 12)
+    assert first.mlp(out, out, one.tokens) == (out, None)
+    assert first.block_out(one.tokens, None) is one.tokens
+    assert second.adapter is not None
+    assert second.block_out(one.tokens, out).prompts == 1
+
+
+def test_internal_prompts_share_the_mean_and_have_their_own_scale_shift(one):
+    taps = one.taps("dapt", rank=3, prompts=2).blocks[0]
+    adapted = torch.randn(2, 6, 12)
+    out = taps.block_out(one.tokens, adapted)
+    mean = F.gelu(adapted).mean(dim=1)
+    for i in range(2):
+        part = slice(12 * i, 12 * i + 12)
+        want = taps.ss_prompt.gamma[part] * mean + taps.ss_prompt.beta[part]
+        torch.testing.assert_close(out.x[:, 1 + i], want)
+    assert taps.ss_prompt.gamma.dim() == 1  # so that weight decay spares it
+
+
+def test_random_prompts_know_nothing_of_the_cloud(one):
+    torch.manual_seed(0)
+    taps = DaptBlockTaps(Dapt(rank=3, prompts=4000, prompt_source="random"), 12, 48)
+    assert taps.prompt_tokens.std().item() == pytest.approx(0.02, rel=0.05)
+    taps = one.taps("dapt", rank=3, prompts=2, prompt_source="random").blocks[0]
+    outs = [taps.block_out(one.tokens, torch.randn(2, 6, 12)) for _ in range(2)]
+    assert torch.equal(outs[0].x, outs[1].x)
+    assert torch.equal(outs[0].x[:, 1:3], taps.prompt_tokens.expand(2, -1, -1))
+    assert outs[0].prompts == 2
+
+
+def test_scale_shift_on_the_prompt_alone(one):
+    """What folding leaves."""
+    whole = one.taps("dapt", rank=3, scale_shift_sites="prompt")
+    names = {n.rpartition(".")[2] for n, m in whole.named_modules() if isinstance(m, ScaleShift)}
+    assert names == {"ss_prompt"}
+
+
+@pytest.mark.parametrize("options", [{"prompt": False}, {"layers": ("none",)}])
+def test_without_prompts_the_head_asks_for_none(options):
+    assert make_method("dapt", options).default_head() == ("cls", "patch_max")
+    assert make_method("dapt").default_head() == ("cls", "prompt_mean", "patch_max")
+
+
+def test_layers_end_where_the_backbone_does(one):
+    with pytest.raises(ConfigError, match="layers: there is no 2; the last is 1"):
+        make_method("dapt", {"layers": "0-2"}).attach(one.backbone)
+    with pytest.raises(ConfigError, match="layers: 'last' is no number"):
+        make_method("dapt", {"layers": "last"})
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"rank": 0}, {"rank": -3}, {"dropout": 1}, {"dropout": -0.5}, {"scale_shift_std": -1}],
+    [
+        {"prompts": 0},
+        {"rank": 0},
+        {"rank": -3},
+        {"dropout": 1},
+        {"dropout": -0.5},
+        {"scale_shift_std": -1},
+    ],
 )
 def test_options_out_of_range(options):
     with pytest.raises(ConfigError, match=next(iter(options))):

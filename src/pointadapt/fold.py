@@ -1,0 +1,113 @@
+"""Folding: what a method added moves into the frozen layers, which then compute the same alone.
+
+A folded model costs what the backbone costs (or, of DAPT, without its scale-shifts). It is a new
+backbone, no longer shared with other adapters, so a folded folder holds it whole.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import hub
+from .backbones import Folding
+from .backbones._weights import save_backbone
+from .errors import AdapterError, CannotFold
+from .metrics import parameter_counts
+from .model import Adapter, PointModel
+
+TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold
+
+
+def fold(model: PointModel) -> PointModel:
+    """A new model in evaluation mode, on the same device, that computes what ``model`` does.
+
+    Its backbone holds everything of the active adapter that frozen layers can take up, computed in
+    float64, with its trained tensors and moved BatchNorm statistics. Its adapter is what stays: the
+    head and, of DAPT, the dynamic adapters and prompts. ``model`` is left as it is.
+
+    Raises:
+        CannotFold: the method adds nothing that frozen layers could take up, or this family's
+            layers compute something else with it.
+    """
+    old, folding = model.adapter, Folding(model.backbone)
+    method = old.method.fold(folding, old.taps)
+    net = folding.backbone()
+    with torch.random.fork_rng(devices=[]):
+        adapter = Adapter(net, method, old.task, old.classes, old.head_inputs)
+    before = old.taps.state_dict()
+    adapter.taps.load_state_dict({k: before[k] for k in adapter.taps.state_dict()})
+    adapter.head.load_state_dict(old.head.state_dict())
+    device = next(model.parameters()).device
+    folded = PointModel(net, adapter, model.active).eval().to(device)
+    _check(model, folded)
+    return folded
+
+
+def fold_adapter(
+    folder: Path | str, out: Path | str, backbone: Path | str | None = None
+) -> dict[str, Any]:
+    """Fold the adapter in ``folder`` and write it, with its own backbone in ``out``/backbone.
+
+    ``out`` is an adapter folder like any other, except that it needs no backbone from elsewhere and
+    may be moved. ``folder`` is left as it is.
+
+    Args:
+        folder: what training wrote.
+        out: folder to write.
+        backbone: where the adapter's backbone is now; by default where it was at training.
+
+    Returns:
+        What was done: folders, method before and after, parameters added to the backbone's.
+
+    Raises:
+        AdapterError: ``folder`` is no adapter, or ``out`` is the same folder.
+        CannotFold: see :func:`fold`.
+    """
+    folder, out = Path(folder), Path(out)
+    config = hub.read_adapter_config(folder)
+    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+        raise AdapterError(f"{out} is or holds the adapter to be folded: choose another --out")
+    model = hub.load(folder, backbone=backbone)
+    folded = fold(model)
+    own = save_backbone(folded.backbone, out / "backbone")
+    results = {**config.get("results", {}), "folded_from": config["method"]}
+    hub.save_adapter(
+        folded, out, backbone=str(own), points=config["points"], results=results,
+        dataset=config.get("dataset", ""),
+    )  # fmt: skip
+    sizes = [parameter_counts(m)[1] for m in (model, folded)]
+    return {
+        "adapter": str(out),
+        "backbone": str(own),
+        "folded_from": str(folder),
+        "method": config["method"],
+        "folds": model.adapter.method.folds,
+        "left": folded.adapter.method.name,
+        "parameters_before": sizes[0],
+        "parameters": sizes[1],
+        "sha256": folded.backbone.fingerprint,
+    }
+
+
+@torch.no_grad()
+def _check(model: PointModel, folded: PointModel) -> None:
+    """Compare both on made-up clouds: a family may compute otherwise than its layers' names say."""
+    config, training = model.backbone.config, model.training
+    count = 2 * max(config.groups, config.group_size)
+    points = torch.rand(2, count, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    points = points.to(next(model.parameters()).device)
+    model.eval()
+    expected, found = (m.backbone(points, m.adapter.taps).x for m in (model, folded))
+    model.train(training)
+    error = float((expected - found).abs().max())
+    if not error <= TOLERANCE * max(1.0, float(expected.abs().max())):
+        raise CannotFold(
+            f"{model.adapter.method.title} does not fold exactly into the family "
+            f"{model.backbone.name!r}: tokens differ by {error:.1g}; use the adapter as it is"
+        )
+
+
+__all__ = ["fold", "fold_adapter"]

@@ -1,0 +1,226 @@
+"""Folding a model and an adapter folder; every method's fold is in tests/contract."""
+
+import copy
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import pointadapt
+from pointadapt import hub
+from pointadapt.backbones._fold import Folding
+from pointadapt.backbones._weights import load_backbone, save_backbone
+from pointadapt.backbones.point_vit import PointViT
+from pointadapt.cli import main
+from pointadapt.errors import AdapterError, CannotFold
+from pointadapt.fold import fold, fold_adapter
+from pointadapt.methods import make_method
+from pointadapt.methods._modules import ScaleShift
+from pointadapt.model import Adapter, PointModel
+from pointadapt.tasks import make_task
+
+CLASSES = ("ball", "bar", "helix", "plate")
+
+
+def model_of(folder, method, **options):
+    """A model whose taps, CLS token and statistics are far from their start values."""
+    net = load_backbone(folder)
+    torch.manual_seed(0)
+    task = make_task("classification")
+    model = PointModel(net, Adapter(net, make_method(method, options), task, CLASSES)).eval()
+    with torch.no_grad():
+        for parameter in model.adapter.taps.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.2)
+        net.cls_token.normal_()
+        for norm in (net.encoder.norm1, net.encoder.norm2):
+            norm.running_mean.normal_(0, 0.1)
+            norm.running_var.uniform_(0.5, 2)
+    return model
+
+
+def run(model, batch):
+    with torch.no_grad():
+        return model(batch[0])
+
+
+def test_ssf_leaves_a_bare_backbone(micro_backbone, toy_batch):
+    model = model_of(micro_backbone, "ssf")
+    expected = run(model, toy_batch)
+    folded = fold(model)
+    assert not list(folded.adapter.taps.parameters())
+    assert folded.backbone.config.qkv_bias
+    with torch.no_grad():  # without any taps of ours at all
+        logits = folded.adapter.head(folded.backbone(toy_batch[0]))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+    assert folded.backbone.fingerprint != model.backbone.fingerprint
+
+
+def test_negative_factors_after_the_patch_encoder_leave_a_sign(micro_backbone, toy_batch):
+    """γ max(z) is no maximum of γ z where γ < 0; folding twice keeps the product of signs."""
+    model = model_of(micro_backbone, "ssf")
+    gamma, beta = model.adapter.taps.ss_patch.gamma, model.adapter.taps.ss_patch.beta
+    with torch.no_grad():
+        gamma[::3] *= -1
+        gamma[5] = 0
+    folded = fold(model)
+    assert folded.backbone.config.patch_sign
+    assert torch.equal(folded.backbone.encoder.sign, torch.where(gamma < 0, -1.0, 1.0))
+    torch.testing.assert_close(run(folded, toy_batch), run(model, toy_batch), rtol=0, atol=1e-5)
+    twice = Folding(folded.backbone)
+    twice.scale_shift("patch_out", gamma, beta)
+    groups = torch.randn(2, 8, 8, 3)
+    with torch.no_grad():
+        want = gamma * folded.backbone.encoder(groups) + beta
+        torch.testing.assert_close(twice.backbone().encoder(groups), want)
+
+
+def test_dapt_keeps_adapter_and_prompts_alone(micro_backbone, toy_batch):
+    model = model_of(micro_backbone, "dapt", rank=4)
+    folded = fold(model)
+    kinds = [n for n, m in folded.adapter.taps.named_modules() if isinstance(m, ScaleShift)]
+    assert kinds == ["blocks.0.ss_prompt", "blocks.1.ss_prompt"]
+    for i in range(2):
+        new, old = (m.adapter.taps.blocks[i].adapter.state_dict() for m in (folded, model))
+        assert all(torch.equal(new[k], old[k]) for k in old)
+    torch.testing.assert_close(run(folded, toy_batch), run(model, toy_batch), rtol=0, atol=1e-5)
+    with pytest.raises(CannotFold, match="no scale-shift is left"):
+        fold(folded)
+
+
+def test_lora_without_bias_adds_none(micro_backbone):
+    folded = fold(model_of(micro_backbone, "lora", rank=2))
+    assert folded.backbone.config == load_backbone(micro_backbone).config
+
+
+def test_arithmetic_is_float64(micro_backbone):
+    """Two scale-shifts that undo each other leave the very same float32 weights."""
+    net = load_backbone(micro_backbone)
+    folding, gamma = Folding(net), torch.rand(24) + 0.5
+    folding.scale_shift("fc2", gamma, torch.zeros(24), 0)
+    folding.scale_shift("fc2", 1 / gamma.double(), torch.zeros(24), 0)
+    assert torch.equal(folding.backbone().blocks[0].mlp.fc2.weight, net.blocks[0].mlp.fc2.weight)
+
+
+def test_only_the_adapter_in_use_is_folded(micro_backbone, toy_batch):
+    model = model_of(micro_backbone, "ssf")
+    other = Adapter(
+        model.backbone, make_method("vpt"), make_task("classification"), CLASSES, ("cls",)
+    )
+    model.add("other", other)
+    folded = fold(model)
+    assert list(folded.adapters) == ["default"]
+    torch.testing.assert_close(run(folded, toy_batch), run(model, toy_batch), rtol=0, atol=1e-5)
+
+
+class Other(PointViT):
+    """A family whose blocks add the residual before their norm1 tap, so its algebra differs."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        for block in self.blocks:
+            block.forward = lambda tokens, taps, block=block: self.differs(block, tokens, taps)
+
+    @staticmethod
+    def differs(block, tokens, taps):
+        h = block.norm1(tokens.x)
+        return tokens.with_x(h + block.attn(taps.norm1(h), taps))
+
+
+def test_a_family_whose_algebra_differs_is_refused(micro_backbone):
+    net = load_backbone(micro_backbone)
+    other = Other(net.config)
+    other.load_state_dict(net.state_dict())
+    other.seal()
+    task = make_task("classification")
+    model = PointModel(other, Adapter(other, make_method("ssf"), task, CLASSES)).eval()
+    with pytest.raises(CannotFold, match="does not fold exactly into the family"):
+        fold(model)
+    lora = PointModel(other, Adapter(other, make_method("lora"), task, CLASSES))
+    assert fold(lora).adapter.method.name == "linear_probe"  # increments of weights do
+
+
+@pytest.mark.parametrize("layers", [{}, {"norm1": "blocks.{}.ln_1"}])
+def test_a_family_that_declares_no_layer_is_refused(layers, micro_backbone, monkeypatch):
+    monkeypatch.setattr(PointViT, "fold_layers", layers)
+    with pytest.raises(CannotFold, match="'patch_out' of the family 'point_vit'"):
+        fold(model_of(micro_backbone, "ssf"))
+
+
+def test_a_family_without_a_place_for_the_bias_is_refused(micro_backbone, monkeypatch):
+    def plain(self, config):
+        init(self, dataclasses.replace(config, qkv_bias=False))
+
+    model, init = model_of(micro_backbone, "ssf"), PointViT.__init__
+    monkeypatch.setattr(PointViT, "__init__", plain)
+    with pytest.raises(CannotFold, match=r"no place for 'blocks\.0\.attn\.qkv\.bias'"):
+        fold(model)
+
+
+def test_command(micro_adapter, tmp_path, toy_root, capsys):
+    """The folded folder evaluates and predicts alike, also once moved; the adapter is untouched."""
+    before = {p.name: p.read_bytes() for p in micro_adapter.iterdir()}
+    out = tmp_path / "folded"
+    assert main(["fold", str(micro_adapter), "--out", str(out), "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["method"] == done["left"] == "dapt"
+    assert done["folds"] == "partly"
+    assert done["parameters"] < done["parameters_before"]
+    assert {p.name: p.read_bytes() for p in micro_adapter.iterdir()} == before
+    moved = tmp_path / "moved"
+    shutil.move(out, moved)
+    file = next(p for p in toy_root.rglob("*") if p.is_file())
+    scores, guesses = [], []
+    for folder in (micro_adapter, moved):
+        assert main(["evaluate", "--adapter", str(folder), "--json"]) == 0
+        scores.append(json.loads(capsys.readouterr().out)["per_class"])
+        assert main(["predict", str(file), "--adapter", str(folder), "--json"]) == 0
+        guesses.append(json.loads(capsys.readouterr().out)[0]["top"])
+    assert scores[0] == scores[1]
+    np.testing.assert_allclose(*([p for _, p in g] for g in guesses), atol=1e-5)
+    assert "folded from | dapt" in (moved / "README.md").read_text()
+    assert main(["fold", str(moved), "--out", str(tmp_path / "twice")]) == 2
+    assert "cannot be folded" in capsys.readouterr().err
+
+
+def test_summary_says_what_to_do_next(micro_adapter, tmp_path, capsys):
+    assert main(["fold", str(micro_adapter), "--out", str(tmp_path / "folded")]) == 0
+    text = capsys.readouterr().out
+    assert "dapt, partly" in text
+    assert "pointadapt predict" in text
+
+
+def test_moved_statistics_belong_to_the_folded_backbone(micro_backbone, toy_batch, tmp_path):
+    model = model_of(micro_backbone, "norm")
+    expected = run(model, toy_batch)
+    hub.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
+    fold_adapter(tmp_path / "a", tmp_path / "b")
+    loaded = hub.load(tmp_path / "b")
+    assert torch.equal(run(loaded, toy_batch), expected)
+    assert not any(k.startswith("backbone.") for k in loaded.adapter_state())
+    hub.load_into(loaded, tmp_path / "b", "again")
+    with pytest.raises(AdapterError, match="made for the backbone"):
+        hub.load(tmp_path / "b", backbone=micro_backbone)
+
+
+def test_out_must_be_another_folder(micro_adapter):
+    for out in (micro_adapter, micro_adapter.parent):
+        with pytest.raises(AdapterError, match="choose another --out"):
+            fold_adapter(micro_adapter, out)
+
+
+def test_public_name():
+    assert pointadapt.fold is fold
+    assert copy.copy(pointadapt.fold) is fold
+
+
+def test_a_folded_backbone_is_a_backbone_folder(micro_backbone, tmp_path):
+    """It can be trained on again like any other."""
+    folded = fold(model_of(micro_backbone, "ssf"))
+    loaded = load_backbone(save_backbone(folded.backbone, tmp_path / "b"))
+    assert loaded.fingerprint == folded.backbone.fingerprint
+    task = make_task("classification")
+    again = PointModel(loaded, Adapter(loaded, make_method("dapt", {"rank": 2}), task, CLASSES))
+    assert fold(again).backbone.config.qkv_bias

@@ -1,0 +1,132 @@
+"""Keeping less for the backward changes no loss and no gradient."""
+
+import pytest
+import torch
+
+from pointadapt.backbones._layers import LeanAttention, attend
+from pointadapt.backbones._lean import again, keeping
+from pointadapt.backbones._weights import load_backbone
+from pointadapt.methods import make_method
+from pointadapt.methods._modules import ScaleShift
+from pointadapt.model import Adapter, PointModel
+from pointadapt.tasks import make_task
+
+CLASSES = ("ball", "bar", "helix", "plate")
+
+
+def gradients(folder, batch, keep, name="dapt", half=False, **options):
+    """Loss and gradients of one training step with dropout and DropPath."""
+    torch.manual_seed(0)
+    net = load_backbone(folder)
+    task = make_task("classification")
+    model = PointModel(net, Adapter(net, make_method(name, options), task, CLASSES)).train()
+    net.set_drop_path(0.3)
+    model.keep = keep
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        loss = task.loss(model(batch[0]), batch[1])
+    loss.backward()
+    grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return float(loss.detach()), grads
+
+
+@pytest.mark.parametrize("keep", ["lean", "recompute"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("dapt", {"dropout": 0.2}),
+        ("dapt", {"dynamic_scale": False, "placement": "serial", "prompts": 2}),
+        ("dapt", {"scale_shift": False}),
+        ("ssf", {}),
+        ("full", {}),
+        ("linear_probe", {}),
+    ],
+)
+def test_losses_and_gradients_are_those_of_keeping_all(
+    keep, name, options, micro_backbone, toy_batch
+):
+    loss, want = gradients(micro_backbone, toy_batch, "all", name, **options)
+    same_loss, found = gradients(micro_backbone, toy_batch, keep, name, **options)
+    assert same_loss == loss
+    assert found.keys() == want.keys()
+    for key, grad in found.items():  # equal up to the scale-shifts that are found from their output
+        torch.testing.assert_close(grad, want[key], rtol=1e-3, atol=1e-5 * float(want[key].norm()))
+
+
+def test_in_bfloat16(micro_backbone, toy_batch):
+    loss, want = gradients(micro_backbone, toy_batch, "all", half=True)
+    lean_loss, found = gradients(micro_backbone, toy_batch, "lean", half=True)
+    assert abs(loss - lean_loss) < 1e-2
+    for key, grad in found.items():
+        assert (grad - want[key]).norm() <= 0.05 * want[key].norm() + 1e-4, key
+
+
+def kept_bytes(run):
+    """Bytes allocated and not freed by a forward pass."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        out = run()
+    del out
+    return sum(event.self_cpu_memory_usage for event in profile.events())
+
+
+def test_less_is_kept(micro_backbone, toy_batch):
+    net = load_backbone(micro_backbone)
+    adapter = Adapter(net, make_method("dapt", {}), make_task("classification"), CLASSES)
+    model, size = PointModel(net, adapter).train(), {}
+    for keep in ("all", "lean", "recompute"):
+        model.keep = keep
+        size[keep] = kept_bytes(lambda: model(toy_batch[0]))
+    assert size["recompute"] < size["lean"] < 0.65 * size["all"]
+
+
+def test_a_scale_shift_by_its_output_has_the_gradients_of_one_by_its_input():
+    torch.manual_seed(0)
+    module = ScaleShift(5, 0.3)
+    x = torch.randn(4, 3, 5, requires_grad=True)
+    upstream = torch.randn(4, 3, 5)
+    want = torch.autograd.grad(module(x), (x, module.gamma, module.beta), upstream)
+    with keeping("lean"):
+        y = module.keeping_output(x)
+    assert "ScaleShiftByOutput" in type(y.grad_fn).__name__
+    torch.testing.assert_close(
+        torch.autograd.grad(y, (x, module.gamma, module.beta), upstream), want
+    )
+
+
+def test_a_channel_that_is_nearly_switched_off_is_found_by_its_input():
+    module = ScaleShift(5, 0.0)
+    with torch.no_grad():
+        module.gamma[3] = 1e-6
+    x = torch.randn(2, 3, 5, requires_grad=True)
+    with keeping("lean"):
+        y = module.keeping_output(x)
+    assert "ScaleShiftByOutput" not in type(y.grad_fn).__name__
+
+
+def test_lean_attention():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    assert torch.autograd.gradcheck(LeanAttention.apply, (q, k, v))
+    torch.testing.assert_close(LeanAttention.apply(q, k, v), attend(q, k, v))
+
+
+def test_memory_that_is_used_again_gets_no_old_recipe():
+    weight = torch.randn(64, 64, requires_grad=True)
+    x = torch.randn(8, 64)
+    with keeping("lean"):
+        for _ in range(5):  # each tensor takes the place of the one before, which is gone
+            again(torch.mul, x @ weight, torch.tensor(2.0))
+            y = (x @ weight).exp()
+        loss = (y * y).sum()
+    loss.backward()
+    other = weight.detach().requires_grad_()
+    (x @ other).exp().square().sum().backward()
+    torch.testing.assert_close(weight.grad, other.grad)
+
+
+def test_outside_a_forward_pass_all_is_plain():
+    x = torch.randn(3, requires_grad=True)
+    y = again(torch.exp, x)
+    assert "ExpBackward" in type(y.grad_fn).__name__
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, x.detach().exp())
