@@ -71,8 +71,9 @@ def save_adapter(
         "dataset": dataset,
         "results": dict(results or {}),
     }
-    write_safetensors(folder / WEIGHTS, tensors)
-    write_json(folder / CONFIG, config)
+    written, about = adapter.method.to_file(adapter.taps, tensors, config)
+    write_safetensors(folder / WEIGHTS, written)
+    write_json(folder / CONFIG, about)
     with atomic(folder / CARD) as temporary:
         card = _card(config, (folder / WEIGHTS).stat().st_size)
         temporary.write_text(card, encoding="utf-8")
@@ -90,6 +91,8 @@ def read_adapter_config(folder: Path | str) -> dict[str, Any]:
         what = "is no adapter folder: it has no " + CONFIG if folder.exists() else "does not exist"
         raise AdapterError(f"{folder} {what}; pass the folder that training wrote")
     config = read_json(folder / CONFIG)
+    if isinstance(config, dict) and "peft_type" in config and not config.keys() & _NEEDED.keys():
+        config = _inside_peft(config, folder)
     _check_keys(config, _NEEDED, folder)
     _check_keys(config["backbone"], _NEEDED_OF_BACKBONE, folder)
     if config["format"] > FORMAT:
@@ -115,7 +118,7 @@ def load(folder: Path | str, *, backbone: str | Path | Backbone | None = None) -
     config = read_adapter_config(folder)
     net = _backbone(config, backbone, folder)
     model = PointModel(net, _adapter(config, net, folder))
-    model.load_adapter_state(_weights(folder), str(folder))
+    model.load_adapter_state(_weights(folder, model.adapter), str(folder))
     return model.eval()
 
 
@@ -131,7 +134,7 @@ def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
     model.add(name, _adapter(config, model.backbone, folder))
     model.use(name)
     try:
-        model.load_adapter_state(_weights(folder), str(folder))
+        model.load_adapter_state(_weights(folder, model.adapter), str(folder))
     except PointAdaptError:
         model.use(before)
         del model.adapters[name]
@@ -164,9 +167,20 @@ def _check_keys(values: Any, needed: Mapping[str, type], folder: Path) -> None:
             raise AdapterError(f"{folder / CONFIG}: key {key!r} is missing or no {kind.__name__}")
 
 
-def _weights(folder: Path) -> dict[str, Any]:
+def _inside_peft(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Our configuration out of peft's, where :mod:`pointadapt.methods.peft` puts it."""
+    ours = (config.get("auto_mapping") or {}).get("pointadapt")
+    if not isinstance(ours, dict):
+        raise AdapterError(
+            f"{folder} was written by peft itself, without a head: "
+            "open it with pointadapt.peft.from_peft"
+        )
+    return ours
+
+
+def _weights(folder: Path, adapter: Adapter) -> dict[str, Any]:
     try:
-        return read_safetensors(folder / WEIGHTS)
+        return adapter.method.from_file(adapter.taps, read_safetensors(folder / WEIGHTS))
     except CheckpointError as error:
         raise AdapterError(str(error)) from error
 

@@ -37,7 +37,7 @@ def methods() -> list[Row]:
     """
     from .methods import METHODS
 
-    return [
+    rows = [
         {
             "name": name,
             "title": cls.title,
@@ -47,6 +47,16 @@ def methods() -> list[Row]:
             "options": options_of(cls),
         }
         for name, cls in ((name, METHODS[name]) for name in METHODS)
+    ]
+    return rows + [  # of their members nothing is known before their library is imported
+        {
+            "name": f"{name}:TYPE",
+            "title": cls.title,
+            "folds": "no",
+            "paper": cls.paper,
+            "options": options_of(cls),
+        }
+        for name, cls in METHODS.families.items()
     ]
 
 
@@ -126,7 +136,8 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
 
 def options_of(cls: Any) -> dict[str, Any]:
     """Option -> default of a dataclass; paths as text."""
-    values = {f.name: f.default for f in dataclasses.fields(cls) if f.init}
+    fields = [f for f in dataclasses.fields(cls) if f.init]
+    values = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
 

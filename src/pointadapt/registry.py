@@ -32,6 +32,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, package: str) -> None:
         self.kind, self.package = kind, package
         self._table: dict[str, type[T]] = {}
+        self.families: dict[str, Any] = {}
         self._loaded = False
 
     def register(self, name: str) -> Callable[[type[C]], type[C]]:
@@ -50,6 +51,18 @@ class Registry(Generic[T]):
             entry: Any = cls
             entry.name = name
             self._table[name] = entry
+            return cls
+
+        return enter
+
+    def family(self, name: str) -> Callable[[type[C]], type[C]]:
+        """Class decorator for classes of another library: "name:member" is ``cls.member(member)``.
+
+        A family's members are not iterated over: asking for them may import that library.
+        """
+
+        def enter(cls: type[C]) -> type[C]:
+            self.families[name] = cls
             return cls
 
         return enter
@@ -79,8 +92,12 @@ class Registry(Generic[T]):
 
     def __getitem__(self, name: str) -> type[T]:
         self._load()
+        family, colon, member = name.partition(":")
+        if colon and family in self.families:
+            return self.families[family].member(member)
         if name not in self._table:
-            raise UnknownNameError(self.kind, name, self._table)
+            known = [*self._table, *(f"{family}:…" for family in self.families)]
+            raise UnknownNameError(self.kind, name, known)
         return self._table[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import json
 import typing
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")
-each_method = pytest.mark.parametrize("name", list(METHODS))
+no_peft = pytest.mark.skipif(not find_spec("peft"), reason="the extra [peft] is not installed")
+PEFT = [pytest.param(name, marks=no_peft) for name in ("peft:lora", "peft:ia3")]
+each_method = pytest.mark.parametrize("name", [*METHODS, *PEFT])
 each_family = pytest.mark.parametrize("family", list(BACKBONES))
 
 

@@ -226,6 +226,11 @@ class Backbone(nn.Module):
         """(B, N, 3) points to normalised tokens."""
         raise NotImplementedError
 
+    def __call__(self, points: Tensor, taps: Taps | None = None) -> Tokens:
+        """:meth:`forward`, on the network that the taps name."""
+        net = self if taps is None else taps.host(self)
+        return super(Backbone, net).__call__(points, taps)
+
     def seal(self, base_keys: Iterable[str] | None = None) -> Backbone:
         """Note which tensors are the backbone's own, and take their fingerprint."""
         self.base_keys = tuple(sorted(base_keys if base_keys is not None else self.state_dict()))

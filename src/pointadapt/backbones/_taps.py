@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from ._base import Scene, Tokens
+    from ._base import Backbone, Scene, Tokens
 
 
 class BlockTaps(nn.Module):
@@ -126,6 +126,13 @@ class Taps(nn.Module):
             The points, and anything that ``tokens_in`` should find as ``scene.memo``.
         """
         return points, None
+
+    def host(self, backbone: Backbone) -> Backbone:
+        """The network whose forward runs: ``backbone``, or a stand-in that shares its tensors.
+
+        For methods that exchange whole layers (Hugging Face peft's).
+        """
+        return backbone
 
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""

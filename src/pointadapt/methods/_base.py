@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from torch import Tensor
+
 from ..backbones import Backbone, Folding, Taps
 from ..errors import CannotFold
 from ..options import build
@@ -84,6 +86,23 @@ class Method:
         """The options as plain values, for JSON."""
         return dataclasses.asdict(self)
 
+    @classmethod
+    def make(cls, options: Mapping[str, Any]) -> Method:
+        """The method with ``options``, plain values or text."""
+        return build(cls, options, f"method {cls.name!r}")
+
+    def to_file(
+        self, taps: Taps, tensors: dict[str, Tensor], config: dict[str, Any]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """An adapter's tensors and configuration as its files hold them; here just as they are."""
+        del taps
+        return tensors, config
+
+    def from_file(self, taps: Taps, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors that :meth:`to_file` gave, under our names again."""
+        del taps
+        return tensors
+
 
 @dataclass(frozen=True)
 class ClsMethod(Method):
@@ -110,4 +129,4 @@ def make_method(name: str, options: Mapping[str, Any] | None = None) -> Method:
         UnknownNameError: no such method or option.
         ConfigError: a value of the wrong type.
     """
-    return build(METHODS[name], options or {}, f"method {name!r}")
+    return METHODS[name].make(options or {})
