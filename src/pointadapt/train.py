@@ -15,10 +15,10 @@ from torch import Tensor
 from . import hub
 from .config import TrainConfig, save_config, to_plain
 from .data import Clouds
-from .data.transforms import augment, resample
+from .data.transforms import augment, augment_labelled, resample, resample_labelled
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
-from .evaluate import predict_probabilities
+from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .ops import normalize
@@ -53,7 +53,8 @@ class _Run:
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self.config, self.acc = config, accelerator
         self.train_set, self.test_set, self.val_set = load_clouds(config)
-        self.model = build_model(config, self.train_set.classes)
+        self.model = build_model(config, self.train_set.classes, self.train_set.part_names)
+        self.task = self.model.adapter.task
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
@@ -107,17 +108,27 @@ class _Run:
         save_config(self.config, self.config.out / "config.yaml")
         (self.config.out / "log.jsonl").unlink(missing_ok=True)
 
-    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
-        """One process's share of a step, augmented, from a generator of its own."""
+    def _batch(self, step: int, order: np.ndarray) -> tuple[tuple[Tensor, ...], Tensor]:
+        """One process's share of a step, augmented, from a generator of its own.
+
+        Returns:
+            What the model is given (the points, and the class where the task is told it), and the
+            target.
+        """
         c, acc = self.config, self.acc
         size = c.batch_size * acc.num_processes
         at = order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
         seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
         draw = torch.Generator().manual_seed(seed)
         points = torch.from_numpy(self.train_set.points[at]).to(acc.device).float()
-        points = resample(normalize(points), c.points, draw)
-        labels = torch.from_numpy(self.train_set.labels[at]).to(acc.device)
-        return augment(points, c.augment, draw), labels
+        category = torch.from_numpy(self.train_set.labels[at]).to(acc.device)
+        target = torch.from_numpy(self.task.target(self.train_set)[at]).to(acc.device)
+        if self.task.per_point:
+            points, target = resample_labelled(normalize(points), target, c.points, draw)
+            points, target = augment_labelled(points, target, c.augment, draw)
+        else:
+            points = augment(resample(normalize(points), c.points, draw), c.augment, draw)
+        return (points, category) if self.task.given_class else (points,), target
 
     def _set_lr(self, step: int) -> float:
         c = self.config
@@ -139,18 +150,18 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
-            points, labels = self._batch(step, order)
+            given, target = self._batch(step, order)
             with acc.accumulate(self.net):
                 with acc.autocast():
-                    output = self.net(points)
-                loss = self.model.adapter.task.loss(output, labels)
+                    output = self.net(*given)
+                loss = self.task.loss(output, target)
                 acc.backward(loss)
                 if acc.sync_gradients:
                     acc.clip_grad_norm_(self.net.parameters(), c.clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             total += loss.detach()
-            right += (output.detach().argmax(dim=-1) == labels).float().mean()
+            right += (output.detach().argmax(dim=-1) == target).float().mean()
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
         sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
@@ -170,24 +181,20 @@ class _Run:
     def _score(self, clouds: Clouds, votes: int = 0) -> dict[str, Any]:
         c, model = self.config, self.model
         with self.acc.autocast():
-            probabilities = predict_probabilities(
-                model, clouds.points, c.points, votes=votes, seed=c.seed
-            )
-        if not probabilities.isfinite().all():
+            predicted = predict_clouds(model, clouds, c.points, votes=votes, seed=c.seed)
+        try:
+            return score(model, clouds, predicted)
+        except PointAdaptError as error:
             raise PointAdaptError(
-                f"the model predicts NaN after epoch {self.epoch}: lower --lr, "
-                "or train in --precision fp32"
-            )
-        return model.adapter.task.score(
-            probabilities, torch.from_numpy(clouds.labels), clouds.classes
-        )
+                f"{error} after epoch {self.epoch}: lower --lr, or train in --precision fp32"
+            ) from error
 
     def _select(self) -> dict[str, Any]:
         """Score this epoch where the selection asks for it, and keep the best state."""
         c = self.config
         if c.select == "last":
             return {}
-        metric = self.model.adapter.task.metric
+        metric = self.task.metric
         clouds = self.test_set if c.select == "test" else self.val_set
         assert clouds is not None
         value = self._score(clouds)[metric]
@@ -257,6 +264,7 @@ class _Run:
         trainable, total = parameter_counts(model)
         results = {
             "method": c.method,
+            "task": c.task,
             "data": c.data,
             "backbone": c.backbone,
             **{k: v for k, v in scores.items() if not isinstance(v, dict)},

@@ -14,7 +14,9 @@ from ..errors import ConfigError, UnknownNameError
 from ..registry import Registry
 from ._taps import Taps
 
-POOLS = ("cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max")
+POOLS = (
+    "cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max", "token_mean", "token_max",
+)  # fmt: skip
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Tokens:
         pos: (B, T, D) position embedding of each token, zero for prompts.
         prefix: number of prefix tokens.
         prompts: number of prompt tokens after the prefix.
+        hidden: the tokens after each block of ``Taps.keep``, after the final LayerNorm too.
     """
 
     x: Tensor
@@ -34,6 +37,7 @@ class Tokens:
     pos: Tensor
     prefix: int = 1
     prompts: int = 0
+    hidden: tuple[Tokens, ...] = ()
 
     def with_x(self, x: Tensor) -> Tokens:
         """The same sequence with other features."""
@@ -60,7 +64,9 @@ class Tokens:
         )
 
     def pool(self, name: str) -> Tensor:
-        """One (B, D) vector: "cls", "prompt_mean", "prompt_max", "patch_mean" or "patch_max".
+        """One (B, D) vector: "cls", or the mean or maximum of prompts, patches or both.
+
+        The names are those of ``POOLS``; "token_mean" and "token_max" are over all but the prefix.
 
         Raises:
             UnknownNameError: no such pooling.
@@ -71,11 +77,12 @@ class Tokens:
         if name == "cls":
             return self.x[:, 0]
         first = self.prefix + self.prompts
-        part = self.x[:, self.prefix : first] if name.startswith("prompt") else self.x[:, first:]
+        start = first if name.startswith("patch") else self.prefix
+        part = self.x[:, start : first if name.startswith("prompt") else None]
         if part.shape[1] == 0:
             raise ConfigError(
                 f"head input {name!r} needs prompt tokens, but this method adds none: "
-                "choose among cls, patch_mean, patch_max"
+                "choose among cls, patch_mean, patch_max, token_mean, token_max"
             )
         return part.max(dim=1).values if name.endswith("max") else part.mean(dim=1)
 
@@ -150,6 +157,29 @@ class Backbone(nn.Module):
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """(B, N, 3) points to normalised tokens."""
         raise NotImplementedError
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """(B, T, D) features of a block as its LayerNorm after the last block gives them."""
+        return self.norm(x)  # type: ignore[operator]
+
+    def encode(self, tokens: Tokens, taps: Taps) -> Tokens:
+        """What every forward ends with: positions, all blocks, the final LayerNorm.
+
+        The tokens after the blocks of ``taps.keep`` come back as ``hidden``, each through the same
+        LayerNorm and tap, as segmentation heads take them.
+        """
+        kept = []
+        if taps.position == "once":
+            tokens = tokens.with_x(tokens.x + tokens.pos)
+        blocks: Any = self.blocks
+        for number, (block, block_taps) in enumerate(zip(blocks, taps.blocks, strict=True)):
+            if taps.position == "every_block":
+                tokens = tokens.with_x(tokens.x + tokens.pos)
+            tokens = block(tokens, block_taps)
+            if number in taps.keep:
+                kept.append(tokens)
+        *hidden, last = (t.with_x(taps.norm_out(self.normalised(t.x))) for t in (*kept, tokens))
+        return replace(last, hidden=tuple(hidden))
 
     def seal(self, base_keys: Iterable[str] | None = None) -> Backbone:
         """Note which tensors are the backbone's own, and take their fingerprint."""

@@ -90,7 +90,11 @@ class Taps(nn.Module):
         blocks: one :class:`BlockTaps` for each block.
         position: how the position embedding enters: added to the input of "every_block", as
             Point-MAE fine-tunes, or "once" before the first, as DAPT does.
+        keep: numbers of the blocks, from 0 and without the last, whose tokens the head needs
+            besides the final ones; they come back as ``Tokens.hidden``.
     """
+
+    keep: tuple[int, ...] = ()
 
     def __init__(
         self, depth: int, position: Literal["every_block", "once"] = "every_block"
