@@ -48,10 +48,10 @@ class Adapter(nn.Module):
 class PointModel(nn.Module):
     """One backbone, which no other model may share, and named adapters, of which one is in use.
 
-    ``forward`` takes points (B, N, 3), and the class (B,) of each cloud for a task that is told it,
-    and returns the active head's output. Adapters share the backbone's memory; :meth:`use` swaps the
-    few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm statistics) and puts
-    them back exactly.
+    ``forward`` takes points (B, N, 3), and for a task that is told it the class (B,) of each cloud;
+    it returns the active head's output. Adapters share the backbone's memory; :meth:`use` swaps the
+    few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm statistics) and
+    puts them back exactly.
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
