@@ -17,6 +17,7 @@ from pointadapt.ops import farthest_point_sample, gather_points, interpolate, no
 from pointadapt.predict import predict
 from pointadapt.predict_parts import Labeller
 
+FAR = np.array([5e5, 5e6, 100.0])  # as map coordinates are
 TASK = ("--task", "part_segmentation", "--task-options", "width=16", "hidden=16,8")
 
 
@@ -115,7 +116,7 @@ def test_other_data_are_refused(run, clouds, toy_root, tmp_path, capsys):
     model = hub.load(run / "adapter")
     plain = Shapes(points=64, test_size=4).load("test")
     object.__setattr__(plain, "part_names", plain.part_names[::-1])
-    with pytest.raises(DataLayoutError, match="parts and the adapter .* their order"):
+    with pytest.raises(DataLayoutError, match=r"parts and the adapter .* their order"):
         evaluate(model, plain, 64)
     flags = ["train", "--out", str(tmp_path), "--data", "folder", "--root", str(toy_root)]
     assert main([*flags, "--points", "64", *TASK]) == 2
@@ -152,7 +153,7 @@ def files(tmp_path, clouds):
     cloud = clouds.points[clouds.classes.index("chair")]
     many = np.tile(cloud, (5, 1))[:300] + np.random.default_rng(0).normal(0, 0.01, (300, 3))
     for name, points in (("a.ply", many), ("b.xyz", cloud), ("c.npy", cloud[:40])):
-        write_points(tmp_path / "chair" / name, points.astype(np.float64) + [5e5, 5e6, 100])
+        write_points(tmp_path / "chair" / name, points.astype(np.float64) + FAR)
     return tmp_path / "chair"
 
 

@@ -57,8 +57,8 @@ def test_parts_are_told_apart_by_colour(tmp_path):
         rows = {"true": parts, "predicted": parts}
         path = part_grid(CLOUDS, rows, ["x", "y", "z"], NAMES, tmp_path / "p.png", columns=2)
         image = (imread(path)[..., :3] * 255).astype(int).reshape(-1, 3)
-        blue, orange = ((abs(image - c).sum(axis=1) < 30).sum() for c in ((31, 119, 180),
-                                                                         (255, 127, 14)))  # fmt: skip
+        colors = ((31, 119, 180), (255, 127, 14))
+        blue, orange = ((abs(image - c).sum(axis=1) < 30).sum() for c in colors)
         return int(blue), int(orange)
 
     one = hues(np.zeros((3, 64), int))
