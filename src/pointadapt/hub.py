@@ -224,6 +224,11 @@ def _card(config: Mapping[str, Any], size: int) -> str:
         if not isinstance(value, dict):
             lines.append(f"| {key.replace('_', ' ')} | {value} |")
     table = "\n".join(["| | |", "|---|---|", *lines]) if lines else "No results were recorded."
+    parts = config["parts"]
+    labels = f"{len(parts)} parts: {', '.join(parts)}.\n" if parts else ""
+    given, shapes = "points", f"(B, {config['points']}, 3)"
+    if parts:
+        given, shapes = "points, category", f"{shapes}, and (B,) indices into the classes"
     return f"""---
 library_name: pointadapt
 tags: [point-cloud, {config["method"]}, {config["task"]}]
@@ -231,7 +236,7 @@ tags: [point-cloud, {config["method"]}, {config["task"]}]
 # {config["method"]} adapter{" for " + config["dataset"] if config["dataset"] else ""}
 
 {len(config["classes"])} classes: {", ".join(config["classes"])}.
-{f"{len(config['parts'])} parts: {', '.join(config['parts'])}." if config["parts"] else ""}
+{labels}
 
 - backbone: `{config["backbone"]["name"]}`, sha256 `{config["backbone"]["sha256"]}`
 - {config["points"]} points a cloud, {config["backbone"]["groups"]} patches of \
@@ -248,6 +253,6 @@ tags: [point-cloud, {config["method"]}, {config["task"]}]
 import pointadapt
 
 model = pointadapt.load("this/folder")
-logits = model(points)  # (B, {config["points"]}, 3)
+logits = model({given})  # {shapes}
 ```
 """

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from pointadapt import hub
-from pointadapt.backbones import Taps, Tokens
+from pointadapt.backbones import BACKBONES, Taps, Tokens
 from pointadapt.backbones._base import BackboneConfig
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.errors import AdapterError, ConfigError, DataLayoutError
-from pointadapt.methods import make_method
+from pointadapt.methods import METHODS, make_method
 from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
@@ -165,7 +165,17 @@ def test_it_learns_and_comes_back_from_its_file(method, bare_backbone, toy_batch
     loaded = hub.load(tmp_path)
     assert torch.equal(loaded(points, CATEGORY), model(points, CATEGORY))
     assert loaded.adapter.names == NAMES
-    assert "4 parts: cup/body" in (tmp_path / hub.CARD).read_text()
+    card = (tmp_path / hub.CARD).read_text()
+    assert "4 parts: cup/body" in card and "model(points, category)" in card
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("family", list(BACKBONES))
+def test_every_method_trains_all_that_it_adds(method, family, bare_backbone, toy_batch):
+    model = new_model(bare_backbone(family), method).train()
+    model.adapter.task.loss(model(toy_batch[0], CATEGORY), torch.ones(32, 64).long()).backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is not None) == parameter.requires_grad, name
 
 
 def test_bfloat16(bare_backbone, toy_batch):
