@@ -108,12 +108,11 @@ class _Run:
         save_config(self.config, self.config.out / "config.yaml")
         (self.config.out / "log.jsonl").unlink(missing_ok=True)
 
-    def _batch(self, step: int, order: np.ndarray) -> tuple[tuple[Tensor, ...], Tensor]:
+    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """One process's share of a step, augmented, from a generator of its own.
 
         Returns:
-            What the model is given (the points, and the class where the task is told it), and the
-            target.
+            The points, the target, and what else the model is given: the class, or nothing.
         """
         c, acc = self.config, self.acc
         size = c.batch_size * acc.num_processes
@@ -128,7 +127,7 @@ class _Run:
             points, target = augment_labelled(points, target, c.augment, draw)
         else:
             points = augment(resample(normalize(points), c.points, draw), c.augment, draw)
-        return (points, category) if self.task.given_class else (points,), target
+        return points, target, (category,) if self.task.given_class else ()
 
     def _set_lr(self, step: int) -> float:
         c = self.config
@@ -150,10 +149,10 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
-            given, target = self._batch(step, order)
+            points, target, told = self._batch(step, order)
             with acc.accumulate(self.net):
                 with acc.autocast():
-                    output = self.net(*given)
+                    output = self.net(points, *told)
                 loss = self.task.loss(output, target)
                 acc.backward(loss)
                 if acc.sync_gradients:

@@ -103,7 +103,7 @@ def part_grid(
                 axes.text(-1.12, 0, what, rotation=90, va="center", ha="right", fontsize=9)
         _legend(
             figure.add_subplot(grid[line * (high + 1) + high, column]),
-            [names[part].rpartition("/")[2] for part in seen], colors,
+            [names[int(part)].rpartition("/")[2] for part in seen], colors,
         )  # fmt: skip
     return _save(figure, path)
 
