@@ -84,8 +84,8 @@ def part_grid(
         raise PointAdaptError("there is no cloud to draw")
     columns = min(columns, len(points))
     lines, high = math.ceil(len(points) / columns), len(rows)
-    figure = _figure(2.1 * columns + 0.3, (2.0 * high + 0.75) * lines)
-    heights = [*([2.0] * high), 0.75] * lines
+    figure = _figure(2.1 * columns + 0.3, (2.0 * high + 1.1) * lines)
+    heights = [*([2.0] * high), 1.1] * lines
     grid = figure.add_gridspec(
         len(heights), columns, height_ratios=heights, left=0.3 / (2.1 * columns + 0.3), right=0.99,
         bottom=0.01, top=1 - 0.25 / sum(heights), wspace=0.02, hspace=0.05,
@@ -122,7 +122,7 @@ def _legend(axes: Any, names: Sequence[str], colors: np.ndarray) -> None:
     for k, (name, color) in enumerate(zip(names, colors, strict=True)):
         line, column = divmod(k, 3)
         axes.text(
-            (column + 0.5) / 3, 0.95 - 0.24 * line, name, color=color, fontsize=6.5, ha="center",
+            (column + 0.5) / 3, 0.98 - 0.17 * line, name, color=color, fontsize=6.5, ha="center",
             va="top", transform=axes.transAxes,
         )  # fmt: skip
 
