@@ -108,26 +108,31 @@ class _Run:
         save_config(self.config, self.config.out / "config.yaml")
         (self.config.out / "log.jsonl").unlink(missing_ok=True)
 
-    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """One process's share of a step, augmented, from a generator of its own.
+    def _rows(self, step: int, order: np.ndarray) -> np.ndarray:
+        """One process's share of the clouds of a step."""
+        acc = self.acc
+        size = self.config.batch_size * acc.num_processes
+        return order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
 
-        Returns:
-            The points, the target, and what else the model is given: the class, or nothing.
-        """
-        c, acc = self.config, self.acc
-        size = c.batch_size * acc.num_processes
-        at = order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
+    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The points and the target of a share, augmented, from a generator of its own."""
+        c, acc, at = self.config, self.acc, self._rows(step, order)
         seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
         draw = torch.Generator().manual_seed(seed)
-        points = torch.from_numpy(self.train_set.points[at]).to(acc.device).float()
-        category = torch.from_numpy(self.train_set.labels[at]).to(acc.device)
+        points = normalize(torch.from_numpy(self.train_set.points[at]).to(acc.device).float())
         target = torch.from_numpy(self.task.target(self.train_set)[at]).to(acc.device)
         if self.task.per_point:
-            points, target = resample_labelled(normalize(points), target, c.points, draw)
-            points, target = augment_labelled(points, target, c.augment, draw)
-        else:
-            points = augment(resample(normalize(points), c.points, draw), c.augment, draw)
-        return points, target, (category,) if self.task.given_class else ()
+            points, target = resample_labelled(points, target, c.points, draw)
+            return augment_labelled(points, target, c.augment, draw)
+        return augment(resample(points, c.points, draw), c.augment, draw), target
+
+    def _told(self, step: int, order: np.ndarray) -> tuple[Tensor, ...]:
+        """What else the model is given of a share: the class of each cloud, for some tasks."""
+        if not self.task.given_class:
+            return ()
+        return (
+            torch.from_numpy(self.train_set.labels[self._rows(step, order)]).to(self.acc.device),
+        )
 
     def _set_lr(self, step: int) -> float:
         c = self.config
@@ -149,10 +154,10 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
-            points, target, told = self._batch(step, order)
+            points, target = self._batch(step, order)
             with acc.accumulate(self.net):
                 with acc.autocast():
-                    output = self.net(points, *told)
+                    output = self.net(points, *self._told(step, order))
                 loss = self.task.loss(output, target)
                 acc.backward(loss)
                 if acc.sync_gradients:
