@@ -12,12 +12,11 @@ from torch import Tensor
 
 from .data import Clouds, load_dataset
 from .data.transforms import scale_shift
-from .errors import DataLayoutError, PointCloudError
+from .errors import DataLayoutError, PointAdaptError, PointCloudError
 from .model import PointModel
-from .ops import farthest_point_sample, gather_points, normalize
+from .ops import farthest_point_sample, gather_points, interpolate, normalize
 
 
-@torch.no_grad()
 def predict_probabilities(
     model: PointModel,
     points: np.ndarray | Tensor,
@@ -25,37 +24,87 @@ def predict_probabilities(
     *,
     votes: int = 0,
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     on_batch: Callable[[int], None] | None = None,
+    category: Tensor | None = None,
 ) -> Tensor:
-    """(M, classes) softmax of the model's logits, on the CPU.
+    """(M, classes) softmax of the model's logits, or (M, N, names) of points, on the CPU.
 
     Args:
         model: put in evaluation mode while predicting.
         points: (M, N, 3) clouds, N ≥ n; normalised here; farthest point sampling takes n of them.
+            A task that labels points gives each of the N what its nearest three of the n have.
         n: points of a cloud that enter the network.
         votes: number of augmented copies (scale and shift) whose probabilities are averaged;
             0 predicts the clouds as they are.
         seed: fixes the votes.
-        batch_size: clouds at a time.
+        batch_size: clouds at a time; by default the task's.
         on_batch: called with the number of clouds done.
+        category: (M,) class of each cloud, for tasks that are told it.
     """
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    out = []
-    for start in range(0, len(points), batch_size):
-        batch = torch.as_tensor(points[start : start + batch_size]).to(device).float()
-        batch = take(normalize(batch), n)
-        if votes == 0:
-            logits = [model(batch)]
-        else:
-            draws = [torch.Generator().manual_seed(seed * 1009 + vote) for vote in range(votes)]
-            logits = [model(scale_shift(batch, draw)) for draw in draws]
-        out.append(torch.stack([x.float().softmax(dim=-1) for x in logits]).mean(dim=0).cpu())
-        if on_batch is not None:
-            on_batch(min(start + batch_size, len(points)))
-    model.train(was_training)
+    out = _each_batch(
+        model, points, n, lambda p, c: p.cpu(), category, votes, seed, batch_size, on_batch
+    )
     return torch.cat(out) if out else torch.zeros(0, len(model.classes))
+
+
+def predict_clouds(
+    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
+    on_batch: Callable[[int], None] | None = None,
+) -> Tensor:  # fmt: skip
+    """What the model's task predicts of labelled clouds, to be scored: see :meth:`Task.predict`.
+
+    (M, classes) probabilities of clouds, or (M, N) labels of points, on the CPU.
+    """
+    task, names = model.adapter.task, model.adapter.names
+
+    def keep(probabilities: Tensor, category: Tensor | None) -> Tensor:
+        return task.predict(probabilities, category, names).cpu()
+
+    category = torch.from_numpy(clouds.labels)
+    out = _each_batch(model, clouds.points, n, keep, category, votes, seed, None, on_batch)
+    return torch.cat(out)
+
+
+@torch.no_grad()
+def _each_batch(
+    model: PointModel,
+    points: np.ndarray | Tensor,
+    n: int,
+    keep: Callable[[Tensor, Tensor | None], Tensor],
+    category: Tensor | None,
+    votes: int,
+    seed: int,
+    batch_size: int | None,
+    on_batch: Callable[[int], None] | None,
+) -> list[Tensor]:
+    """What ``keep`` makes of each batch's probabilities and categories."""
+    was_training, device = model.training, next(model.parameters()).device
+    size, out = batch_size or model.adapter.task.batch, []
+    model.eval()
+    for start in range(0, len(points), size):
+        batch = normalize(torch.as_tensor(points[start : start + size]).to(device).float())
+        given = None if category is None else category[start : start + size].to(device)
+        out.append(keep(_probabilities(model, batch, n, given, votes, seed), given))
+        if on_batch is not None:
+            on_batch(min(start + size, len(points)))
+    model.train(was_training)
+    return out
+
+
+def _probabilities(
+    model: PointModel, points: Tensor, n: int, category: Tensor | None, votes: int, seed: int
+) -> Tensor:
+    """Softmax for normalised clouds (B, N, 3), the mean over votes, on their device."""
+    task, some = model.adapter.task, take(points, n)
+    told = (category,) if task.given_class and category is not None else ()
+    if votes == 0:
+        logits = [model(some, *told)]
+    else:
+        draws = [torch.Generator().manual_seed(seed * 1009 + vote) for vote in range(votes)]
+        logits = [model(scale_shift(some, draw), *told) for draw in draws]
+    mean = torch.stack([x.float().softmax(dim=-1) for x in logits]).mean(dim=0)
+    return interpolate(points, some, mean) if task.per_point and some is not points else mean
 
 
 def take(points: Tensor, n: int) -> Tensor:
@@ -76,24 +125,39 @@ def evaluate(
     model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
     on_batch: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Scores of ``model`` on ``clouds``; see :func:`predict_probabilities`.
+    """Scores of ``model`` on ``clouds``; see :func:`predict_clouds`.
 
     Raises:
-        DataLayoutError: the clouds have other classes than the model.
+        DataLayoutError: the clouds have other classes or parts than the model, or no parts.
+        PointAdaptError: the model predicts NaN.
     """
-    if clouds.classes != model.classes:
-        odd = sorted(set(clouds.classes) ^ set(model.classes))
+    names, own = model.adapter.task.names(clouds.classes, clouds.part_names), model.adapter.names
+    _check_same("classes", names.classes, own.classes)
+    _check_same("parts", names.parts, own.parts)
+    predicted = predict_clouds(model, clouds, n, votes=votes, seed=seed, on_batch=on_batch)
+    return {**score(model, clouds, predicted), "votes": votes}
+
+
+def score(model: PointModel, clouds: Clouds, predicted: Tensor) -> dict[str, Any]:
+    """Scores of what :func:`predict_clouds` predicted.
+
+    Raises:
+        PointAdaptError: there is a NaN in it.
+    """
+    if not (predicted >= 0).all():  # NaN, or the label -1 that stands for it
+        raise PointAdaptError("the model predicts NaN")
+    task = model.adapter.task
+    target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
+    return task.score(predicted, target, model.adapter.names, category)
+
+
+def _check_same(what: str, theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:
+    if theirs != ours:
+        odd = sorted(set(theirs) ^ set(ours))
         raise DataLayoutError(
-            f"the data has {len(clouds.classes)} classes and the adapter {len(model.classes)}; "
+            f"the data has {len(theirs)} {what} and the adapter {len(ours)}; "
             f"they differ in {', '.join(odd[:5]) or 'their order'}"
         )
-    probabilities = predict_probabilities(
-        model, clouds.points, n, votes=votes, seed=seed, on_batch=on_batch
-    )
-    scores = model.adapter.task.score(
-        probabilities, torch.from_numpy(clouds.labels), clouds.classes
-    )
-    return {**scores, "votes": votes}
 
 
 def evaluate_dataset(

@@ -15,7 +15,13 @@ from typing import Any
 from . import __version__
 from .backbones import Backbone
 from .backbones._weights import BUNDLED, load_backbone, read_safetensors, write_safetensors
-from .errors import AdapterError, CheckpointError, PointAdaptError, UnknownNameError
+from .errors import (
+    AdapterError,
+    CheckpointError,
+    DataLayoutError,
+    PointAdaptError,
+    UnknownNameError,
+)
 from .files import atomic, read_json, write_json
 from .methods import make_method
 from .model import Adapter, PointModel
@@ -67,6 +73,7 @@ def save_adapter(
         "task_options": asdict(adapter.task),
         "head_inputs": list(adapter.head_inputs),
         "classes": list(adapter.classes),
+        "parts": list(adapter.names.parts),
         "points": points,
         "dataset": dataset,
         "results": dict(results or {}),
@@ -189,9 +196,11 @@ def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     try:
         method = make_method(config["method"], config["method_options"])
         task = make_task(config["task"], config["task_options"])
-    except UnknownNameError as error:
+        task.names(config["classes"], config.get("parts", ()))
+    except (UnknownNameError, DataLayoutError) as error:
         raise AdapterError(f"{folder / CONFIG}: {error}") from error
-    return Adapter(net, method, task, config["classes"], config["head_inputs"])
+    inputs, parts = config["head_inputs"], config.get("parts", ())  # absent before 0.2
+    return Adapter(net, method, task, config["classes"], inputs, parts)
 
 
 def _backbone(
@@ -245,6 +254,11 @@ def _card(config: Mapping[str, Any], size: int) -> str:
         if not isinstance(value, dict):
             lines.append(f"| {key.replace('_', ' ')} | {value} |")
     table = "\n".join(["| | |", "|---|---|", *lines]) if lines else "No results were recorded."
+    parts = config["parts"]
+    labels = f"{len(parts)} parts: {', '.join(parts)}.\n" if parts else ""
+    given, shapes = "points", f"(B, {config['points']}, 3)"
+    if parts:
+        given, shapes = "points, category", f"{shapes}, and (B,) indices into the classes"
     return f"""---
 library_name: pointadapt
 tags: [point-cloud, {config["method"]}, {config["task"]}]
@@ -252,6 +266,7 @@ tags: [point-cloud, {config["method"]}, {config["task"]}]
 # {config["method"]} adapter{" for " + config["dataset"] if config["dataset"] else ""}
 
 {len(config["classes"])} classes: {", ".join(config["classes"])}.
+{labels}
 
 - backbone: `{config["backbone"]["name"]}`, sha256 `{config["backbone"]["sha256"]}`
 - {config["points"]} points a cloud, {config["backbone"]["groups"]} patches of \
@@ -268,6 +283,6 @@ tags: [point-cloud, {config["method"]}, {config["task"]}]
 import pointadapt
 
 model = pointadapt.load("this/folder")
-logits = model(points)  # (B, {config["points"]}, 3)
+logits = model({given})  # {shapes}
 ```
 """

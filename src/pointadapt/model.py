@@ -22,7 +22,7 @@ class Adapter(nn.Module):
     Attributes:
         method: options of the method.
         task: options of the task.
-        classes: names of the classes.
+        names: what the task's labels are called.
         taps: the method's modules.
         head: the task's module.
         moved: backbone tensors as this adapter has them while another one is in use.
@@ -30,23 +30,30 @@ class Adapter(nn.Module):
 
     def __init__(
         self, backbone: Backbone, method: Method, task: Task, classes: Sequence[str],
-        head_inputs: Sequence[str] = (),
+        head_inputs: Sequence[str] = (), parts: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.method, self.task, self.classes = method, task, tuple(classes)
-        self.head_inputs = tuple(head_inputs) or method.default_head()
+        self.method, self.task, self.names = method, task, task.names(classes, parts)
+        self.head_inputs = tuple(head_inputs) or task.head_inputs or method.default_head()
         self.taps = method.attach(backbone)
-        self.head = task.make_head(backbone.config.dim, self.head_inputs, len(self.classes))
+        self.head = task.make_head(backbone.config, self.head_inputs, self.names)
+        self.taps.wanted = self.head.blocks
         self.moved: dict[str, Tensor] = {}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the clouds' classes."""
+        return self.names.classes
 
 
 class PointModel(nn.Module):
     """One backbone, which no other model may share, and named adapters, of which one is in use.
 
-    ``forward`` takes points (B, N, 3) and returns the active head's output. ``keep`` says what it
-    keeps for the backward, see :class:`pointadapt.config.TrainConfig`. Adapters share the
-    backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a trained CLS
-    token, moved BatchNorm statistics) and puts them back exactly.
+    ``forward`` takes points (B, N, 3), and for a task that is told it the class (B,) of each cloud;
+    it returns the active head's output. ``keep`` says what it keeps for the backward, see
+    :class:`pointadapt.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use` swaps
+    the few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm statistics)
+    and puts them back exactly.
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
@@ -71,12 +78,12 @@ class PointModel(nn.Module):
         """Names of the active adapter's classes."""
         return self.adapter.classes
 
-    def forward(self, points: Tensor) -> Tensor:
+    def forward(self, points: Tensor, category: Tensor | None = None) -> Tensor:
         adapter = self.adapter
         keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
         with keeping(keep):
             tokens = self.backbone(points, adapter.taps)
-        return adapter.head(tokens)
+        return adapter.head(tokens, points, category)
 
     def train(self, mode: bool = True) -> PointModel:
         super().train(mode)

@@ -109,6 +109,8 @@ def predict(
         raise ConfigError("a loaded model does not know its number of points: pass points=")
     else:
         reader = FileReader(points, Folder(up=up or "z"))
+    if model.adapter.task.per_point:
+        raise ConfigError("this adapter labels points, not files: use predict_parts.Labeller")
     done: list[Prediction] = []
     entries = list_files(paths)
     for start in range(0, len(entries), batch_size):

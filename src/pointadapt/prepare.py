@@ -22,6 +22,8 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
     train_set, test_set = data.load("train"), data.load("test")
     if train_set.classes != test_set.classes:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
+    if train_set.part_names != test_set.part_names:
+        raise DataLayoutError(f"{config.data}: train and test name different parts")
     if config.select != "val":
         return train_set, test_set, None
     kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
@@ -44,14 +46,16 @@ def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
     return np.setdiff1d(np.arange(len(labels)), out), out
 
 
-def build_model(config: TrainConfig, classes: tuple[str, ...]) -> PointModel:
+def build_model(
+    config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = ()
+) -> PointModel:
     """The backbone with a fresh adapter, from ``config.seed``."""
     changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
     backbone = load_backbone(config.backbone, seed=config.seed, **changes)
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
     task = make_task(config.task, key_values(config.task_options))
-    model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head))
+    model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head, parts))
     backbone.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model

@@ -25,6 +25,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from .predict import Prediction
+    from .predict_parts import PartPrediction
 
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
 
@@ -129,8 +130,13 @@ def _panel(to: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
     to.print(Panel.fit(table, title=title))
 
 
-def _accuracy(scores: Mapping[str, Any]) -> str:
-    return f"{scores['accuracy']:.2f} % (mean of classes {scores['class_accuracy']:.2f} %)"
+def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
+    """What the task is judged by: its name and its value."""
+    if "instance_miou" in scores:
+        text = f"{scores['instance_miou']:.2f} % (mean of classes {scores['class_miou']:.2f} %)"
+        return "instance mIoU", f"{text}, points right {scores['accuracy']:.2f} %"
+    text = f"{scores['accuracy']:.2f} % (mean of classes {scores['class_accuracy']:.2f} %)"
+    return "accuracy", text
 
 
 def train_summary(results: Mapping[str, Any], to: Console) -> None:
@@ -139,7 +145,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
     trained = share(results["trainable_parameters"], results["total_parameters"])
     votes = f"{p['votes']} votes" if p["votes"] else "no voting"
     rows = [
-        ("accuracy", _accuracy(results)),
+        _headline(results),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
         ("protocol", f"seed {p['seed']}, augmentation {', '.join(p['augmentation']) or 'none'}"),
@@ -260,12 +266,13 @@ def evaluation(scores: Mapping[str, Any], title: str, to: Console) -> None:
     """Overall scores, and the classes with the worst first."""
     votes = f"{scores['votes']} votes" if scores["votes"] else "no voting"
     table = Table("class")
-    table.add_column("accuracy %", justify="right")
+    what, text = _headline(scores)
+    table.add_column(f"{what.removeprefix('instance ')} %", justify="right")
     for name, value in sorted(scores["per_class"].items(), key=lambda item: item[1]):
         table.add_row(name, f"{value:.1f}")
     to.print(f"{title}: {scores['count']:,} clouds, {votes}", style="bold")
     to.print(table)
-    to.print("accuracy", _accuracy(scores))
+    to.print(what, text)
 
 
 def predictions(rows: Sequence[Prediction], to: Console) -> None:
@@ -280,6 +287,20 @@ def predictions(rows: Sequence[Prediction], to: Console) -> None:
             rest = ", ".join(f"{name} {100 * p:.0f} %" for name, p in row.top[1:])
             cells = [str(row.path), row.label, f"{100 * row.confidence:.0f} %"]
             table.add_row(*cells, *([rest] if others else []))
+    if table.row_count:
+        to.print(table)
+
+
+def part_predictions(rows: Sequence[PartPrediction], to: Console) -> None:
+    """The files that could be read, with their parts, and where the labelled points are."""
+    table = Table("file", "class", "parts")
+    table.add_column("confidence", justify="right")
+    table.add_column("labelled points")
+    for row in rows:
+        if row.error is None:
+            shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row.shares)
+            sure = f"{100 * row.confidence:.0f} %"
+            table.add_row(str(row.path), row.category or "-", shares, sure, str(row.out))
     if table.row_count:
         to.print(table)
 

@@ -15,10 +15,10 @@ from torch import Tensor
 from . import hub
 from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
 from .data import Clouds
-from .data.transforms import augment, resample
+from .data.transforms import augment, augment_labelled, resample, resample_labelled
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
-from .evaluate import predict_probabilities
+from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .ops import normalize
@@ -51,7 +51,8 @@ class _Run:
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self.config, self.acc = config, accelerator
         self.train_set, self.test_set, self.val_set = load_clouds(config)
-        self.model = build_model(config, self.train_set.classes)
+        self.model = build_model(config, self.train_set.classes, self.train_set.part_names)
+        self.task = self.model.adapter.task
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
@@ -105,17 +106,31 @@ class _Run:
         save_config(self.config, self.config.out / "config.yaml")
         (self.config.out / "log.jsonl").unlink(missing_ok=True)
 
+    def _rows(self, step: int, order: np.ndarray) -> np.ndarray:
+        """One process's share of the clouds of a step."""
+        acc = self.acc
+        size = self.config.batch_size * acc.num_processes
+        return order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
+
     def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
-        """One process's share of a step, augmented, from a generator of its own."""
-        c, acc = self.config, self.acc
-        size = c.batch_size * acc.num_processes
-        at = order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
+        """The points and the target of a share, augmented, from a generator of its own."""
+        c, acc, at = self.config, self.acc, self._rows(step, order)
         seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
         draw = torch.Generator().manual_seed(seed)
-        points = torch.from_numpy(self.train_set.points[at]).to(acc.device).float()
-        points = resample(normalize(points), c.points, draw)
-        labels = torch.from_numpy(self.train_set.labels[at]).to(acc.device)
-        return augment(points, c.augment, draw), labels
+        points = normalize(torch.from_numpy(self.train_set.points[at]).to(acc.device).float())
+        target = torch.from_numpy(self.task.target(self.train_set)[at]).to(acc.device)
+        if self.task.per_point:
+            points, target = resample_labelled(points, target, c.points, draw)
+            return augment_labelled(points, target, c.augment, draw)
+        return augment(resample(points, c.points, draw), c.augment, draw), target
+
+    def _told(self, step: int, order: np.ndarray) -> tuple[Tensor, ...]:
+        """What else the model is given of a share: the class of each cloud, for some tasks."""
+        if not self.task.given_class:
+            return ()
+        return (
+            torch.from_numpy(self.train_set.labels[self._rows(step, order)]).to(self.acc.device),
+        )
 
     def _set_lr(self, step: int) -> float:
         c = self.config
@@ -137,18 +152,18 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
-            points, labels = self._batch(step, order)
+            points, target = self._batch(step, order)
             with acc.accumulate(self.net):
                 with acc.autocast():
-                    output = self.net(points)
-                loss = self.model.adapter.task.loss(output, labels)
+                    output = self.net(points, *self._told(step, order))
+                loss = self.task.loss(output, target)
                 acc.backward(loss)
                 if acc.sync_gradients:
                     acc.clip_grad_norm_(self.net.parameters(), c.clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             total += loss.detach()
-            right += (output.detach().argmax(dim=-1) == labels).float().mean()
+            right += (output.detach().argmax(dim=-1) == target).float().mean()
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
         sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
@@ -168,24 +183,20 @@ class _Run:
     def _score(self, clouds: Clouds, votes: int = 0) -> dict[str, Any]:
         c, model = self.config, self.model
         with self.acc.autocast():
-            probabilities = predict_probabilities(
-                model, clouds.points, c.points, votes=votes, seed=c.seed
-            )
-        if not probabilities.isfinite().all():
+            predicted = predict_clouds(model, clouds, c.points, votes=votes, seed=c.seed)
+        try:
+            return score(model, clouds, predicted)
+        except PointAdaptError as error:
             raise PointAdaptError(
-                f"the model predicts NaN after epoch {self.epoch}: lower --lr, "
-                "or train in --precision fp32"
-            )
-        return model.adapter.task.score(
-            probabilities, torch.from_numpy(clouds.labels), clouds.classes
-        )
+                f"{error} after epoch {self.epoch}: lower --lr, or train in --precision fp32"
+            ) from error
 
     def _select(self) -> dict[str, Any]:
         """Score this epoch where the selection asks for it, and keep the best state."""
         c = self.config
         if c.select == "last":
             return {}
-        metric = self.model.adapter.task.metric
+        metric = self.task.metric
         clouds = self.test_set if c.select == "test" else self.val_set
         assert clouds is not None
         value = self._score(clouds)[metric]
@@ -256,6 +267,7 @@ class _Run:
         trainable, total = parameter_counts(model)
         results = {
             "method": c.method,
+            "task": c.task,
             "data": c.data,
             "backbone": c.backbone,
             **{k: v for k, v in scores.items() if not isinstance(v, dict)},

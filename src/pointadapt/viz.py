@@ -58,6 +58,75 @@ def prediction_grid(
     return _save(figure, path)
 
 
+def part_grid(
+    points: np.ndarray,
+    rows: Mapping[str, np.ndarray],
+    titles: Sequence[str],
+    names: Sequence[str],
+    path: Path | str,
+    *,
+    columns: int = 6,
+) -> Path:
+    """Write a picture of clouds coloured by part, say the true ones above the predicted ones.
+
+    Args:
+        points: (n, N, 3) clouds, z up.
+        rows: what is drawn of each cloud, below each other: its name to parts (n, N).
+        titles: (n,) what stands above each cloud.
+        names: of the parts, "class/part"; those of a cloud stand below it in their colours.
+        path: where to write, ``.png``, ``.pdf`` or ``.svg``.
+        columns: clouds in a line.
+
+    Raises:
+        PointAdaptError: as :func:`prediction_grid`.
+    """
+    if not len(points):
+        raise PointAdaptError("there is no cloud to draw")
+    columns = min(columns, len(points))
+    lines, high = math.ceil(len(points) / columns), len(rows)
+    figure = _figure(2.1 * columns + 0.3, (2.0 * high + 1.1) * lines)
+    heights = [*([2.0] * high), 1.1] * lines
+    grid = figure.add_gridspec(
+        len(heights), columns, height_ratios=heights, left=0.3 / (2.1 * columns + 0.3), right=0.99,
+        bottom=0.01, top=1 - 0.25 / sum(heights), wspace=0.02, hspace=0.05,
+    )  # fmt: skip
+    for k, cloud in enumerate(points):
+        line, column = divmod(k, columns)
+        seen = np.unique(np.concatenate([parts[k] for parts in rows.values()]))
+        colors = _palette(len(seen))
+        for i, (what, parts) in enumerate(rows.items()):
+            axes = figure.add_subplot(grid[line * (high + 1) + i, column])
+            _cloud(axes, cloud, colors[np.searchsorted(seen, parts[k])])
+            if i == 0:
+                axes.set_title(titles[k], fontsize=9, pad=2, fontweight="bold", color=PLAIN)
+            if column == 0:
+                axes.text(-1.12, 0, what, rotation=90, va="center", ha="right", fontsize=9)
+        _legend(
+            figure.add_subplot(grid[line * (high + 1) + high, column]),
+            [names[int(part)].rpartition("/")[2] for part in seen], colors,
+        )  # fmt: skip
+    return _save(figure, path)
+
+
+def _palette(count: int) -> np.ndarray:
+    """(count, 3) colours that are told apart."""
+    from matplotlib import colormaps
+
+    name, size = ("tab10", 10) if count <= 10 else ("tab20", 20)
+    return colormaps[name](np.arange(count) % size)[:, :3]
+
+
+def _legend(axes: Any, names: Sequence[str], colors: np.ndarray) -> None:
+    """Names in their colours, three in a line."""
+    axes.axis("off")
+    for k, (name, color) in enumerate(zip(names, colors, strict=True)):
+        line, column = divmod(k, 3)
+        axes.text(
+            (column + 0.5) / 3, 0.98 - 0.17 * line, name, color=color, fontsize=6.5, ha="center",
+            va="top", transform=axes.transAxes,
+        )  # fmt: skip
+
+
 def curve(
     lines: Mapping[str, Sequence[float]], path: Path | str, *, x: str = "epoch", y: str = ""
 ) -> Path:
@@ -111,8 +180,11 @@ def project(
     return (cloud @ view - middle) / size
 
 
-def _cloud(axes: Any, cloud: np.ndarray) -> None:
-    """Draw the cloud orthographically, far points first, coloured by height, paler far away."""
+def _cloud(axes: Any, cloud: np.ndarray, own: np.ndarray | None = None) -> None:
+    """Draw the cloud orthographically, far points first, paler far away.
+
+    Coloured by height, or each point in its ``own`` colour (N, 3).
+    """
     from matplotlib import colormaps
 
     seen = project(np.asarray(cloud, dtype=np.float64))
@@ -120,9 +192,9 @@ def _cloud(axes: Any, cloud: np.ndarray) -> None:
     height = np.asarray(cloud, dtype=np.float64)[order, 2]
     height = (height - height.min()) / max(float(np.ptp(height)), 1e-9)
     depth = (seen[order, 2] - seen[:, 2].min()) / max(float(np.ptp(seen[:, 2])), 1e-9)
-    colors = colormaps["viridis"](0.05 + 0.8 * height)
+    colors = colormaps["viridis"](0.05 + 0.8 * height) if own is None else own[order]
     fade = (0.5 * (1 - depth))[:, None]  # towards white
-    colors[:, :3] = colors[:, :3] * (1 - fade) + fade
+    colors = colors[:, :3] * (1 - fade) + fade
     size = 3.2 * math.sqrt(1024 / len(seen)) * (0.6 + 1.2 * depth)
     axes.scatter(seen[order, 0], seen[order, 1], c=colors, s=size, linewidths=0)
     axes.set_xlim(-1.05, 1.05)

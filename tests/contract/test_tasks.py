@@ -7,19 +7,32 @@ import pytest
 import torch
 
 from pointadapt.backbones import Tokens
-from pointadapt.backbones._base import POOLS
+from pointadapt.backbones._base import POOLS, BackboneConfig
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.tasks import TASKS, make_task
+from pointadapt.tasks._base import Names
 
 CLASSES = ("a", "b", "c", "d")
-DIM = 12
+PARTS = tuple(f"{name}/{part}" for name in CLASSES for part in (0, 1))
+NAMES = Names(CLASSES)
+DIM, POINTS = 12, 10
+CONFIG = BackboneConfig(dim=DIM, depth=3, heads=2, groups=5)
+CATEGORY = torch.arange(6) % 4
 each_task = pytest.mark.parametrize("name", list(TASKS))
 
 
 def tokens(prompts=2, patches=5, batch=6, seed=0):
     torch.manual_seed(seed)
     x = torch.randn(batch, 1 + prompts + patches, DIM)
-    return Tokens(x=x, centers=torch.zeros(batch, patches, 3), pos=x, prompts=prompts)
+    return Tokens(x=x, centers=torch.randn(batch, patches, 3), pos=x, prompts=prompts)
+
+
+def labelled(task):
+    """The names that a task takes, a true label of each cloud or point, and a wrong one."""
+    if not task.per_point:
+        return task.names(CLASSES, PARTS), CATEGORY, (CATEGORY + 1) % 4
+    parts = 2 * CATEGORY.unsqueeze(1) + torch.arange(POINTS) % 2
+    return task.names(CLASSES, PARTS), parts, parts ^ 1
 
 
 @each_task
@@ -41,32 +54,68 @@ def test_options_round_trip(name):
 @each_task
 def test_head_loss_and_score_fit_together(name):
     task = make_task(name)
-    head = task.make_head(DIM, ("cls", "patch_max"), len(CLASSES))
-    output = head(tokens())
-    target = torch.arange(6) % 4
+    names, target, wrong = labelled(task)
+    head = task.make_head(CONFIG, task.head_inputs or ("cls", "patch_max"), names)
+    seen = tokens()
+    seen.hidden = tuple(tokens(prompts=k, seed=k) for k in range(len(head.blocks)))
+    assert all(0 <= k < CONFIG.depth - 1 for k in head.blocks)
+    assert list(head.blocks) == sorted(set(head.blocks))
+    output = head(seen, torch.randn(6, POINTS, 3), CATEGORY)
+    assert output.shape[:-1] == target.shape
     loss = task.loss(output, target)
     loss.backward()
     assert loss.shape == ()
     assert loss.isfinite()
     assert all(p.grad is not None for p in head.parameters())
-    perfect = torch.nn.functional.one_hot(target, 4).float()
-    scores = task.score(perfect, target, CLASSES)
-    assert scores[task.metric] == 100.0
-    assert task.score(perfect.roll(1, dims=1), target, CLASSES)[task.metric] == 0.0
-    assert json.loads(json.dumps(scores)) == scores
+
+    def scores(labels):
+        sure = torch.nn.functional.one_hot(labels, output.shape[-1]).float()
+        predicted = torch.cat([task.predict(sure[:4], CATEGORY[:4], names),
+                               task.predict(sure[4:], CATEGORY[4:], names)])  # fmt: skip
+        assert (predicted >= 0).all()
+        return task.score(predicted, target, names, CATEGORY)
+
+    assert scores(target)[task.metric] == 100.0
+    assert scores(wrong)[task.metric] == 0.0
+    assert json.loads(json.dumps(scores(target))) == scores(target)
+    assert scores(target)["count"] == 6
+    assert set(scores(target)["per_class"]) == set(CLASSES)
+
+
+@each_task
+def test_nan_is_not_predicted_as_something(name):
+    task = make_task(name)
+    names, target, _ = labelled(task)
+    sure = torch.full((*target.shape, len(names.parts or names.classes)), torch.nan)
+    assert not (task.predict(sure, CATEGORY, names) >= 0).any()
+
+
+@each_task
+def test_a_head_that_is_told_the_class_uses_it(name):
+    task = make_task(name)
+    names, _, _ = labelled(task)
+    head = task.make_head(CONFIG, task.head_inputs or ("cls",), names).eval()
+    seen = tokens()
+    seen.hidden = tuple(tokens() for _ in head.blocks)
+    points = torch.randn(6, POINTS, 3)
+    same = torch.equal(head(seen, points, CATEGORY), head(seen, points, (CATEGORY + 1) % 4))
+    assert same == (not task.given_class)
 
 
 @each_task
 def test_loss_is_computed_in_float32(name):
     task = make_task(name)
     output = torch.tensor([[30000.0, -30000.0, 0, 0]], dtype=torch.float16)
-    assert task.loss(output, torch.tensor([1])).item() == pytest.approx(60000)
+    target = torch.tensor([1])
+    if task.per_point:
+        output, target = output[None], target[None]
+    assert task.loss(output, target).item() == pytest.approx(60000)
 
 
 @pytest.mark.parametrize("inputs", [(p,) for p in POOLS] + [("cls", "prompt_mean", "patch_max")])
 @pytest.mark.parametrize("hidden", [0, 16])
 def test_classification_head_takes_any_inputs(inputs, hidden):
-    head = make_task("classification", {"hidden": hidden}).make_head(DIM, inputs, 4).eval()
+    head = make_task("classification", {"hidden": hidden}).make_head(CONFIG, inputs, NAMES).eval()
     logits = head(tokens())
     assert logits.shape == (6, 4)
     widths = [m.in_features for m in head.modules() if isinstance(m, torch.nn.Linear)]
@@ -81,7 +130,9 @@ def test_classification_head_takes_any_inputs(inputs, hidden):
 
 
 def test_classification_concatenates_in_the_order_given():
-    head = make_task("classification", {"hidden": 0}).make_head(DIM, ("patch_mean", "cls"), 4)
+    head = make_task("classification", {"hidden": 0}).make_head(
+        CONFIG, ("patch_mean", "cls"), NAMES
+    )
     t, layer = tokens(), head.layers[0]
     joined = torch.cat([t.x[:, 3:].mean(dim=1), t.x[:, 0]], dim=1)
     torch.testing.assert_close(head(t), joined @ layer.weight.T + layer.bias)
@@ -90,11 +141,11 @@ def test_classification_concatenates_in_the_order_given():
 def test_classification_head_refuses():
     task = make_task("classification")
     with pytest.raises(UnknownNameError, match="did you mean 'patch_max'"):
-        task.make_head(DIM, ("patches_max",), 4)
+        task.make_head(CONFIG, ("patches_max",), NAMES)
     with pytest.raises(ConfigError, match="at least one input"):
-        task.make_head(DIM, (), 4)
+        task.make_head(CONFIG, (), NAMES)
     with pytest.raises(ConfigError, match="adds none"):
-        task.make_head(DIM, ("prompt_mean",), 4)(tokens(prompts=0))
+        task.make_head(CONFIG, ("prompt_mean",), NAMES)(tokens(prompts=0))
 
 
 @pytest.mark.parametrize(

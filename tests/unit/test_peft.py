@@ -12,6 +12,7 @@ from pointadapt.errors import AdapterError, ConfigError
 from pointadapt.methods import make_method
 from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
+from pointadapt.tasks._base import Names
 
 peft = pytest.importorskip("peft", reason="the extra [peft] is not installed")
 
@@ -27,7 +28,7 @@ class Net(nn.Module):
     def __init__(self, net, inputs=("cls", "prompt_mean", "patch_max")):
         super().__init__()
         self.backbone = net
-        self.head = make_task("classification").make_head(net.config.dim, inputs, len(CLASSES))
+        self.head = make_task("classification").make_head(net.config, inputs, Names(tuple(CLASSES)))
 
     def forward(self, points):
         return self.head(self.backbone(points))

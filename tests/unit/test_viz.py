@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pointadapt.errors import PointAdaptError
-from pointadapt.viz import curve, prediction_grid, project
+from pointadapt.viz import curve, part_grid, prediction_grid, project
 
 CLOUDS = np.random.default_rng(0).uniform(-1, 1, (3, 64, 3)).astype(np.float32)
 
@@ -45,6 +45,35 @@ def test_projection():
 def test_curve(tmp_path):
     path = curve({"train": [3, 2, 1], "test": [3, 3, 2]}, tmp_path / "c.png", y="loss")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+NAMES = ("a/top", "a/leg", "b/all")
+
+
+def test_parts_are_told_apart_by_colour(tmp_path):
+    from matplotlib.image import imread
+
+    def hues(parts):
+        rows = {"true": parts, "predicted": parts}
+        path = part_grid(CLOUDS, rows, ["x", "y", "z"], NAMES, tmp_path / "p.png", columns=2)
+        image = (imread(path)[..., :3] * 255).astype(int).reshape(-1, 3)
+        colors = ((31, 119, 180), (255, 127, 14))
+        blue, orange = ((abs(image - c).sum(axis=1) < 30).sum() for c in colors)
+        return int(blue), int(orange)
+
+    one = hues(np.zeros((3, 64), int))
+    two = hues(np.arange(3 * 64).reshape(3, 64) % 2)
+    assert one[0] > 0 and one[1] == 0
+    assert 0 < two[0] < one[0] and two[1] > 0
+
+
+def test_many_parts_and_nothing_to_draw(tmp_path):
+    names = tuple(f"a/{k}" for k in range(30))
+    parts = np.arange(3 * 64).reshape(3, 64) % 30
+    path = part_grid(CLOUDS, {"predicted": parts}, ["x", "y", "z"], names, tmp_path / "p.svg")
+    assert path.read_bytes().startswith(b"<?xml")
+    with pytest.raises(PointAdaptError, match="no cloud"):
+        part_grid(CLOUDS[:0], {"true": parts[:0]}, [], names, tmp_path / "p.png")
 
 
 def test_errors(tmp_path):

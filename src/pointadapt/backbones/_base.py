@@ -32,6 +32,7 @@ class Tokens:
         prompts: number of prompt tokens after the prefix.
         names: what the prefix tokens are called, in order; one of them is "cls".
         context: what a method worked out once for these clouds, for its taps in every block.
+        hidden: the tokens after each block of ``Taps.wanted``, after the final LayerNorm too.
     """
 
     x: Tensor
@@ -41,6 +42,7 @@ class Tokens:
     prompts: int = 0
     names: tuple[str, ...] = ("cls",)
     context: Any = None
+    hidden: tuple[Tokens, ...] = ()
 
     def with_x(self, x: Tensor) -> Tokens:
         """The same sequence with other features."""
@@ -230,6 +232,29 @@ class Backbone(nn.Module):
         """:meth:`forward`, on the network that the taps name."""
         net = self if taps is None else taps.host(self)
         return super(Backbone, net).__call__(points, taps)
+
+    def normalised(self, x: Tensor) -> Tensor:
+        """(B, T, D) features of a block as its LayerNorm after the last block gives them."""
+        return self.norm(x)  # type: ignore[operator]
+
+    def encode(self, tokens: Tokens, taps: Taps) -> Tokens:
+        """What every forward ends with: positions, all blocks, the final LayerNorm.
+
+        The tokens after the blocks of ``taps.wanted`` come back as ``hidden``, each through the
+        same LayerNorm and tap, as segmentation heads take them.
+        """
+        kept = []
+        if taps.position == "once":
+            tokens = tokens.with_x(tokens.x + tokens.pos)
+        blocks: Any = self.blocks
+        for number, (block, block_taps) in enumerate(zip(blocks, taps.blocks, strict=True)):
+            if taps.position == "every_block":
+                tokens = tokens.with_x(tokens.x + tokens.pos)
+            tokens = block(tokens, block_taps)
+            if number in taps.wanted:
+                kept.append(tokens)
+        *hidden, last = (t.with_x(taps.norm_out(self.normalised(t.x))) for t in (*kept, tokens))
+        return taps.tokens_out(replace(last, hidden=tuple(hidden)))
 
     def seal(self, base_keys: Iterable[str] | None = None) -> Backbone:
         """Note which tensors are the backbone's own, and take their fingerprint."""

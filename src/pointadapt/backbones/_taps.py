@@ -104,12 +104,15 @@ class Taps(nn.Module):
         blocks: one :class:`BlockTaps` for each block.
         position: how the position embedding enters: added to the input of "every_block", as
             Point-MAE fine-tunes, or "once" before the first, as DAPT does.
+        wanted: numbers of the blocks, from 0 and without the last, whose tokens the head needs
+            besides the final ones; they come back as ``Tokens.hidden``.
 
     Class attributes:
         lean: the taps of the LayerNorms are plain functions of their input, so that a lean forward
             pass may compute them again (see :mod:`pointadapt.backbones._lean`).
     """
 
+    wanted: tuple[int, ...] = ()
     lean: ClassVar[bool] = False
 
     def __init__(

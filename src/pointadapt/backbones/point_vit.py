@@ -139,14 +139,7 @@ class PointViT(Backbone):
             taps: what a method adds; nothing when None.
         """
         taps = taps if taps is not None else Taps(len(self.blocks))
-        tokens = self.begin(points, taps)
-        if taps.position == "once":
-            tokens = tokens.with_x(tokens.x + tokens.pos)
-        for block, block_taps in zip(self.blocks, taps.blocks, strict=True):
-            if taps.position == "every_block":
-                tokens = tokens.with_x(tokens.x + tokens.pos)
-            tokens = block(tokens, block_taps)
-        return taps.tokens_out(tokens.with_x(taps.norm_out(self.norm(tokens.x))))
+        return self.encode(self.begin(points, taps), taps)
 
 
 _OURS = re.compile(

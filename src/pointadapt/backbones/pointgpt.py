@@ -156,6 +156,9 @@ class PointGPT(Backbone):
         x, pos = self.encoder(local), self.position(centers)
         return Tokens(x=x, centers=centers, pos=pos, prefix=0, names=())
 
+    def normalised(self, x: Tensor) -> Tensor:
+        return self.norm(self.norm0(x))
+
     def position(self, centers: Tensor) -> Tensor:
         return sine_position(centers, self.config.dim)
 
@@ -182,14 +185,7 @@ class PointGPT(Backbone):
             taps: what a method adds; nothing when None.
         """
         taps = taps if taps is not None else Taps(len(self.blocks))
-        tokens = self.begin(points, taps)
-        if taps.position == "once":
-            tokens = tokens.with_x(tokens.x + tokens.pos)
-        for block, block_taps in zip(self.blocks, taps.blocks, strict=True):
-            if taps.position == "every_block":
-                tokens = tokens.with_x(tokens.x + tokens.pos)
-            tokens = block(tokens, block_taps)
-        return taps.tokens_out(tokens.with_x(taps.norm_out(self.norm(self.norm0(tokens.x)))))
+        return self.encode(self.begin(points, taps), taps)
 
 
 _PUBLISHED = {

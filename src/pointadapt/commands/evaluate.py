@@ -24,6 +24,8 @@ class Evaluate:
         split: which part of it.
         votes: augmented copies whose probabilities are averaged; 0 scores the clouds as they are.
         backbone: where the backbone is now, if the adapter does not find it.
+        picture: for part segmentation, also draw true above predicted parts of the first clouds of
+            the classes to this .png, .pdf or .svg file.
         precision: number format of the forward pass; by default as in training.
         json: print the scores as JSON on standard output.
     """
@@ -35,11 +37,13 @@ class Evaluate:
     split: Literal["train", "test"] = "test"
     votes: int = 0
     backbone: str | None = None
+    picture: Path | None = None
     precision: Precision | None = None
     json: bool = False
 
     def run(self) -> int:
         from ..evaluate import evaluate
+        from ..predict_parts import draw_parts
         from ..protocol import Protocol, autocast, load_ready
 
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
@@ -48,6 +52,8 @@ class Evaluate:
         bar = report.progress(f"{protocol.data} {self.split}", len(clouds))
         with bar as done, autocast(model, self.precision or protocol.precision):
             scores = evaluate(model, clouds, protocol.points, votes=self.votes, on_batch=done)
+            if self.picture is not None:
+                draw_parts(model, clouds, protocol.points, self.picture)
         scores |= {"adapter": str(self.adapter), "data": protocol.data, "split": self.split}
         if self.json:
             report.print_json(scores)

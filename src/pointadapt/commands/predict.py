@@ -1,4 +1,4 @@
-"""``pointadapt predict``: classify files."""
+"""``pointadapt predict``: classify files, or label their points."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @command("predict")
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Classify files in any format that is read, or all such files in a folder.
+    """Classify files in any format that is read, or all such files in a folder, or label parts.
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
@@ -30,6 +30,9 @@ class Predict:
         backbone: where the backbone is now, if the adapter does not find it.
         top: how many classes to list for each file.
         up: the files' axis that points up; by default as in training.
+        category: part segmentation: the files' class; by default the name of each one's folder.
+        out: part segmentation: folder for the labelled points, a file for each.
+        form: part segmentation: their format.
         csv: also write the predictions to this CSV file.
         picture: also draw the first 24 clouds to this .png, .pdf or .svg file.
         json: print the predictions as JSON on standard output.
@@ -40,6 +43,9 @@ class Predict:
     backbone: str | None = None
     top: int = 3
     up: Literal["x", "y", "z"] | None = None
+    category: str | None = None
+    out: Path = Path("predicted")
+    form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
     csv: Path | None = None
     picture: Path | None = None
     json: bool = False
@@ -47,8 +53,11 @@ class Predict:
     def run(self) -> int:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
+        from ..hub import read_adapter_config
         from ..predict import list_files, predict
 
+        if read_adapter_config(self.adapter)["task"] == "part_segmentation":
+            return self._parts()
         many = len(list_files(self.paths))
         bar = report.progress("predicting", many) if many > 1 else nullcontext(lambda done: None)
         with bar as done:
@@ -64,6 +73,29 @@ class Predict:
             report.print_json([row.to_dict() for row in rows])
         else:
             report.predictions(rows, report.console())
+        errors = [row.error for row in rows if row.error is not None]
+        for error in errors:
+            report.error_line(error)
+        return 2 if errors else 0
+
+    def _parts(self) -> int:
+        from ..predict_parts import Labeller, write_table
+        from ..viz import part_grid
+
+        label = Labeller(
+            self.adapter, self.out, backbone=self.backbone, category=self.category, up=self.up,
+            form=self.form,
+        )  # fmt: skip
+        rows, shown = label.files(self.paths, 24 if self.picture is not None else 0)
+        if self.csv is not None:
+            write_table(self.csv, rows)
+        if self.picture is not None and shown.titles:
+            parts = {"predicted": shown.parts}
+            part_grid(shown.points, parts, shown.titles, label.names.parts, self.picture)
+        if self.json:
+            report.print_json([row.to_dict() for row in rows])
+        else:
+            report.part_predictions(rows, report.console())
         errors = [row.error for row in rows if row.error is not None]
         for error in errors:
             report.error_line(error)

@@ -47,6 +47,21 @@ class Clouds:
                 f"but there are {len(self.classes)} classes"
             )
 
+        if self.parts is not None:
+            self._check_parts(self.parts)
+
+    def _check_parts(self, parts: np.ndarray) -> None:
+        if parts.shape != self.points.shape[:2]:
+            raise PointCloudError(
+                f"part labels must have shape {self.points.shape[:2]}, one for each point, "
+                f"not {parts.shape}"
+            )
+        if parts.size and not 0 <= int(parts.min()) <= int(parts.max()) < len(self.part_names):
+            raise PointCloudError(
+                f"part labels run from {parts.min()} to {parts.max()}, "
+                f"but there are {len(self.part_names)} parts"
+            )
+
     def __len__(self) -> int:
         return len(self.points)
 

@@ -68,12 +68,12 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())
 
 
-def read_table(path: Path) -> np.ndarray:
-    """(rows, columns) float32 of a text file of numbers with commas between."""
+def read_table(path: Path, delimiter: str | None = ",") -> np.ndarray:
+    """(rows, columns) float32 of a text file of numbers; ``delimiter`` None is white space."""
     if not existing(path).read_bytes().strip():
         raise FileFormatError(f"{path}: the file is empty")
     try:
-        return np.loadtxt(path, delimiter=",", dtype=np.float32, ndmin=2)
+        return np.loadtxt(path, delimiter=delimiter, dtype=np.float32, ndmin=2)
     except ValueError as error:
         raise FileFormatError(f"{path}: not rows of numbers: {_one_line(error)}") from error
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from ..errors import UnknownNameError
+from ..errors import PointCloudError, UnknownNameError
+from ..ops import farthest_point_sample, gather_points
 
 
 def _uniform(like: Tensor, shape: Sequence[int], low: float, high: float, g: Generator) -> Tensor:
@@ -56,10 +57,14 @@ def jitter(points: Tensor, g: Generator, std: float = 0.01, clip: float = 0.05) 
 
 def drop(points: Tensor, g: Generator, most: float = 0.875) -> Tensor:
     """A random share U(0, ``most``) of each cloud's points becomes copies of its first point."""
+    return torch.where(_dropped(points, g, most).unsqueeze(-1), points[:, :1], points)
+
+
+def _dropped(points: Tensor, g: Generator, most: float = 0.875) -> Tensor:
+    """(B, N) which points :func:`drop` drops."""
     b, n, _ = points.shape
     ratio = _uniform(points, (b, 1), 0.0, most, g)
-    gone = _uniform(points, (b, n), 0.0, 1.0, g) < ratio
-    return torch.where(gone.unsqueeze(-1), points[:, :1], points)
+    return _uniform(points, (b, n), 0.0, 1.0, g) < ratio
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
@@ -84,6 +89,20 @@ def augment(points: Tensor, names: Sequence[str], g: Generator) -> Tensor:
     return points
 
 
+def augment_labelled(
+    points: Tensor, labels: Tensor, names: Sequence[str], g: Generator
+) -> tuple[Tensor, Tensor]:
+    """:func:`augment` with a label (B, N) for each point: a copy of a point has its label."""
+    for name in names:
+        if name == "drop":
+            gone = _dropped(points, g)
+            points = torch.where(gone.unsqueeze(-1), points[:, :1], points)
+            labels = torch.where(gone, labels[:, :1], labels)
+        else:
+            points = augment(points, (name,), g)
+    return points, labels
+
+
 def resample(points: Tensor, n: int, g: Generator) -> Tensor:
     """``n`` training points of those available, the papers' way: one draw for the whole batch.
 
@@ -94,16 +113,31 @@ def resample(points: Tensor, n: int, g: Generator) -> Tensor:
     Raises:
         PointCloudError: fewer than ``n`` points are available.
     """
-    from ..errors import PointCloudError
-    from ..ops import farthest_point_sample, gather_points
+    if points.shape[1] == n:
+        return points.roll(-_offset(n, g), dims=1)
+    return gather_points(points, _chosen(points, n, g))
 
+
+def resample_labelled(
+    points: Tensor, labels: Tensor, n: int, g: Generator
+) -> tuple[Tensor, Tensor]:
+    """:func:`resample` with a label (B, N) for each point, which it keeps."""
+    if points.shape[1] == n:
+        offset = _offset(n, g)
+        return points.roll(-offset, dims=1), labels.roll(-offset, dims=1)
+    index = _chosen(points, n, g)
+    return gather_points(points, index), labels.gather(1, index)
+
+
+def _offset(n: int, g: Generator) -> int:
+    return int(torch.randint(n, (1,), generator=g, device=g.device))
+
+
+def _chosen(points: Tensor, n: int, g: Generator) -> Tensor:
+    """(B, n) indices of the points that :func:`resample` takes of more than n."""
     have = points.shape[1]
     if have < n:
         raise PointCloudError(f"clouds of {have} points cannot give {n}: lower --points")
-    if have == n:
-        offset = int(torch.randint(n, (1,), generator=g, device=g.device))
-        return points.roll(-offset, dims=1)
     most = min(have, round(n * 1200 / 1024))
     index = farthest_point_sample(points, most, check=False)
-    columns = torch.randperm(most, generator=g, device=g.device)[:n].to(points.device)
-    return gather_points(points, index[:, columns])
+    return index[:, torch.randperm(most, generator=g, device=g.device)[:n].to(points.device)]

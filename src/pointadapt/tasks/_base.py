@@ -4,19 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
 from ..backbones import Tokens
+from ..backbones._base import GLOBALS, POOLS, BackboneConfig
+from ..errors import ConfigError, UnknownNameError
 from ..options import build
 from ..registry import Registry
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..data import Clouds
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a task's labels are called.
+
+    Attributes:
+        classes: of whole clouds.
+        parts: of points; empty for tasks that label none.
+    """
+
+    classes: tuple[str, ...]
+    parts: tuple[str, ...] = ()
+
 
 class Head(nn.Module):
-    """Base of all heads: tokens in, task output out."""
+    """Base of all heads: tokens in, task output out.
 
-    def forward(self, tokens: Tokens) -> Tensor:
+    Attributes:
+        blocks: numbers of the blocks, from 0 and without the last, whose tokens it needs besides
+            the final ones; they come as ``tokens.hidden``.
+    """
+
+    blocks: tuple[int, ...] = ()
+
+    def forward(
+        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None
+    ) -> Tensor:
+        """Logits, (B, classes) of clouds or (B, N, names) of points.
+
+        Args:
+            tokens: of the backbone, G of them patches.
+            points: (B, N, 3) the clouds as the backbone saw them.
+            category: (B,) class of each cloud, for tasks that are told it.
+        """
         raise NotImplementedError
 
 
@@ -26,18 +62,68 @@ class Task:
 
     name: ClassVar[str] = ""
     metric: ClassVar[str] = ""  # the key of the score that selection maximises
+    head_inputs: ClassVar[tuple[str, ...]] = ()  # default inputs of its head; empty: the method's
+    per_point: ClassVar[bool] = False  # it labels points, not clouds
+    batch: ClassVar[int] = 64  # clouds that are predicted at a time
 
-    def make_head(self, dim: int, inputs: Sequence[str], classes: int) -> Head:
-        """A new head for tokens of width ``dim``."""
+    @property
+    def given_class(self) -> bool:
+        """Whether the head is told the class of each cloud."""
+        return False
+
+    def names(self, classes: Sequence[str], parts: Sequence[str] = ()) -> Names:
+        """The names this task needs, of those that the data give.
+
+        Raises:
+            DataLayoutError: the data are not labelled as the task needs it.
+        """
+        del parts
+        return Names(tuple(classes))
+
+    def make_head(self, config: BackboneConfig, inputs: Sequence[str], names: Names) -> Head:
+        """A new head for the tokens of a backbone of this size."""
         raise NotImplementedError
+
+    def target(self, clouds: Clouds) -> np.ndarray:
+        """The true labels, (n,) of clouds or (n, N) of points."""
+        return clouds.labels
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar training loss."""
         raise NotImplementedError
 
-    def score(self, output: Tensor, target: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-        """Metrics over a whole split; ``output`` are probabilities."""
+    def predict(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
+        """What is kept of a batch's probabilities for :meth:`score`: by default all of them.
+
+        Labels of points are -1 where the probabilities are NaN.
+
+        Args:
+            probabilities: (B, classes) or (B, N, names), softmax of the head's output.
+            category: (B,) class of each cloud, where it is known.
+            names: as :meth:`names` gave them.
+        """
+        del category, names
+        return probabilities
+
+    def score(
+        self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
+    ) -> dict[str, Any]:
+        """Metrics over a whole split; ``predicted`` is :meth:`predict`'s, all batches together."""
         raise NotImplementedError
+
+
+def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
+    """``inputs`` of a head, if each is a pooling of tokens.
+
+    Raises:
+        ConfigError, UnknownNameError: there is none, or an unknown one.
+    """
+    if not inputs:
+        raise ConfigError(f"a head needs at least one input: choose among {', '.join(POOLS)}")
+    for name in inputs:
+        if name not in (*POOLS, *GLOBALS):
+            raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
+    return tuple(inputs)
 
 
 TASKS: Registry[Task] = Registry("task", "pointadapt.tasks")

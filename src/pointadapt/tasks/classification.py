@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Tokens
-from ..backbones._base import GLOBALS, POOLS
-from ..errors import ConfigError, UnknownNameError
+from ..backbones._base import BackboneConfig
 from ..metrics import classification_scores
 from ..options import at_least, share
-from ._base import TASKS, Head, Task
+from ._base import TASKS, Head, Names, Task, check_inputs
 
 
 class ClassificationHead(Head):
@@ -33,12 +32,7 @@ class ClassificationHead(Head):
         self, dim: int, inputs: Sequence[str], classes: int, hidden: int = 256, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        if not inputs:
-            raise ConfigError(f"a head needs at least one input: choose among {', '.join(POOLS)}")
-        for name in inputs:
-            if name not in (*POOLS, *GLOBALS):
-                raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
-        self.inputs = tuple(inputs)
+        self.inputs = check_inputs(inputs)
         width, layers = dim * len(self.inputs), []
         for _ in range(2 if hidden else 0):
             layers += [
@@ -50,8 +44,11 @@ class ClassificationHead(Head):
             width = hidden
         self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
 
-    def forward(self, tokens: Tokens) -> Tensor:
+    def forward(
+        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None
+    ) -> Tensor:
         """Logits (B, classes)."""
+        del points, category
         return self.layers(torch.cat([tokens.pool(name) for name in self.inputs], dim=-1))
 
 
@@ -76,11 +73,17 @@ class Classification(Task):
         at_least(self, 0, "hidden")
         share(self, "dropout", "label_smoothing")
 
-    def make_head(self, dim: int, inputs: Sequence[str], classes: int) -> ClassificationHead:
-        return ClassificationHead(dim, inputs, classes, self.hidden, self.dropout)
+    def make_head(
+        self, config: BackboneConfig, inputs: Sequence[str], names: Names
+    ) -> ClassificationHead:
+        count = len(names.classes)
+        return ClassificationHead(config.dim, inputs, count, self.hidden, self.dropout)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=self.label_smoothing)
 
-    def score(self, output: Tensor, target: Tensor, classes: Sequence[str]) -> dict[str, Any]:
-        return classification_scores(output, target, classes)
+    def score(
+        self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
+    ) -> dict[str, Any]:
+        del category
+        return classification_scores(predicted, target, names.classes)

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from pointadapt.backbones import BACKBONES, Taps, Tokens
+from pointadapt.backbones import BACKBONES, BackboneConfig, Taps, Tokens
 from pointadapt.backbones._layers import attend
 from pointadapt.backbones._tags import Tag, add_tags, all_tags, find_tag
 from pointadapt.backbones._weights import load_backbone
@@ -14,6 +14,7 @@ from pointadapt.backbones.pointgpt import nearest_chain, sine_position
 from pointadapt.backbones.recon import ReConBlock
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.tasks import make_task
+from pointadapt.tasks._base import Names
 
 
 @pytest.fixture
@@ -25,7 +26,9 @@ def test_global_tokens_are_head_inputs(bare_backbone, toy_batch):
     tokens = load_backbone(bare_backbone("recon")).eval()(toy_batch[0])
     for i, name in enumerate(("cls", "img", "text")):
         assert torch.equal(tokens.pool(name), tokens.x[:, i])
-    head = make_task("classification").make_head(24, ("cls", "img", "text", "patch_max"), 4)
+    head = make_task("classification").make_head(
+        BackboneConfig(dim=24), ("cls", "img", "text", "patch_max"), Names(tuple("abcd"))
+    )
     assert head.eval()(tokens).shape == (32, 4)
     plain = Tokens(x=tokens.x, centers=tokens.centers, pos=tokens.pos)
     with pytest.raises(ConfigError, match="'img' is a token that this backbone does not have"):

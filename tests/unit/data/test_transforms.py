@@ -9,9 +9,11 @@ from pointadapt.config import TrainConfig
 from pointadapt.data.transforms import (
     AUGMENTATIONS,
     augment,
+    augment_labelled,
     drop,
     jitter,
     resample,
+    resample_labelled,
     rotate,
     rotate_z,
     scale_shift,
@@ -196,3 +198,27 @@ def test_resampling_draws_from_the_farthest_points():
 def test_resampling_fewer_points():
     with pytest.raises(PointCloudError, match="clouds of 31 points cannot give 32"):
         resample(clouds(2, 31), 32, seeded())
+
+
+# ---- labels of points
+
+
+@pytest.mark.parametrize("have", [32, 64])
+def test_resampling_keeps_each_points_label(have):
+    points = clouds(3, have)
+    labels = torch.arange(3 * have).view(3, have)
+    some, kept = resample_labelled(points, labels, 32, seeded())
+    assert torch.equal(some, resample(points, 32, seeded()))
+    assert torch.equal(points.view(-1, 3)[kept], some)
+
+
+def test_augmenting_keeps_each_points_label():
+    points, labels = clouds(3, 32), torch.arange(96).view(3, 32)
+    names = ("scale_shift", "rotate_z", "rotate", "drop")
+    moved, kept = augment_labelled(points, labels, names, seeded())
+    assert torch.equal(moved, augment(points, names, seeded()))
+    # a dropped point is a copy of the first, label included
+    copies = (moved == moved[:, :1]).all(dim=-1)
+    assert torch.equal(copies, kept == kept[:, :1])
+    assert 3 < copies.sum() < 96
+    assert torch.equal(kept[~copies], labels[~copies])

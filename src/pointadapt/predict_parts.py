@@ -1,0 +1,220 @@
+"""Labelling the points of files with a part segmentation adapter, and pictures of parts."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import hub
+from .data import Clouds
+from .data.folder import Axis, upright
+from .errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
+from .evaluate import predict_clouds
+from .files import atomic, write_json
+from .io import Cloud, read_cloud, read_points, sample_index, write_cloud
+from .model import PointModel
+from .ops import interpolate, normalize
+from .predict import list_files, reader_of
+from .protocol import load_ready
+from .tasks._parts import part_mask, shape_ious
+
+CHUNK = 1 << 16  # points that are labelled at a time
+DRAWN = 2048  # points of a cloud in a picture
+
+
+@dataclass(frozen=True)
+class PartPrediction:
+    """What the model says of one file.
+
+    Attributes:
+        path: the file.
+        category: the class it was taken for; empty if the adapter needs none.
+        shares: the parts found with their share of the points, in falling order.
+        confidence: mean over the points of their part's probability, 0 to 1.
+        out: where its labelled points are.
+        error: why it could not be labelled, in one line; None if it could.
+    """
+
+    path: Path
+    category: str = ""
+    shares: tuple[tuple[str, float], ...] = ()
+    confidence: float = 0.0
+    out: Path | None = None
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "path": str(self.path), "out": str(self.out or "")}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Clouds to draw: points (k, N, 3), parts (k, N), and a title for each."""
+
+    points: np.ndarray
+    parts: np.ndarray
+    titles: tuple[str, ...]
+
+
+class Labeller:
+    """Labels the points of files of any size and writes them beside each other into a folder.
+
+    The network sees as many points as in training, spread evenly; every point of the file takes the
+    probabilities of its three nearest ones, weighted by inverse squared distance. Of a mesh, points
+    on its surface are labelled.
+
+    Args:
+        adapter: the folder that training wrote.
+        out: folder for the labelled files and ``parts.json``, the names of the labels.
+        backbone: where the backbone is now, if the adapter does not know.
+        category: class of all files; by default the name of each file's folder.
+        up: the files' axis that points up; by default as in training.
+        form: ending of the labelled files; their coordinates are those of the input.
+
+    Raises:
+        AdapterError: the adapter folder is damaged or belongs to another backbone.
+        ConfigError: it is no part segmentation.
+        UnknownNameError: no such class or axis.
+    """
+
+    def __init__(
+        self, adapter: Path | str, out: Path | str, *, backbone: Path | str | None = None,
+        category: str | None = None, up: Axis | None = None, form: str = "ply",
+    ) -> None:  # fmt: skip
+        config = hub.read_adapter_config(adapter)
+        self.reader = reader_of(config, up)
+        self.model = load_ready(adapter, backbone)
+        self.names, self.task = self.model.adapter.names, self.model.adapter.task
+        if not self.names.parts:
+            raise ConfigError(f"{adapter} labels whole clouds ({config['task']}), not points")
+        if category is not None and category not in self.names.classes:
+            raise UnknownNameError("class", category, self.names.classes)
+        self.out, self.category, self.form = Path(out), category, form
+
+    def files(
+        self, paths: Path | str | Iterable[Path | str], show: int = 0
+    ) -> tuple[list[PartPrediction], Shown]:
+        """Label files and folders of files; a bad one is reported in its place.
+
+        Returns:
+            One prediction a file, in order, and the first ``show`` clouds for a picture.
+        """
+        rows, points, parts = [], [], []
+        write_json(self.out / "parts.json", dict(enumerate(self.names.parts)))
+        taken: set[Path] = set()
+        for entry in list_files(paths):
+            row = PartPrediction(entry.path, error=entry.error)
+            if row.error is None:
+                try:
+                    row, cloud, labels = self._one(entry.path, taken)
+                except PointAdaptError as error:
+                    row = replace(row, error=str(error))
+                else:
+                    if len(points) < show:
+                        some = np.random.default_rng(0).integers(len(cloud), size=DRAWN)
+                        points.append(upright(cloud[some], self.reader.folder.up))
+                        parts.append(labels[some])
+            rows.append(row)
+        good = [row for row in rows if row.error is None][: len(points)]
+        titles = tuple(row.path.name for row in good)
+        return rows, Shown(np.array(points), np.array(parts), titles)
+
+    def _one(self, path: Path, taken: set[Path]) -> tuple[PartPrediction, np.ndarray, np.ndarray]:
+        number = self._class_of(path)
+        local = read_points(path, seed=self.reader.folder.seed)
+        cloud = read_cloud(path)
+        stored = local if cloud.faces is not None else cloud.points
+        if len(local) < self.reader.folder.min_points:
+            raise PointCloudError(
+                f"{path}: has {len(local)} points, fewer than {self.reader.folder.min_points}"
+            )
+        labels, confidence = self.label(local, number)
+        out = self.out / f"{path.stem}.{self.form}"
+        for k in range(2, len(taken) + 3):
+            if out not in taken:
+                break
+            out = self.out / f"{path.stem}_{k}.{self.form}"
+        taken.add(out)
+        write_cloud(out, Cloud(stored, labels=labels))
+        counts = np.bincount(labels, minlength=len(self.names.parts)) / len(labels)
+        shares = tuple((self.names.parts[k], float(counts[k])) for k in np.argsort(-counts))
+        found = tuple((name, share) for name, share in shares if share > 0)
+        category = "" if number is None else self.names.classes[number]
+        return PartPrediction(path, category, found, confidence, out), local, labels
+
+    def _class_of(self, path: Path) -> int | None:
+        name = self.category or path.absolute().parent.name
+        if name in self.names.classes:
+            return self.names.classes.index(name)
+        if not self.task.given_class:
+            return None
+        known = self.names.classes
+        some = ", ".join(known[:20]) + (" …" if len(known) > 20 else "")
+        raise ConfigError(
+            f"{path}: its class is not known, and this adapter is told it: pass --category NAME, "
+            f"or put the file into a folder of that name ({some})"
+        )
+
+    @torch.no_grad()
+    def label(self, points: np.ndarray, category: int | None) -> tuple[np.ndarray, float]:
+        """(N,) part of each of (N, 3) points of one cloud, and the mean confidence."""
+        n, up = self.reader.points, self.reader.folder.up
+        device = next(self.model.parameters()).device
+        cloud = normalize(torch.from_numpy(upright(points, up))[None].to(device).float())
+        rng = np.random.default_rng(self.reader.folder.seed)
+        index = torch.from_numpy(sample_index(points, n, rng, "fps")).to(device)
+        some = cloud[:, index]
+        given = None if category is None else torch.tensor([category], device=device)
+        told = (given,) if self.task.given_class else ()
+        seen = self.model(some, *told).float().softmax(dim=-1)
+        labels, sure = [], 0.0
+        for chunk in cloud.split(CHUNK, dim=1):
+            probabilities = interpolate(chunk, some, seen)
+            found = self.task.predict(probabilities, given, self.names)
+            if not (found >= 0).all():
+                raise PointAdaptError("the model predicts NaN")
+            sure += float(probabilities.gather(-1, found.unsqueeze(-1)).sum())
+            labels.append(found[0].cpu().numpy())
+        return np.concatenate(labels), sure / len(points)
+
+
+def write_table(path: Path | str, rows: Sequence[PartPrediction]) -> None:
+    """The predictions as CSV: a line for each part of each file."""
+    with atomic(path) as temporary, temporary.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["path", "class", "part", "share", "confidence", "labelled", "error"])
+        for row in rows:
+            for name, share in row.shares or (("", 0.0),):
+                cells = [f"{share:.6f}", f"{row.confidence:.6f}", row.out or "", row.error or ""]
+                table.writerow([row.path, row.category, name, *cells])
+
+
+def draw_parts(model: PointModel, clouds: Clouds, n: int, path: Path | str, most: int = 12) -> Path:
+    """Write a picture of true above predicted parts: the first cloud of ``most`` of the classes.
+
+    Raises:
+        ConfigError: the adapter labels whole clouds.
+    """
+    from .viz import part_grid
+
+    names = model.adapter.names
+    if not names.parts or clouds.parts is None:
+        raise ConfigError("only part segmentation has a picture of parts: leave out --picture")
+    first = np.unique(clouds.labels, return_index=True)[1]
+    some = clouds.subset(first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)])
+    assert some.parts is not None
+    predicted = predict_clouds(model, some, n)
+    mask = part_mask(names)[torch.from_numpy(some.labels)]
+    ious = 100 * shape_ious(predicted, torch.from_numpy(some.parts), mask)
+    titles = [
+        f"{names.classes[label]} {iou:.0f} %"
+        for label, iou in zip(some.labels, ious.tolist(), strict=True)
+    ]
+    rows = {"true": some.parts, "predicted": predicted.numpy()}
+    return part_grid(some.points, rows, titles, names.parts, path)
