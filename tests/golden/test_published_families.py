@@ -14,8 +14,7 @@ from published import FILES, look_alike, parameters, pointgpt_tuned, recon_tuned
 from torch.nn.functional import gelu, linear
 
 from pointadapt import hub
-from pointadapt.backbones import BACKBONES
-from pointadapt.backbones import BackboneConfig
+from pointadapt.backbones import BACKBONES, BackboneConfig
 from pointadapt.backbones._layouts import LAYOUTS, find_layout
 from pointadapt.backbones._tags import all_tags
 from pointadapt.backbones._weights import load_backbone
@@ -24,6 +23,8 @@ from pointadapt.config import Published
 from pointadapt.convert import convert
 from pointadapt.errors import CheckpointError
 from pointadapt.ops import gather_points, group, normalize
+from pointadapt.tasks import make_task
+from pointadapt.tasks._base import Names
 
 DIM, DEPTH, HEADS, WIDTHS = 24, 2, 2, (8, 16, 12)
 FACTS = Published(heads=HEADS, groups=6, group_size=8, points=64)
@@ -330,15 +331,10 @@ def test_published_counts_of_whole_networks(shapes, millions):
 
 @pytest.mark.parametrize("size", ["small", "small_reduced", "small_sine"])
 def test_small_with_its_head_has_22_1_million(size):
-    from pointadapt.tasks import make_task
-from pointadapt.tasks._base import Names
-
     cls = BACKBONES["point_vit"]
     with torch.device("meta"):
         net = cls(cls.sizes[size])
         names = Names(tuple(map(str, range(15))))
-        head = make_task("classification").make_head(
-            BackboneConfig(), ("cls", "patch_max"), names
-        )
+        head = make_task("classification").make_head(BackboneConfig(), ("cls", "patch_max"), names)
     count = sum(p.numel() for m in (net, head) for p in m.parameters())
     assert round(count / 1e6, 1) == {"small_sine": 22.3}.get(size, 22.1)
