@@ -1,5 +1,7 @@
 """Keeping less for the backward changes no loss and no gradient."""
 
+import gc
+
 import pytest
 import torch
 
@@ -124,6 +126,22 @@ def test_memory_that_is_used_again_gets_no_old_recipe():
     other = weight.detach().requires_grad_()
     (x @ other).exp().square().sum().backward()
     torch.testing.assert_close(weight.grad, other.grad)
+
+
+def test_nothing_stays_after_the_backward(micro_backbone, toy_batch):
+    net = load_backbone(micro_backbone)
+    adapter = Adapter(net, make_method("dapt", {}), make_task("classification"), CLASSES)
+    model = PointModel(net, adapter).train()
+    model(toy_batch[0]).sum().backward()  # what is made once and kept
+    gc.collect()
+    gc.disable()  # a cycle would stay
+    try:
+        with torch.profiler.profile(profile_memory=True) as profile:
+            model(toy_batch[0]).sum().backward()
+    finally:
+        gc.enable()
+    left = sum(event.self_cpu_memory_usage for event in profile.events())
+    assert left < 20_000
 
 
 def test_outside_a_forward_pass_all_is_plain():

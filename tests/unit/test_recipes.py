@@ -68,7 +68,7 @@ def test_the_papers_protocol(name):
         assert (c.points, c.available, c.groups) == (2048, 0, 128)
         variant = {"pb": "pb_t50_rs", "objbg": "obj_bg", "objonly": "obj_only"}
         assert c.data_options == (f"variant={variant[name.rpartition('-')[2]]}",)
-    assert "pointadapt convert" in RECIPES[name].needs
+    assert f"pointadapt fetch {c.backbone}" in RECIPES[name].needs
 
 
 @pytest.mark.parametrize("name", FEW_SHOT)

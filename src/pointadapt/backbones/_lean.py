@@ -26,24 +26,38 @@ T = TypeVar("T")
 MEMORY = 6  # results of recipes that the backward keeps at hand: what one block uses
 
 
+class _Again:
+    """A recipe that remembers the newest results of its forward pass.
+
+    It knows the results, but neither the table of recipes nor the graph: a cycle would keep all
+    tensors until Python's garbage collector comes by.
+    """
+
+    __slots__ = ("recipe", "results")
+
+    def __init__(self, recipe: Recipe, results: dict[int, Tensor]) -> None:
+        self.recipe, self.results = recipe, results
+
+    def __call__(self) -> Tensor:
+        key = id(self)
+        if key not in self.results:
+            value = self.recipe()
+            while len(self.results) >= MEMORY:
+                del self.results[next(iter(self.results))]
+            self.results[key] = value
+        return self.results[key]
+
+
 class _Recipes:
     """Recipes of tensors that are alive, found by where their memory is."""
 
     def __init__(self) -> None:
         self.table: dict[int, tuple[weakref.ref[Tensor], Recipe]] = {}
-        self.results: dict[Recipe, Tensor] = {}  # the newest, in the backward
-
-    def follow(self, recipe: Recipe) -> Tensor:
-        """What the recipe gives, computed anew unless that was just done."""
-        if recipe not in self.results:
-            value = recipe()
-            while len(self.results) >= MEMORY:
-                del self.results[next(iter(self.results))]
-            self.results[recipe] = value
-        return self.results[recipe]
+        self.results: dict[int, Tensor] = {}  # in the backward
 
     def add(self, tensor: Tensor, recipe: Recipe) -> None:
-        self.table[tensor.data_ptr()] = weakref.ref(tensor), recipe
+        again = _Again(recipe, self.results)
+        self.table[tensor.data_ptr()] = weakref.ref(tensor), again
 
     def find(self, tensor: Tensor) -> Recipe | None:
         """The recipe of exactly this tensor; memory that was freed and used again has none."""
@@ -55,7 +69,7 @@ class _Recipes:
             return found[1]
         if alive.numel() == tensor.numel() and alive.is_contiguous() and tensor.is_contiguous():
             recipe, shape = found[1], tensor.shape  # linear layers save a flat view of their input
-            return lambda: self.follow(recipe).reshape(shape)
+            return lambda: recipe().reshape(shape)
         return None
 
 
@@ -83,14 +97,14 @@ def keeping(what: Keep) -> Iterator[None]:
         return tensor if recipe is None else recipe
 
     def unpack(kept: Any) -> Tensor:
-        return kept if isinstance(kept, Tensor) else recipes.follow(kept)
+        return kept if isinstance(kept, Tensor) else kept()
 
     _recipes.append(recipes)
     try:
         with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
             yield
     finally:
-        _recipes.pop()
+        _recipes.pop().table.clear()
 
 
 def again(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
@@ -108,7 +122,7 @@ def again(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     half, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
 
     def recipe() -> Tensor:
-        values = [x if isinstance(x, Tensor) else recipes.follow(x) for x in kept]
+        values = [x if isinstance(x, Tensor) else x() for x in kept]
         with torch.no_grad(), torch.autocast(device, dtype, enabled=half):
             return function(*values)
 

@@ -13,7 +13,6 @@ from tyro.conf import Suppress
 from .. import report
 from ..board import CompareConfig
 from ._base import command, plain
-from .train import check_recipe
 
 if TYPE_CHECKING:
     from ..workers import Outcome
@@ -48,7 +47,6 @@ class Compare(CompareConfig):
 
     def run(self) -> int:
         config = plain(CompareConfig, self)
-        check_recipe(config)
         from ..board import compare
 
         to = report.console(stderr=self.json)

@@ -13,7 +13,6 @@ from tyro.conf import Suppress
 from .. import report
 from ..few_shot import FewShotConfig
 from ._base import command, plain
-from .train import check_recipe
 
 if TYPE_CHECKING:
     from ..workers import Outcome
@@ -43,7 +42,6 @@ class FewShot(FewShotConfig):
 
     def run(self) -> int:
         config = plain(FewShotConfig, self)
-        check_recipe(config)
         from ..few_shot import few_shot
 
         to = report.console(stderr=self.json)

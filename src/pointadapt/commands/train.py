@@ -7,7 +7,6 @@ from pathlib import Path
 
 from .. import report
 from ..config import TrainConfig
-from ..errors import ConfigError
 from ._base import command, plain
 
 
@@ -32,7 +31,6 @@ class Train(TrainConfig):
 
     def run(self) -> int:
         config = plain(TrainConfig, self)
-        check_recipe(config)
         from ..train import train
 
         results = train(config)
@@ -43,17 +41,3 @@ class Train(TrainConfig):
         if self.json:
             report.print_json(results)
         return 0
-
-
-def check_recipe(config: TrainConfig) -> None:
-    """Say what to get where a recipe's backbone is not there yet."""
-    from ..recipes import RECIPES
-
-    recipe = RECIPES.get(config.recipe)
-    if not recipe or not recipe.needs or config.backbone != recipe.config.backbone:
-        return
-    if not Path(config.backbone).exists():
-        raise ConfigError(
-            f"recipe {recipe.name!r} needs the backbone {config.backbone}: {recipe.needs}; "
-            "or pass another --backbone"
-        )

@@ -9,7 +9,7 @@ from typing import Any
 from ..config import TrainConfig
 
 NOT_MEASURED = "not measured here"
-POINT_MAE = "weights/point-mae/backbone"
+POINT_MAE = "point_mae-small"
 
 
 @dataclass(frozen=True)

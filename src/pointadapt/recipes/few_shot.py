@@ -5,7 +5,6 @@ Ten episodes a setting (5 or 10 ways, 10 or 20 shots, 20 queries a class), 150 e
 test set; these recipes do so too (``--select last`` is the fair way), and say so in the results.
 Run one with::
 
-    pointadapt convert pretrain.pth --out weights/point-mae
     pointadapt few-shot --recipe dapt-few-shot --way 10 --shot 20 --root DIR/ModelNetFewshot
 
 Unlike in released code, whose head has 40 outputs, the head has one for each class of the episode.

@@ -5,7 +5,6 @@ warm-up, a new rate every epoch, batch 32, clip 10, scale and shift) and two way
 Published scores are the best epoch on the *test* set; ours are the last epoch unless you add
 ``--select test``, which says so in the results. Run one with::
 
-    pointadapt convert pretrain.pth --out weights/point-mae
     pointadapt train --recipe dapt-scanobjectnn-pb --root DIR/h5_files
 
 Hardware and time: not measured here. Sources: Zhou et al., DAPT, CVPR 2024 (Tab. 1, 2 and 6, and
@@ -21,8 +20,8 @@ from ..config import TrainConfig
 from ._base import POINT_MAE, Recipe, recipe
 
 NEEDS = (
-    "Point-MAE's pretrain.pth (https://github.com/Pang-Yatian/Point-MAE), converted with: "
-    "pointadapt convert pretrain.pth --out weights/point-mae"
+    "Point-MAE's published weights, which are downloaded at the first use: "
+    f"pointadapt fetch {POINT_MAE}"
 )
 
 BASE = TrainConfig(
