@@ -31,9 +31,9 @@ MARK = "demo.json"  # tells a demo's folder from anyone else's
 # released start values, see docs/decisions.md.
 DAPT = ("rank=64", "position=every_block", "scale_shift_std=0")
 METHODS = {
-    "linear_probe": ("Linear probe", ("--lr", "3e-3")),
-    "dapt": ("DAPT", ("--lr", "1.6e-2", "--options", *DAPT)),
-    "full": ("Full fine-tuning", ("--lr", "1e-3")),
+    "linear_probe": ("Linear probe", ("--lr", "1e-2")),
+    "dapt": ("DAPT", ("--lr", "1e-2", "--options", *DAPT)),
+    "full": ("Full fine-tuning", ("--lr", "2.5e-3")),
 }
 POSE = ("rotate=so3",)  # the backbone knows such objects upright, clean, of more points
 
@@ -55,7 +55,7 @@ class Budget:
     test: int = 640
     points: int = 256
     groups: int = 16
-    epochs: int = 7
+    epochs: int = 8
     precision: str = "fp32"
 
     @property
