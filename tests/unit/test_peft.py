@@ -82,20 +82,27 @@ def tokens(model, batch):
 
 
 @pytest.mark.parametrize("batchnorm", ["train", "frozen"])
-def test_training_in_peft_gives_our_numbers(batchnorm, folder, toy_batch):
-    """Equal to the bit after training steps with dropout; the backbone is untouched."""
+@pytest.mark.parametrize("keep", ["all", "lean"])
+def test_training_in_peft_gives_our_numbers(keep, batchnorm, folder, toy_batch):
+    """Equal to the bit after training steps with dropout; the backbone is untouched.
+
+    Our own lean forward pass, which peft's does not use, rounds differently in the backward.
+    """
     model = ours(folder, batchnorm=batchnorm)
+    model.keep = keep
     other = theirs(folder, model, batchnorm=batchnorm)
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     assert other.get_nb_trainable_parameters()[0] == count
     expected = outputs(train(model, toy_batch), toy_batch)
-    assert torch.equal(outputs(train(other, toy_batch), toy_batch), expected)
+    found = outputs(train(other, toy_batch), toy_batch)
+    torch.testing.assert_close(found, expected)
+    assert torch.equal(found, expected) or keep == "lean"
     net, base = load_backbone(folder), other.get_base_model().backbone
     assert base.sha256() == net.sha256()
     with other.disable_adapter():
         base.eval()
         assert torch.equal(tokens(base, toy_batch), tokens(net.eval(), toy_batch))
-    assert torch.equal(outputs(other, toy_batch), expected)
+    assert torch.equal(outputs(other, toy_batch), found)
 
 
 @pytest.mark.parametrize("name", ["default", "chairs"])
