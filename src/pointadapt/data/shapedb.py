@@ -13,7 +13,6 @@ from ._benchmark import Benchmark
 from ._files import RawClouds, numbered, points_and_labels, read_npz
 
 FILE = "shapedb_2048.npz"
-EVERY, FIRST = 20, 10  # clouds 10, 30, 50, ... are "test"
 NAMES = (
     "AircraftBuoyant Apartment AquaticAnimal Bed Bicycle Biplane Bird Bookset Bottle "
     "BuildingNonResidential Bus Car Cellphone Chess City ClassicPiano Computer ComputerKeyboard "
@@ -31,9 +30,9 @@ class ShapeDB(Benchmark):
     """The shape database of Utrecht University's course Multimedia Retrieval, 2,048 points a shape.
 
     For pre-training: about 131 of its shapes are near-duplicates of others, so no split of it is a
-    benchmark. ``test`` is every twentieth cloud, to look at and not to report. Shapes stand in no
-    common orientation. Where a cloud has more than ``points`` points, ``sampling="auto"`` draws
-    them at random.
+    benchmark. ``test`` is the last cloud of each class, to look at and not to report. Shapes stand
+    in no common orientation. Where a cloud has more than ``points`` points, ``sampling="auto"``
+    draws them at random.
 
     Attributes:
         root: the folder with ``shapedb_2048.npz`` (points (n, 2048, 3), label (n,), class_names
@@ -53,7 +52,7 @@ class ShapeDB(Benchmark):
 
     def official_counts(self) -> dict[str, int]:
         """Number of clouds of each split of the whole collection."""
-        return {"train": 2347, "test": 123}
+        return {"train": 2401, "test": 69}
 
     def raw(self, split: str) -> RawClouds:
         """The clouds of ``split`` as stored."""
@@ -68,7 +67,8 @@ class ShapeDB(Benchmark):
         ids = tuple(map(str, arrays.get("model_id", numbered("shapedb", len(labels)))))
         if len(ids) != len(labels):
             raise FileFormatError(f"{path}: {len(ids)} of 'model_id' for {len(labels)} clouds")
-        held_out = np.arange(len(labels)) % EVERY == FIRST
+        held_out = np.zeros(len(labels), dtype=bool)
+        held_out[[int(np.flatnonzero(labels == k)[-1]) for k in np.unique(labels)]] = True
         chosen = np.flatnonzero(held_out if split == "test" else ~held_out)
         return RawClouds(
             path, labels[chosen], classes, tuple(ids[i] for i in chosen),
