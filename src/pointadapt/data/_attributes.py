@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from . import _furniture, _house, _things, _vehicles  # noqa: F401 - they enter their recipes
 from ._primitives import BALL_SOLID, SQUIRCLE, Piece
 from ._sketch import RECIPES
 
