@@ -7,10 +7,10 @@ The same budget for all methods, so that their scores may be compared::
     pointadapt train --recipe full-laptop --root DIR/modelnet40
     pointadapt train --recipe linear-probe-laptop --root DIR/modelnet40
 
-Selection is the last epoch. Learning rates were chosen on 3,000 training clouds, 5 epochs, scored on
-1,500 others of the training set, from an earlier ``tiny``: DAPT 2e-3 (rank 32) 78.5 %, 8e-3 80.2 %,
-2e-2 80.4 % (rank 64); full fine-tuning 4e-4 71.5 %, 1e-3 78.1 %, 2.5e-3 80.4 %; the probe 1e-2
-78.7 %. Hardware, time and score: see below.
+Selection is the last epoch. Learning rates were chosen on 3,000 training clouds, 5 epochs, scored
+on 1,500 others of the training set, from an earlier ``tiny``: DAPT 2e-3 (rank 32) 78.5 %, 8e-3
+80.2 %, 2e-2 80.4 % (rank 64); full fine-tuning 4e-4 71.5 %, 1e-3 78.1 %, 2.5e-3 80.4 %; the probe
+1e-2 78.7 %. Hardware, time and score: see below.
 
 A short budget has no time for DAPT to make up for its start, at which the network is not the
 pre-trained one: ``dapt-laptop`` adds the position in every block, as pre-training did, and starts
