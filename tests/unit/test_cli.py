@@ -114,10 +114,13 @@ def test_unknown_recipe_and_key(tmp_path, capsys):
     assert "nope.yaml" in fails(capsys, "train", "--config", tmp_path / "nope.yaml")
 
 
-def test_recipe_without_its_backbone_says_what_to_get(tmp_path, capsys, monkeypatch):
+def test_recipe_without_its_backbone_says_what_to_get(tmp_path, capsys, monkeypatch, toy_root):
     monkeypatch.chdir(tmp_path)
-    line = fails(capsys, "train", "--recipe", "dapt-modelnet40", "--root", tmp_path)
-    assert "pointadapt convert pretrain.pth" in line
+    monkeypatch.setenv("POINTADAPT_OFFLINE", "1")
+    monkeypatch.setenv("POINTADAPT_CACHE", str(tmp_path / "cache"))
+    data = ("--data", "folder", "--root", toy_root, "--points", "64", "--available", "0")
+    line = fails(capsys, "train", "--recipe", "dapt-modelnet40", *data)
+    assert "pointadapt fetch point_mae-small --file" in line
 
 
 @pytest.mark.parametrize("flag", ["--epochs", "--points", "--batch-size"])

@@ -115,7 +115,7 @@ def test_laptop_recipes_share_one_budget():
         "bf16",
         "last",
     )
-    assert all("rank=32" in c.options for c in configs if c.method == "dapt")
+    assert all("rank=64" in c.options for c in configs if c.method == "dapt")
 
 
 def test_unknown_recipe():
