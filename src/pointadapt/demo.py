@@ -55,7 +55,7 @@ class Budget:
     test: int = 640
     points: int = 256
     groups: int = 16
-    epochs: int = 8
+    epochs: int = 7
     precision: str = "fp32"
 
     @property
@@ -66,7 +66,7 @@ class Budget:
             "--data-options", f"size={self.train}", f"test_size={self.test}", *POSE,
             "--points", str(self.points), "--groups", str(self.groups),
             "--epochs", str(self.epochs), "--drop-path", "0",
-            "--precision", self.precision,
+            "--precision", self.precision, "--keep", "all",
         ]  # fmt: skip
 
 
