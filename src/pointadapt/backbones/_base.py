@@ -225,8 +225,14 @@ class Backbone(nn.Module):
         return taps.tokens_in(self.embed(points, taps), Scene(self, points, memo))
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
-        """(B, N, 3) points to normalised tokens."""
-        raise NotImplementedError
+        """Tokens after the last LayerNorm.
+
+        Args:
+            points: (B, N, 3), N at least the number of groups and the group size.
+            taps: what a method adds; nothing when None.
+        """
+        taps = taps if taps is not None else Taps(self.config.depth)
+        return self.encode(self.begin(points, taps), taps)
 
     def __call__(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """:meth:`forward`, on the network that the taps name."""

@@ -131,16 +131,6 @@ class PointViT(Backbone):
 
         return join(self.cls_token, x), join(self.cls_pos, pos)
 
-    def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
-        """Tokens after the final LayerNorm.
-
-        Args:
-            points: (B, N, 3), N at least the number of groups and the group size.
-            taps: what a method adds; nothing when None.
-        """
-        taps = taps if taps is not None else Taps(len(self.blocks))
-        return self.encode(self.begin(points, taps), taps)
-
 
 _OURS = re.compile(
     r"encoder\.(linear[1-4]|norm[12])\..+|reduce_dim\..+|pos_embed\..+|norm\.(weight|bias)"

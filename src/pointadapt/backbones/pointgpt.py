@@ -177,16 +177,6 @@ class PointGPT(Backbone):
         pos = join(self.cls_pos, self.sos_pos, own.pos)
         return Tokens(x=x, centers=own.centers, pos=pos, prefix=2, names=("sos", "cls"))
 
-    def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
-        """Tokens after both final LayerNorms; patches and ``centers`` are in their order.
-
-        Args:
-            points: (B, N, 3), N at least the number of groups and the group size.
-            taps: what a method adds; nothing when None.
-        """
-        taps = taps if taps is not None else Taps(len(self.blocks))
-        return self.encode(self.begin(points, taps), taps)
-
 
 _PUBLISHED = {
     **ENCODER,

@@ -173,16 +173,6 @@ class ReCon(Backbone):
         x, pos = join("token", taps.patch_out(own.x)), join("pos", own.pos)
         return Tokens(x=x, centers=own.centers, pos=pos, prefix=_GLOBAL, names=NAMES)
 
-    def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
-        """Tokens after the final LayerNorm.
-
-        Args:
-            points: (B, N, 3), N at least the number of groups and the group size.
-            taps: what a method adds; nothing when None.
-        """
-        taps = taps if taps is not None else Taps(len(self.blocks))
-        return self.encode(self.begin(points, taps), taps)
-
 
 _CONTRAST = re.compile(r"(norm[12]|attn|mlp)_contrast\.")
 _OURS = re.compile(

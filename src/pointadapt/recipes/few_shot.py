@@ -16,29 +16,10 @@ et al., Point-MAE, ECCV 2022 (cfgs/fewshot.yaml); Zhou et al., DAPT, CVPR 2024.
 from __future__ import annotations
 
 from ..few_shot import OFFICIAL, FewShotConfig
-from ._base import POINT_MAE, Recipe, recipe
-from .published import NEEDS
+from ._base import Recipe, recipe
+from .published import MODELNET_CLOUDS, NEEDS, PROTOCOL
 
-BASE = FewShotConfig(
-    data=OFFICIAL,
-    backbone=POINT_MAE,
-    head=("cls", "patch_max"),
-    points=1024,
-    available=8192,
-    groups=64,
-    group_size=32,
-    epochs=150,
-    batch_size=32,
-    lr=5e-4,
-    min_lr=1e-6,
-    warmup_epochs=10,
-    schedule="epoch",
-    weight_decay=0.05,
-    clip=10.0,
-    drop_path=0.1,
-    augment=("scale_shift",),
-    select="test",
-)
+BASE = FewShotConfig(data=OFFICIAL, epochs=150, select="test", **PROTOCOL, **MODELNET_CLOUDS)
 
 SCORES = {  # 5-way 10-shot, 5-way 20-shot, 10-way 10-shot, 10-way 20-shot
     "dapt": "96.8 ± 1.8, 98.0 ± 1.0, 93.0 ± 3.5, 95.5 ± 3.2",

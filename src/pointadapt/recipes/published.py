@@ -24,23 +24,16 @@ NEEDS = (
     f"pointadapt fetch {POINT_MAE}"
 )
 
-BASE = TrainConfig(
-    backbone=POINT_MAE,
-    head=("cls", "patch_max"),
-    epochs=300,
-    batch_size=32,
-    lr=5e-4,
-    min_lr=1e-6,
-    warmup_epochs=10,
-    schedule="epoch",
-    weight_decay=0.05,
-    clip=10.0,
-    drop_path=0.1,
-    augment=("scale_shift",),
-    group_size=32,
-)
+PROTOCOL: dict[str, Any] = {  # of all the papers' runs, few-shot included
+    "backbone": POINT_MAE, "head": ("cls", "patch_max"), "batch_size": 32, "lr": 5e-4,
+    "min_lr": 1e-6, "warmup_epochs": 10, "schedule": "epoch", "weight_decay": 0.05, "clip": 10.0,
+    "drop_path": 0.1, "augment": ("scale_shift",), "group_size": 32,
+}  # fmt: skip
+MODELNET_CLOUDS: dict[str, Any] = {"points": 1024, "available": 8192, "groups": 64}
 
-MODELNET = replace(BASE, data="modelnet40", points=1024, available=8192, groups=64)
+BASE = TrainConfig(epochs=300, **PROTOCOL)
+
+MODELNET = replace(BASE, data="modelnet40", **MODELNET_CLOUDS)
 SCAN = replace(BASE, data="scanobjectnn", points=2048, groups=128)
 
 DATA = {  # end of the recipe's name -> its data, and how a table calls it
