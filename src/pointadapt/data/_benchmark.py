@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -23,7 +23,45 @@ BATCH = 64  # clouds that are sampled at a time
 
 
 @dataclass
-class Benchmark(Dataset):
+class Release(Dataset):
+    """Base of what was published once, with known classes and numbers of clouds."""
+
+    CLASSES: ClassVar[tuple[str, ...]] = ()
+
+    def raw(self, split: str) -> Any:
+        """The clouds of ``split`` as stored, among them ``labels`` (n,) of clouds."""
+        raise NotImplementedError
+
+    def official_counts(self) -> dict[str, int]:
+        """Number of clouds of each split in the official release."""
+        raise NotImplementedError
+
+    def verify(self) -> list[str]:
+        """What differs from the official release, a line each; empty if nothing does.
+
+        Looks at splits, classes and labels of clouds; the rest is checked by :meth:`load`.
+        """
+        notes = []
+        for split, official in self.official_counts().items():
+            try:
+                notes += [f"{split}: {note}" for note in self._compare(self.raw(split), official)]
+            except PointAdaptError as error:
+                notes.append(f"{split}: {error}")
+        return notes
+
+    def _compare(self, raw: Any, official: int) -> Iterable[str]:
+        if len(raw.labels) != official:
+            yield f"{len(raw.labels)} clouds, the official release has {official}"
+        classes = getattr(raw, "classes", self.CLASSES)  # where the files name them
+        if classes != self.CLASSES:
+            yield f"{len(classes)} classes, not the {len(self.CLASSES)} official ones in order"
+        absent = len(classes) - len(np.unique(raw.labels))
+        if absent:
+            yield f"{absent} of {len(classes)} classes have no cloud"
+
+
+@dataclass
+class Benchmark(Release):
     """Base of the benchmarks. A subclass says where its clouds lie (:meth:`raw`); this loads them.
 
     Attributes:
@@ -32,16 +70,10 @@ class Benchmark(Dataset):
             ``random`` (without replacement, fixed by ``seed``), or ``auto``: what fits the files.
     """
 
-    CLASSES: ClassVar[tuple[str, ...]] = ()
-
     sampling: Literal["auto", "fps", "first", "random"] = "auto"
 
     def raw(self, split: str) -> RawClouds:
         """The clouds of ``split`` as stored."""
-        raise NotImplementedError
-
-    def official_counts(self) -> dict[str, int]:
-        """Number of clouds of each split in the official release."""
         raise NotImplementedError
 
     def stored_points(self, split: str) -> int:
@@ -71,28 +103,6 @@ class Benchmark(Dataset):
             batch = range(start, min(start + BATCH, n))
             points[batch.start : batch.stop] = sample(_stack(raw, batch), self.points, rule, rng)
         return Clouds(points, raw.labels, raw.classes, raw.ids)
-
-    def verify(self) -> list[str]:
-        """What differs from the official release, a line each; empty if nothing does.
-
-        Looks at splits, classes and labels; points are checked by :meth:`load`.
-        """
-        notes = []
-        for split, official in self.official_counts().items():
-            try:
-                notes += [f"{split}: {note}" for note in self._compare(self.raw(split), official)]
-            except PointAdaptError as error:
-                notes.append(f"{split}: {error}")
-        return notes
-
-    def _compare(self, raw: RawClouds, official: int) -> Iterable[str]:
-        if len(raw.labels) != official:
-            yield f"{len(raw.labels)} clouds, the official release has {official}"
-        if raw.classes != self.CLASSES:
-            yield f"{len(raw.classes)} classes, not the {len(self.CLASSES)} official ones in order"
-        absent = len(raw.classes) - len(np.unique(raw.labels))
-        if absent:
-            yield f"{absent} of {len(raw.classes)} classes have no cloud"
 
 
 def check_choice(kind: str, value: str, known: Iterable[str]) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..errors import ConfigError, FileFormatError, PointAdaptError, PointCloudError
+from ..errors import ConfigError, FileFormatError, PointCloudError
 from ..io import sample_index
-from ._base import Clouds, Dataset
-from ._benchmark import SPLITS, check_choice
+from ._base import Clouds
+from ._benchmark import SPLITS, Release, check_choice
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RawParts:
 
 
 @dataclass
-class PartBenchmark(Dataset):
+class PartBenchmark(Release):
     """Base of the part benchmarks. A subclass says where its clouds lie; this loads them.
 
     Attributes:
@@ -42,7 +42,6 @@ class PartBenchmark(Dataset):
         sampling: how to choose: ``random``, or ``fps`` (farthest point sampling, slower).
     """
 
-    CLASSES: ClassVar[tuple[str, ...]] = ()
     PARTS: ClassVar[tuple[str, ...]] = ()  # "class/part"
 
     points: int = 2048
@@ -50,10 +49,6 @@ class PartBenchmark(Dataset):
 
     def raw(self, split: str) -> RawParts:
         """The clouds of ``split`` as stored."""
-        raise NotImplementedError
-
-    def official_counts(self) -> dict[str, int]:
-        """Number of clouds of each split in the official release."""
         raise NotImplementedError
 
     def load(self, split: str) -> Clouds:
@@ -100,23 +95,3 @@ class PartBenchmark(Dataset):
                 f"but a {name} has parts {own[0]} to {own[-1]} only"
             )
         return cloud, labels
-
-    def verify(self) -> list[str]:
-        """What differs from the official release, a line each; empty if nothing does.
-
-        Looks at splits and classes; points and labels are checked by :meth:`load`.
-        """
-        notes = []
-        for split, official in self.official_counts().items():
-            try:
-                notes += [f"{split}: {note}" for note in self._compare(self.raw(split), official)]
-            except PointAdaptError as error:
-                notes.append(f"{split}: {error}")
-        return notes
-
-    def _compare(self, raw: RawParts, official: int) -> Iterable[str]:
-        if len(raw.labels) != official:
-            yield f"{len(raw.labels)} clouds, the official release has {official}"
-        absent = len(self.CLASSES) - len(np.unique(raw.labels))
-        if absent:
-            yield f"{absent} of {len(self.CLASSES)} classes have no cloud"
