@@ -22,7 +22,7 @@ from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .ops import normalize
-from .prepare import build_model, load_clouds
+from .prepare import build_model, load_clouds, show_clouds
 from .runtime import (
     derive_seed,
     describe_machine,
@@ -58,6 +58,8 @@ class _Run:
         )
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
+        if not config.resume:  # else the checkpoint holds what the method found
+            show_clouds(self.model, self.train_set, config)
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
