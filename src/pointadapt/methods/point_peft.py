@@ -1,4 +1,4 @@
-"""Point-PEFT: prompts from a bank of training features, adapters over neighbours (Tang et al., 2024).
+"""Point-PEFT: prompts from a bank of training features, adapters over neighbours (AAAI 2024).
 
 Before training, the frozen backbone turns training clouds into the rows of a bank F, one a cloud.
 In the first blocks P prompts enter after CLS, moved towards the rows that are like them::
@@ -107,15 +107,15 @@ class PointPeft(ClsMethod):
 
     def prepare(self, taps: Any, backbone: Backbone, clouds: TrainingClouds) -> None:
         """Fill the bank."""
-        plain = Taps(backbone.config.depth, self.position)
         draw = torch.Generator().manual_seed(clouds.seed)
         rows = torch.randperm(len(clouds), generator=draw)[: self.bank].sort().values
-        found = [backbone(clouds.batch(part), plain).pool(f"patch_{self.pool}")
-                 for part in rows.split(BATCH)]  # fmt: skip
         taps.bank.zero_()
         taps.rows.fill_(len(rows))
-        if found:
-            taps.bank[: len(rows)] = torch.cat(found).to(taps.bank)
+        plain, first = Taps(backbone.config.depth, self.position), 0
+        for part in rows.split(BATCH) if len(rows) else ():
+            pooled = backbone(clouds.batch(part), plain).pool(f"patch_{self.pool}")
+            taps.bank[first : first + len(part)] = pooled
+            first += len(part)
 
 
 BATCH = 32  # clouds at a time while the bank is filled
