@@ -58,8 +58,6 @@ class _Run:
         )
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
-        if not config.resume:  # else the checkpoint holds what the method found
-            show_clouds(self.model, self.train_set, config)
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
@@ -86,6 +84,8 @@ class _Run:
         elif main:
             self._start_folder()
         began = time.monotonic() - self.seconds
+        if not c.resume:  # else the checkpoint holds what the method found
+            show_clouds(self.model, self.train_set, c)
         with TrainingDisplay(c, self.steps, self.epoch, main) as display:
             while self.epoch < c.epochs:
                 row = self._one_epoch(display)
