@@ -83,14 +83,18 @@ def test_the_first_blocks_alone_have_prompts(one, depth, counts):
 # ---- the adapter
 
 
-def test_adapter_is_the_formula(one):
+@pytest.mark.parametrize("norm", [True, False])
+def test_adapter_is_the_formula(one, norm):
     torch.manual_seed(2)
-    taps = one.taps("point_peft", **SMALL, centers=0.6, scale=1.5)
+    taps = one.taps("point_peft", **SMALL, centers=0.6, scale=1.5, norm=norm)
     one.tokens.centers = torch.randn(2, 5, 3)
     adapter, tokens = taps.blocks[0].adapter, taps.tokens_in(one.tokens, None)
     out = adapter(one.tokens.x, tokens.context)
     for b in range(2):
-        at, z = one.tokens.centers[b], adapter.down(one.tokens.x[b])
+        at, x = one.tokens.centers[b], one.tokens.x[b]
+        if norm:
+            x = F.layer_norm(x, (12,)) * adapter.norm.weight + adapter.norm.bias
+        z = adapter.down(x)
         seeds = [0]  # farthest point sampling by hand: round(.6 · 5) = 3 centres
         while len(seeds) < 3:
             seeds.append(int(torch.cdist(at, at[seeds]).amin(dim=1).argmax()))
