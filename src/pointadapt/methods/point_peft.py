@@ -57,8 +57,8 @@ class PointPeft(ClsMethod):
 
     Inferred, all else: that a row is a cloud's patches after the last LayerNorm, pooled; cosine, τ,
     λ, and that prompts are new in every block; the order within the adapter (sample, group, attend,
-    pool, spread), that it takes place at width r and starts with a LayerNorm, its sizes and place. The published 7.61
-    GFLOPs are not explained by these choices, so the released adapter computes more than this one.
+    pool, spread), that it takes place at width r behind a LayerNorm, its sizes and its place. The
+    published 7.61 GFLOPs are not explained by these choices, so the released code computes more.
     Results are of this reading, not the authors'.
 
     Without clouds, as when a model is built by hand, the bank has no rows: P' = P.
