@@ -195,7 +195,8 @@ def _calibration(facts: Mapping[str, Any]) -> str:
     return (
         "<h2>Calibration</h2>"
         f"<p>Expected calibration error over {len(c['bins'])} bins: {c['ece']:.2f} points. The "
-        f"mean confidence is {c['confidence']:.2f} %, {abs(gap):.2f} points {way} than the accuracy.</p>"
+        f"mean confidence is {c['confidence']:.2f} %, {abs(gap):.2f} points {way} than the "
+        "accuracy.</p>"
         f'<div class="charts"><figure>{_charts.reliability(c)}<figcaption>Bars: accuracy in each '
         "bin; dots: at the mean confidence of the bin; dashed: perfect calibration.</figcaption>"
         f"</figure><figure>{_charts.histogram(c)}<figcaption>"

@@ -37,8 +37,9 @@ def _mistakes(facts: Mapping[str, Any]) -> str:
 
 def _weak(facts: Mapping[str, Any]) -> str:
     key = "iou" if facts["unit"] == "points" else "recall"
-    rows = sorted((r for r in facts["per_label"] if r["count"]), key=lambda r: r[key])[:3]
-    if not rows or rows[0][key] == 100:
+    rows = [r for r in facts["per_label"] if r["count"] and r[key] < 100]
+    rows = sorted(rows, key=lambda r: r[key])[:3]
+    if not rows:
         return ""
     if key == "iou":
         text = ", ".join(f"{r['name']} (IoU {r['iou']:.0f} %)" for r in rows)
