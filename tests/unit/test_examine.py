@@ -135,7 +135,7 @@ def test_the_page_is_whole_by_itself(make, tmp_path):
     assert [tag for tag, _ in page.tags].count("script") == 1  # no class name became one
     assert "<b>own</b>" not in text and "<i>" not in text
     assert "run <this> && that" in "".join(page.text)
-    assert len(page.images) == (4 if make is classified else 3)
+    assert len(page.images) == (4 if make is classified else 5)
     for image in page.images:
         assert image["alt"]
         assert base64.b64decode(image["src"].partition(",")[2]).startswith(b"\x89PNG")

@@ -28,10 +28,14 @@ def _clouds(seen: Examination, title: str, rows: Sequence[Mapping[str, Any]]) ->
     figures = []
     for row in rows:
         right = row["true"] == row["predicted"]
-        said = f'<b class="{"good" if right else "bad"}">{escape(row["predicted"])}</b> '
-        said += f"{row['confidence']:.1f} %"
-        said += "" if right else f"<br>is <b>{escape(row['true'])}</b>"
-        alt = f"{row['id']}: a {row['true']} taken for a {row['predicted']}"
+        sure = f"{row['confidence']:.1f} % sure"
+        if right:
+            said = f'<b class="good">{escape(row["true"])}</b>, {sure}'
+        else:
+            said = f'taken for <b class="bad">{escape(row["predicted"])}</b>, {sure}'
+            said += f"<br>is <b>{escape(row['true'])}</b>"
+        alt = f"{row['id']}: {row['true']}"
+        alt += ", found" if right else f" taken for {row['predicted']}"
         picture = cloud_picture(seen.clouds.points[row["index"]])
         figures.append(_figure(picture, alt, f"{said}<br>{escape(row['id'])}"))
     return _section(title, "shown", figures)

@@ -44,8 +44,8 @@ def _document(seen: Examination, facts: Mapping[str, Any], steps: Sequence[tuple
     p = facts.get("protocol", {})
     title = f"{p.get('method', 'model')} on {p.get('data', 'data')} {p.get('split', '')}".strip()
     sections = [
-        _headline(facts, title), _look_at(facts, steps), confused(facts), per_label(facts),
-        confusion_table(facts), _calibration(facts), *pictures(seen, facts), _protocol(p),
+        _headline(facts, title), _look_at(facts, steps), confused(facts), *pictures(seen, facts),
+        per_label(facts), confusion_table(facts), _calibration(facts), _protocol(p),
     ]  # fmt: skip
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
