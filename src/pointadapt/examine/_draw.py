@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 
-from ..viz import PLAIN, _cloud, _figure, _legend, _palette
+from ..viz import PLAIN, _cloud, _figure, _palette
 
 DRAWN = 2048  # points of a cloud in a picture
 DPI = 100
+LINE, COLUMNS = 0.17, 4  # inches between the lines of a legend, and names in one
 
 
 def cloud_picture(points: np.ndarray) -> str:
@@ -28,18 +30,19 @@ def parts_picture(points: np.ndarray, rows: dict[str, np.ndarray], names: Sequen
     known = np.all([parts >= 0 for parts in rows.values()], axis=0)
     seen = np.unique(np.concatenate([parts[known] for parts in rows.values()]))
     colors = _palette(max(len(seen), 1))
-    figure = _figure(2.1 * len(rows), 2.8)
-    grid = figure.add_gridspec(
-        2, len(rows), height_ratios=(2.1, 0.5), left=0, right=1, bottom=0, top=0.93, hspace=0,
-        wspace=0,
-    )  # fmt: skip
+    short = [names[int(part)].rpartition("/")[2] for part in seen]
+    below = 0.08 + LINE * math.ceil(len(short) / COLUMNS)  # inches
+    high = 2.3 + below
+    figure = _figure(2.1 * len(rows), high)
     for column, (what, parts) in enumerate(rows.items()):
-        axes = figure.add_subplot(grid[0, column])
+        axes = figure.add_axes((column / len(rows), below / high, 1 / len(rows), 2.1 / high))
         at = some[known[some]]
         _cloud(axes, points[at], colors[np.searchsorted(seen, parts[at])])
         axes.set_title(what, fontsize=9, pad=1, color=PLAIN)
-    legend = figure.add_subplot(grid[1, :])
-    _legend(legend, [names[int(part)].rpartition("/")[2] for part in seen], colors)
+    for k, (name, color) in enumerate(zip(short, colors, strict=False)):
+        line, column = divmod(k, COLUMNS)
+        x, y = (column + 0.5) / COLUMNS, (below - LINE * (line + 0.3)) / high
+        figure.text(x, y, f"● {name[:14]}", color=color, fontsize=7.5, ha="center", va="center")
     return _data_uri(figure)
 
 

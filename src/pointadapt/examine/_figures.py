@@ -45,7 +45,7 @@ def _shapes(seen: Examination, title: str, rows: Sequence[Mapping[str, Any]]) ->
     figures = []
     for row in rows:
         i, wrong = row["index"], f"{row['points_wrong']:,} of {row['points']:,} points wrong"
-        said = f"<b>{escape(row['class'])}</b> {row['score']:.1f} %, {wrong}"
+        said = f"<b>{escape(row['class'])}</b>, score {row['score']:.1f} %, {wrong}"
         if row["mistake"]:
             said += f"<br>{escape(confusion(row['mistake'], 'points'))}"
         parts = {"true": seen.target[i], "predicted": seen.predicted[i]}

@@ -89,8 +89,6 @@ def next_steps(command: Any) -> list[tuple[str, str]]:
         steps.append(("Score the mean over ten augmented copies", votes))
     if command.split == "test":
         fitted = replace(command, split="train", html=None, report_json=None, picture=None)
-        steps.append(
-            ("Tell too little training from too little data", invocation("evaluate", fitted))
-        )
+        steps.append(("See whether it fits its own training data", invocation("evaluate", fitted)))
     use = command_line("pointadapt predict FILES --adapter", command.adapter)
     return [*steps, ("Use it", use)]
