@@ -16,6 +16,8 @@ from .errors import DataLayoutError, PointAdaptError, PointCloudError
 from .model import PointModel
 from .ops import farthest_point_sample, gather_points, interpolate, normalize
 
+Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
+
 
 def predict_probabilities(
     model: PointModel,
@@ -50,16 +52,20 @@ def predict_probabilities(
 
 def predict_clouds(
     model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
-    on_batch: Callable[[int], None] | None = None,
+    on_batch: Callable[[int], None] | None = None, watch: Watch | None = None,
 ) -> Tensor:  # fmt: skip
     """What the model's task predicts of labelled clouds, to be scored: see :meth:`Task.predict`.
 
-    (M, classes) probabilities of clouds, or (M, N) labels of points, on the CPU.
+    (M, classes) probabilities of clouds, or (M, N) labels of points, on the CPU. ``watch`` is shown
+    each batch's probabilities and what is predicted from them.
     """
     task, names = model.adapter.task, model.adapter.names
 
     def keep(probabilities: Tensor, category: Tensor | None) -> Tensor:
-        return task.predict(probabilities, category, names).cpu()
+        predicted = task.predict(probabilities, category, names)
+        if watch is not None:
+            watch(probabilities, predicted)
+        return predicted.cpu()
 
     category = torch.from_numpy(clouds.labels)
     out = _each_batch(model, clouds.points, n, keep, category, votes, seed, None, on_batch)
@@ -123,7 +129,7 @@ def take(points: Tensor, n: int) -> Tensor:
 
 def evaluate(
     model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
-    on_batch: Callable[[int], None] | None = None,
+    on_batch: Callable[[int], None] | None = None, watch: Watch | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of ``model`` on ``clouds``; see :func:`predict_clouds`.
 
@@ -134,7 +140,9 @@ def evaluate(
     names, own = model.adapter.task.names(clouds.classes, clouds.part_names), model.adapter.names
     _check_same("classes", names.classes, own.classes)
     _check_same("parts", names.parts, own.parts)
-    predicted = predict_clouds(model, clouds, n, votes=votes, seed=seed, on_batch=on_batch)
+    predicted = predict_clouds(
+        model, clouds, n, votes=votes, seed=seed, on_batch=on_batch, watch=watch
+    )
     return {**score(model, clouds, predicted), "votes": votes}
 
 

@@ -44,6 +44,67 @@ def classification_scores(
     }
 
 
+def label_rows(matrix: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What a confusion matrix says of each label.
+
+    Args:
+        matrix: (C, C) counts, see :func:`confusion_matrix`.
+        names: of the C labels.
+
+    Returns:
+        A row a label: ``count`` (how often it is true), ``predicted``, ``right``, and in percent
+        ``recall`` (the field's per-class accuracy), ``precision``, ``f1`` and ``iou``; None for
+        what would be 0 / 0.
+    """
+    rows = []
+    for k, name in enumerate(names):
+        count, predicted, right = (
+            int(x) for x in (matrix[k].sum(), matrix[:, k].sum(), matrix[k, k])
+        )
+        rows.append(
+            {
+                "name": name,
+                "count": count,
+                "predicted": predicted,
+                "right": right,
+                "recall": _percent(right, count),
+                "precision": _percent(right, predicted),
+                "f1": _percent(2 * right, count + predicted),
+                "iou": _percent(right, count + predicted - right),
+            }
+        )
+    return rows
+
+
+def top_confusions(matrix: Tensor, names: Sequence[str], most: int = 10) -> list[dict[str, Any]]:
+    """The largest cells beside the diagonal: so many of a label are taken for another one."""
+    errors = matrix.clone()
+    errors.fill_diagonal_(0)
+    order = torch.argsort(errors.flatten(), descending=True, stable=True)[:most].tolist()
+    cells = [(*divmod(cell, len(names)), int(errors.flatten()[cell])) for cell in order]
+    return [
+        {"true": names[i], "predicted": names[j], "count": n, "of": int(matrix[i].sum())}
+        for i, j, n in cells
+        if n > 0
+    ]
+
+
+def wilson_interval(right: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """The 95 % interval of a share, in percent (Wilson, 1927): what chance in the test set allows.
+
+    Raises:
+        ZeroDivisionError: nothing was counted.
+    """
+    share, width = right / count, z * z / count
+    middle = (share + width / 2) / (1 + width)
+    half = z * (share * (1 - share) / count + width / (4 * count)) ** 0.5 / (1 + width)
+    return round(100 * (middle - half), 4), round(100 * (middle + half), 4)
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return round(100.0 * part / whole, 4) if whole else None
+
+
 def parameter_counts(module: torch.nn.Module) -> tuple[int, int]:
     """(trainable, total) parameters of ``module``."""
     sizes = [(p.numel(), p.requires_grad) for p in module.parameters()]

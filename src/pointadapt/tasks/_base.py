@@ -111,6 +111,22 @@ class Task:
         """Metrics over a whole split; ``predicted`` is :meth:`predict`'s, all batches together."""
         raise NotImplementedError
 
+    def cloud_scores(
+        self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
+    ) -> Tensor:
+        """(n,) how well each cloud does, in percent, to find the worst: here its points right.
+
+        Args:
+            predicted: (n, N) labels of points.
+            target: (n, N) the true ones; -1 where that is not known.
+            names: as :meth:`names` gave them.
+            category: (n,) class of each cloud.
+        """
+        del names, category
+        known = target >= 0
+        right = ((predicted == target) & known).double().sum(dim=1)
+        return 100 * right / known.sum(dim=1).clamp(min=1)
+
 
 def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
     """``inputs`` of a head, if each is a pooling of tokens.

@@ -15,7 +15,15 @@ from ..backbones._base import BackboneConfig
 from ..errors import ConfigError, DataLayoutError
 from ..options import at_least, share
 from ._base import TASKS, Head, Names, Task, check_inputs
-from ._parts import Propagation, one_hot, part_mask, part_scores, parts_by_class, thirds
+from ._parts import (
+    Propagation,
+    one_hot,
+    part_mask,
+    part_scores,
+    parts_by_class,
+    shape_ious,
+    thirds,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -170,3 +178,9 @@ class PartSegmentation(Task):
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> dict[str, Any]:
         return part_scores(predicted, target, names, category)
+
+    def cloud_scores(
+        self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
+    ) -> Tensor:
+        """(n,) IoU of each cloud in percent, of which the mean is the instance mIoU."""
+        return 100 * shape_ious(predicted, target, part_mask(names)[category])
