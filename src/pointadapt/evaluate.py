@@ -149,11 +149,7 @@ def evaluate(
         DataLayoutError: the clouds have other classes, parts or features of points than the model.
         PointAdaptError: the model predicts NaN.
     """
-    task, own = model.adapter.task, model.adapter.names
-    names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
-    _check_same("classes", names.classes, own.classes)
-    _check_same("parts", names.parts, own.parts)
-    _check_same("features of points", names.features, own.features)
+    check_names(model, clouds)
     predicted = predict_clouds(model, clouds, n, votes=votes, seed=seed, on_batch=on_batch)
     return {**score(model, clouds, predicted), "votes": votes}
 
@@ -169,6 +165,15 @@ def score(model: PointModel, clouds: Clouds, predicted: Tensor) -> dict[str, Any
     task = model.adapter.task
     target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
     return task.score(predicted, target, model.adapter.names, category)
+
+
+def check_names(model: PointModel, clouds: Clouds) -> None:
+    """Refuse clouds with other classes, parts or features of points than the model's."""
+    task, own = model.adapter.task, model.adapter.names
+    names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
+    _check_same("classes", names.classes, own.classes)
+    _check_same("parts", names.parts, own.parts)
+    _check_same("features of points", names.features, own.features)
 
 
 def _check_same(what: str, theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:

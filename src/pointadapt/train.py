@@ -271,6 +271,7 @@ class _Run:
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),
+            "confusion": scores.get("confusion", {}),
             "machine": describe_machine(),
             "config": to_plain(c),
         }  # fmt: skip
