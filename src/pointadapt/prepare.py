@@ -8,6 +8,7 @@ import torch
 from .backbones._weights import load_backbone
 from .config import TrainConfig, key_values
 from .data import Clouds, load_dataset
+from .data._blocks import SCENE
 from .errors import DataLayoutError
 from .methods import make_method
 from .model import Adapter, PointModel
@@ -28,8 +29,23 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         raise DataLayoutError(f"{config.data}: train and test have different features of points")
     if config.select != "val":
         return train_set, test_set, None
-    kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
+    kept, held = held_out(train_set, config.val_fraction, config.seed)
     return train_set.subset(kept), test_set, train_set.subset(held)
+
+
+def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out) of clouds: whole scenes of blocks, or a share of every class.
+
+    Blocks of one scene may overlap, so that some of them say little about the others. Only where
+    there is a single scene are blocks held out themselves.
+    """
+    scenes = np.array([name.rpartition("#")[0] for name in clouds.ids])
+    names = np.unique(scenes)
+    if clouds.classes != (SCENE,) or len(names) < 2:
+        return stratified_split(clouds.labels, share, seed)
+    count = min(max(1, round(share * len(names))), len(names) - 1)
+    held = np.isin(scenes, np.random.default_rng(seed).permutation(names)[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

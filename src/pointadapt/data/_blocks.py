@@ -13,6 +13,7 @@ from ._base import Clouds
 
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse
 NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code
+SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
 CHUNK = 64  # blocks of a scene that are made at a time
 
 
@@ -152,7 +153,7 @@ def to_clouds(
     return Clouds(
         points.astype(np.float32),
         np.zeros(len(blocks), np.int64),
-        ("scene",),
+        (SCENE,),
         tuple(f"{scene.name}#{k}" for k in range(len(blocks))),
         scene.labels[index].astype(np.int64),
         labels,

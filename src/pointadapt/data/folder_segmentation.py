@@ -85,7 +85,8 @@ class FolderSegmentation(BlockData):
         files = list(self._read.values())
         common = [n for n in files[0].columns if all(n in file.columns for file in files)]
         if not self.features:
-            return tuple(n for n in common if n in USUAL or n.isdigit())
+            usual = [n for n in USUAL if n in common]
+            return (*usual, *(n for n in common if n.isdigit()))
         names = () if self.features == ("none",) else self.features
         for name in names:
             if name not in (*common, *PLACE):
@@ -130,9 +131,10 @@ class FolderSegmentation(BlockData):
         codes = {int(k) for file in self._read.values() for k in np.unique(self._codes(file))}
         las = all(path.suffix.lower() in (".las", ".laz") for path in self._read)
         folder = root.parent if root.is_file() else root
-        self._labels = label_names(folder, codes - {-1}, las)
-        if len(self._labels) < 2:
-            found = ", ".join(self._labels.values()) or "nothing"
+        codes -= {-1}
+        self._labels = label_names(folder, codes, las)
+        if len(codes) < 2:
+            found = ", ".join(self._labels[k] for k in codes) or "nothing"
             raise DataLayoutError(
                 f"{root}: the points are labelled {found}: two classes are needed; check label= "
                 "and ignore="
