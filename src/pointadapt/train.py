@@ -51,7 +51,7 @@ class _Run:
         self.train_set, self.test_set, self.val_set = load_clouds(config)
         known = self.train_set
         self.model = build_model(config, known.classes, known.part_names, known.feature_names)
-        self.task = self.model.adapter.task
+        self.task = self.model.adapter.task.fitted(known)
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )

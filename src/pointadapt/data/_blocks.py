@@ -118,17 +118,20 @@ def draw_blocks(
 
 
 def grid_blocks(
-    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator
-) -> Iterator[Block]:
+    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator,
+    shuffle: bool = False,
+) -> Iterator[Block]:  # fmt: skip
     """Blocks every ``stride`` along both axes which together hold every point, ``n`` at a time.
 
     The last ones end at the scene's border. A block of more points gives several, filled up with
-    repetitions.
+    repetitions. ``shuffle`` gives the places in random order, so that the first are a sample.
     """
     cells = Cells(scene.points, size)
     steps = np.ceil((cells.high - cells.low - size).clip(0) / stride).astype(int) + 1
-    for i, j in np.ndindex(*steps):
-        high = np.minimum(cells.low + np.array([i, j]) * stride + size, cells.high)
+    places = rng.permutation(steps.prod()) if shuffle else np.arange(steps.prod())
+    for place in places:
+        at = np.array(np.unravel_index(place, steps))
+        high = np.minimum(cells.low + at * stride + size, cells.high)
         low = high - size
         inside = rng.permutation(cells.within(low - NUDGE, high + NUDGE))
         extra = -len(inside) % n

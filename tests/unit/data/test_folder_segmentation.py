@@ -259,6 +259,16 @@ def test_features_can_be_chosen(tmp_path):
     assert "'red': not all files have it; they have: 3, x, y, z" in message
 
 
+def test_features_that_are_no_numbers(tmp_path):
+    MAKE["make"](tmp_path)
+    rows = np.load(tmp_path / "test/c.npy")
+    rows[7, 3] = np.nan
+    np.save(tmp_path / "test/c.npy", rows)
+    message = one_line(lambda: data(tmp_path).load("test"), PointCloudError)
+    assert "c.npy: column 3 has NaN" in message
+    assert data(tmp_path, features=("none",)).load("test").features is None
+
+
 def test_folders_without_scenes(tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"x")
     assert "holds no scene (.las" in one_line(lambda: data(tmp_path).load("train"), DataLayoutError)

@@ -30,7 +30,9 @@ ROOMS = [
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    return MAKE["write_tree"](tmp_path_factory.mktemp("s3dis"))
+    root = MAKE["write_tree"](tmp_path_factory.mktemp("s3dis"))
+    (root / "Area_1/office_1/Annotations/._wall_1.txt").write_bytes(b"\0\5\x16\7")  # of a Mac
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +66,7 @@ def test_rooms_are_what_the_fields_script_makes(tree, rooms):
     assert sorted(path.stem for path in rooms.glob("*.npy")) == ROOMS
     rows = np.load(rooms / "Area_1_office_1.npy")
     parts = []
-    for path in sorted((tree / "Area_1/office_1/Annotations").glob("*.txt")):
+    for path in sorted((tree / "Area_1/office_1/Annotations").glob("[!.]*.txt")):
         name = path.name.split("_")[0]
         label = CLASSES.index(name) if name in CLASSES else CLASSES.index("clutter")
         parts.append(np.column_stack([part := np.loadtxt(path), np.full(len(part), label)]))

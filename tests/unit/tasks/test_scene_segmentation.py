@@ -157,6 +157,25 @@ def test_unlabelled_points_do_not_count():
     assert (scores["labelled"], scores["count"]) == (6, 2)
 
 
+def test_rare_classes_can_weigh_more():
+    labels = np.repeat([[0, 1, 2, -1]], 2, axis=0).repeat([27, 8, 1, 5], axis=1)
+    clouds = Clouds(
+        np.zeros((2, 41, 3), np.float32), np.zeros(2, np.int64), ("scene",), parts=labels,
+        part_names=(*LABELS, "water"),
+    )  # fmt: skip
+    plain = task()
+    assert plain.fitted(clouds) is plain
+    fitted = task(balance=1 / 3).fitted(clouds)
+    assert fitted.class_weights == pytest.approx((1, 1.5, 3, 1))
+    torch.manual_seed(0)
+    output, target = torch.randn(2, 41, 4), torch.from_numpy(labels)
+    weight = torch.tensor(fitted.class_weights)
+    want = F.cross_entropy(output.flatten(0, 1), target.flatten(), weight, ignore_index=-1)
+    torch.testing.assert_close(fitted.loss(output, target), want)
+    with pytest.raises(ConfigError, match="balance"):
+        task(balance=-1)
+
+
 def test_scores_by_hand():
     target = torch.tensor([0, 0, 0, 0, 1, 1])
     found = torch.tensor([0, 0, 0, 1, 1, 2])
