@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from .backbones._weights import load_backbone
 from .config import TrainConfig, key_values
 from .data import Clouds, load_dataset
 from .data._blocks import SCENE
 from .errors import DataLayoutError
+from .evaluate import take
 from .methods import make_method
 from .model import Adapter, PointModel
+from .ops import normalize
 from .tasks import make_task
 
 
@@ -79,3 +84,42 @@ def build_model(
     backbone.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model
+
+
+@dataclass(frozen=True)
+class TrainingClouds:
+    """Training clouds as :meth:`pointadapt.methods.Method.prepare` sees them: not augmented.
+
+    Attributes:
+        points: (M, N, 3) of the data set.
+        count: points of a cloud that enter the network.
+        seed: of the run.
+        device: where batches are to be.
+    """
+
+    points: np.ndarray
+    count: int
+    seed: int = 0
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """The clouds of these numbers, (len(rows), count, 3), sampled and scaled as for scoring.
+
+        Raises:
+            PointCloudError: they have fewer points than that.
+        """
+        points = torch.from_numpy(self.points[rows.numpy()]).to(self.device).float()
+        return take(normalize(points), self.count)
+
+
+@torch.no_grad()
+def show_clouds(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
+    """Let the method of ``model`` look at the training clouds, see ``Method.prepare``."""
+    was_training, device = model.training, next(model.parameters()).device
+    shown = TrainingClouds(clouds.points, config.points, config.seed, device)
+    adapter = model.eval().adapter
+    adapter.method.prepare(adapter.taps, model.backbone, shown)
+    model.train(was_training)

@@ -193,8 +193,9 @@ def stop_at(monkeypatch, epoch, step):
         {"select": "test", "method": "full", "options": ()},
         {"method": "linear_probe", "options": (), "schedule": "epoch"},
         {"accumulate": 2, "batch_size": 7, "precision": "bf16"},
+        {"method": "point_peft", "options": ("bank=8",)},  # which looks at the clouds first
     ],
-    ids=["dapt", "val", "full", "probe", "accumulate"],
+    ids=["dapt", "val", "full", "probe", "accumulate", "bank"],
 )
 def test_resuming_is_exact(config, changes, monkeypatch):
     whole = replace(config, **changes, out=config.out / "whole")
