@@ -11,6 +11,7 @@ from torch import Tensor
 from .backbones._weights import load_backbone
 from .config import TrainConfig, key_values
 from .data import Clouds, load_dataset
+from .data._blocks import SCENE
 from .errors import DataLayoutError
 from .evaluate import take
 from .methods import make_method
@@ -29,10 +30,27 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
     if train_set.part_names != test_set.part_names:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
+    if train_set.feature_names != test_set.feature_names:
+        raise DataLayoutError(f"{config.data}: train and test have different features of points")
     if config.select != "val":
         return train_set, test_set, None
-    kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
+    kept, held = held_out(train_set, config.val_fraction, config.seed)
     return train_set.subset(kept), test_set, train_set.subset(held)
+
+
+def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out) of clouds: whole scenes of blocks, or a share of every class.
+
+    Blocks of one scene may overlap, so that some of them say little about the others. Only where
+    there is a single scene are blocks held out themselves.
+    """
+    scenes = np.array([name.rpartition("#")[0] for name in clouds.ids])
+    names = np.unique(scenes)
+    if clouds.classes != (SCENE,) or len(names) < 2:
+        return stratified_split(clouds.labels, share, seed)
+    count = min(max(1, round(share * len(names))), len(names) - 1)
+    held = np.isin(scenes, np.random.default_rng(seed).permutation(names)[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -52,15 +70,17 @@ def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
 
 
 def build_model(
-    config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = ()
-) -> PointModel:
+    config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = (),
+    features: tuple[str, ...] = (),
+) -> PointModel:  # fmt: skip
     """The backbone with a fresh adapter, from ``config.seed``."""
     changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
     backbone = load_backbone(config.backbone, seed=config.seed, **changes)
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
     task = make_task(config.task, key_values(config.task_options))
-    model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head, parts))
+    adapter = Adapter(backbone, method, task, classes, config.head, parts, features)
+    model = PointModel(backbone, adapter)
     backbone.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model
