@@ -65,7 +65,7 @@ class FileReader:
         """
         f = self.folder
         cloud = read_points(
-            path, n=self.points, seed=f.seed, sampling=f.sampling, minimum=f.min_points
+            path, n=self.points, seed=f.seed, sampling=f.sampling, minimum=f.min_points, nan=f.nan
         )
         return upright(cloud, f.up)
 

@@ -11,9 +11,10 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..errors import ConfigError, DataLayoutError, UnknownNameError
-from ..io import SAMPLINGS, Sampling, read_points
+from ..io import NON_FINITE, SAMPLINGS, NonFinite, Sampling, read_points
 from ._base import DATASETS, Clouds, Dataset
-from ._layouts import SPLITS, find_samples, split_samples
+from ._layouts import find_samples, split_samples
+from ._sample import SPLITS
 
 Axis = Literal["x", "y", "z"]
 
@@ -31,7 +32,8 @@ class Folder(Dataset):
         ROOT/chair/a.ply             split here: the same at every run, within each class
         ROOT/train/chair/a.ply       ROOT/test/chair/b.ply
         ROOT/chair/train/a.off       ROOT/chair/test/b.off       (ModelNet40 as published)
-        ROOT/manifest.csv            columns path,label[,split]; used instead where present
+        ROOT/manifest.csv            columns path,label[,split]; used instead where present, or
+                                     another CSV with manifest=labels.csv
 
     Classes are the sorted names of train. Hidden files and other endings are ignored.
 
@@ -45,6 +47,10 @@ class Folder(Dataset):
         sampling: how points are chosen: "random", or "fps" (evenly spread, slower).
         up: the files' axis that points up. It becomes z.
         min_points: a cloud of fewer points is an error.
+        manifest: a CSV with the columns path, label and, if wanted, split; in ROOT, or elsewhere.
+            Its paths are relative to itself, or else to ROOT. ROOT may be left out.
+        nan: "error", or "drop" to leave out points with NaN or infinite coordinates, which some
+            scanners write where they saw nothing.
 
     """
 
@@ -57,6 +63,8 @@ class Folder(Dataset):
     sampling: Sampling = "random"
     up: Axis = "z"
     min_points: int = 16
+    manifest: Path | None = None
+    nan: NonFinite = "error"
 
     def load(self, split: str) -> Clouds:
         """Read the clouds of ``split``, coordinates as :func:`pointadapt.io.read_points` gives.
@@ -69,8 +77,8 @@ class Folder(Dataset):
 
         """
         self._check(split)
-        root = self.found_root()
-        samples = split_samples(find_samples(root), self.test_fraction, self.seed)
+        root, manifest = self._places()
+        samples = split_samples(find_samples(root, manifest), self.test_fraction, self.seed)
         classes = sorted({sample.label for sample in samples if sample.split == "train"})
         wanted = [sample for sample in samples if sample.split == split]
         points = read_folder(
@@ -79,6 +87,7 @@ class Folder(Dataset):
             self.seed,
             sampling=self.sampling,
             minimum=self.min_points,
+            nan=self.nan,
         )
         return Clouds(
             points=upright(points, self.up),
@@ -87,8 +96,19 @@ class Folder(Dataset):
             ids=tuple(_name(s.path, root) for s in wanted),
         )
 
+    def _places(self) -> tuple[Path, Path | None]:
+        """The folder, and the manifest where one is named."""
+        if self.manifest is None:
+            return self.found_root(), None
+        given = Path(self.manifest)
+        if self.root is None:
+            return given.parent, given
+        inside = self.found_root() / given
+        return self.found_root(), inside if inside.is_file() else given
+
     def _check(self, split: str) -> None:
-        choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS))
+        choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS),
+                   ("value of nan", self.nan, NON_FINITE))  # fmt: skip
         for kind, value, known in (*choices, ("up axis", self.up, tuple(UPRIGHT))):
             if value not in known:
                 raise UnknownNameError(kind, value, known)
@@ -106,6 +126,7 @@ def read_folder(
     *,
     sampling: Sampling = "random",
     minimum: int = 1,
+    nan: NonFinite = "error",
 ) -> np.ndarray:
     """Read many files, ``n`` points of each, with a progress bar where someone watches.
 
@@ -117,6 +138,7 @@ def read_folder(
         seed: fixes the choice of points.
         sampling: as in :func:`pointadapt.io.read_points`.
         minimum: as in :func:`pointadapt.io.read_points`.
+        nan: as in :func:`pointadapt.io.read_points`.
 
     Returns:
         (n_files, n, 3) float32.
@@ -131,7 +153,7 @@ def read_folder(
         raise DataLayoutError("there is no file to read")
     return np.stack(
         [
-            read_points(path, n=n, seed=seed, sampling=sampling, minimum=minimum)
+            read_points(path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan)
             for path in _watched(paths)
         ]
     )
