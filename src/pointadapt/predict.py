@@ -158,6 +158,10 @@ def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:
         from .data.episodes import source_options
 
         return source_options("folder", trained.root, key_values(trained.data_options))
+    if trained.data == "folds":
+        from .data import folds
+
+        return folds.source_options("folder", trained.root)
     return key_values(trained.data_options) if trained.data == "folder" else {}
 
 

@@ -32,7 +32,9 @@ def read_manifest(path: Path, root: Path | None = None) -> list[Sample]:
         sample = _sample(path, line, row, has_split, root)
         first = seen.setdefault(sample.path.resolve(), line)
         if first != line:
-            raise DataLayoutError(f"{path}: row {line} lists {row['path']} again, after row {first}")
+            raise DataLayoutError(
+                f"{path}: row {line} lists {row['path']} again, after row {first}"
+            )
         samples.append(sample)
     if not samples:
         raise DataLayoutError(f"{path}: lists no file")

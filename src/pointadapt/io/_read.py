@@ -170,8 +170,8 @@ def _checked(cloud: Cloud) -> Cloud:
     if not finite.all():
         raise PointCloudError(
             f"has NaN or infinite coordinates in {count - int(finite.sum())} of {count} points, "
-            f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them, or train "
-            "with --data-options nan=drop"
+            f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them, or "
+            "train with --data-options nan=drop"
         )
     if cloud.faces is None or not len(cloud.faces):
         return replace(cloud, faces=None)
@@ -191,8 +191,8 @@ def _finite_part(cloud: Cloud) -> Cloud:
     if not finite.any():
         raise PointCloudError(f"has NaN or infinite coordinates in all of its {len(cloud)} points")
     faces = cloud.faces
-    if faces is not None and len(faces) and 0 <= faces.min() and faces.max() < len(cloud):
-        faces = (np.cumsum(finite) - 1)[faces[finite[faces].all(axis=1)]]
+    if faces is not None and len(faces) and faces.min() >= 0 and faces.max() < len(cloud):
+        faces = (np.cumsum(finite) - 1)[faces[np.take(finite, faces).all(axis=1)]]
     rows = {k: None if v is None else v[finite] for k, v in vars(cloud).items() if k != "faces"}
     return replace(cloud, **rows, faces=faces)
 
