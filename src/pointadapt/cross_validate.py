@@ -155,7 +155,7 @@ def _pooled(task: Task, predicted: torch.Tensor, clouds: Clouds) -> dict[str, An
 
     from .metrics import confusion_matrix
 
-    names = task.names(clouds.classes, clouds.part_names)
+    names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
     target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
     scores = task.score(predicted, target, names, category)
     if not task.per_point:

@@ -63,9 +63,11 @@ class PartSegmentationHead(Head):
         self.linear3 = nn.Linear(narrow, len(names.parts))
 
     def forward(
-        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None
-    ) -> Tensor:
+        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
+        features: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Logits (B, N, parts) of the points (B, N, 3) of clouds of these classes (B,)."""
+        del features
         if points is None:
             raise ConfigError("part segmentation needs the points besides the tokens")
         levels = (*tokens.hidden, tokens)
@@ -134,7 +136,10 @@ class PartSegmentation(Task):
     def given_class(self) -> bool:
         return self.category
 
-    def names(self, classes: Sequence[str], parts: Sequence[str] = ()) -> Names:
+    def names(
+        self, classes: Sequence[str], parts: Sequence[str] = (), features: Sequence[str] = ()
+    ) -> Names:
+        del features
         if not parts:
             raise DataLayoutError(
                 "part segmentation needs a part label for each point, which these data do not "
