@@ -13,9 +13,8 @@ from . import hub
 from .config import TrainConfig, key_values
 from .data import load_dataset
 from .data._layouts import readable_files
-from .data.folder import UPRIGHT, Axis, Folder, upright
+from .data.folder import UPRIGHT, Axis, Folder
 from .errors import ConfigError, PointAdaptError, UnknownNameError
-from .io import read_points
 from .protocol import load_ready, training_config
 
 if TYPE_CHECKING:
@@ -63,11 +62,7 @@ class FileReader:
         Raises:
             FileFormatError, PointCloudError: the file is bad.
         """
-        f = self.folder
-        cloud = read_points(
-            path, n=self.points, seed=f.seed, sampling=f.sampling, minimum=f.min_points, nan=f.nan
-        )
-        return upright(cloud, f.up)
+        return replace(self.folder, points=self.points).read(path).points
 
 
 def predict(

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import FileFormatError, PointCloudError, UnknownNameError
 from ..files import first_line
 from ._cloud import Cloud
-from ._sample import POOL, Sampling, check_request, sample_points, sample_surface
+from ._sample import POOL, Sampling, check_request, sample_index, sample_surface
 from ._table import FORMATS, SUFFIXES, Format
 
 MESH_POINTS = 8192  # drawn from a mesh's surface when no number is asked for
@@ -95,6 +95,22 @@ def read_points(
         ConfigError, UnknownNameError: n below 1, or no such sampling.
 
     """
+    return read_sample(path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan).points
+
+
+def read_sample(
+    path: Path | str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    sampling: Sampling = "random",
+    minimum: int = 1,
+    nan: NonFinite = "error",
+) -> Cloud:
+    """Read the same points as :func:`read_points`, with the colours, normals and labels of each.
+
+    Points on a mesh's surface have none of these.
+    """
     check_request(1 if n is None else n, sampling)
     cloud = read_cloud(path, nan=nan)
     if cloud.faces is None and len(cloud) < minimum:
@@ -104,9 +120,10 @@ def read_points(
         points = _near(cloud.points)
         if cloud.faces is not None:
             count = MESH_POINTS if n is None else n * POOL if sampling == "fps" else n
-            points = sample_surface(points, cloud.faces, count, rng)
-    points = points.astype(np.float32)
-    return points if n is None else sample_points(points, n, rng, sampling)
+            cloud = Cloud(sample_surface(points, cloud.faces, count, rng))
+            points = cloud.points
+    cloud = replace(cloud, points=points.astype(np.float32))
+    return cloud if n is None else _rows(cloud, sample_index(cloud.points, n, rng, sampling))
 
 
 def _format(path: Path) -> Format:
@@ -190,11 +207,15 @@ def _finite_part(cloud: Cloud) -> Cloud:
         return cloud
     if not finite.any():
         raise PointCloudError(f"has NaN or infinite coordinates in all of its {len(cloud)} points")
-    faces = cloud.faces
+    faces, rest = cloud.faces, _rows(replace(cloud, faces=None), finite)
     if faces is not None and len(faces) and faces.min() >= 0 and faces.max() < len(cloud):
         faces = (np.cumsum(finite) - 1)[faces[np.take(finite, faces).all(axis=1)]]
-    rows = {k: None if v is None else v[finite] for k, v in vars(cloud).items() if k != "faces"}
-    return replace(cloud, **rows, faces=faces)
+    return replace(rest, faces=faces)
+
+
+def _rows(cloud: Cloud, at: np.ndarray) -> Cloud:
+    """Take some points of a cloud without faces, by an index or a mask."""
+    return Cloud(**{name: None if v is None else v[at] for name, v in vars(cloud).items()})
 
 
 def _near(points: np.ndarray) -> np.ndarray:
