@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .predict import Prediction
     from .predict_parts import PartPrediction
 
+SHOWN = 10  # classes of a summary
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
 
 
@@ -135,8 +136,17 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
     if "instance_miou" in scores:
         text = f"{scores['instance_miou']:.2f} % (mean of classes {scores['class_miou']:.2f} %)"
         return "instance mIoU", f"{text}, points right {scores['accuracy']:.2f} %"
-    text = f"{scores['accuracy']:.2f} % (mean of classes {scores['class_accuracy']:.2f} %)"
-    return "accuracy", text
+    text = f"mean of classes {scores['class_accuracy']:.2f} %"
+    text += f", macro F1 {scores['macro_f1']:.2f} %" if "macro_f1" in scores else ""
+    return "accuracy", f"{scores['accuracy']:.2f} % ({text})"
+
+
+def _worst(per_class: Mapping[str, float]) -> list[tuple[str, str]]:
+    """A row with the classes that do worst; none where the scores do not tell."""
+    ranked = sorted(per_class.items(), key=lambda item: item[1])
+    text = ", ".join(f"{name} {value:.1f}" for name, value in ranked[:SHOWN])
+    title = f"worst of {len(ranked)}" if len(ranked) > SHOWN else "classes"
+    return [(title, text)] if ranked else []
 
 
 def train_summary(results: Mapping[str, Any], to: Console) -> None:
@@ -146,6 +156,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
     votes = f"{p['votes']} votes" if p["votes"] else "no voting"
     rows = [
         _headline(results),
+        *_worst(results.get("per_class", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
         ("protocol", f"seed {p['seed']}, augmentation {', '.join(p['augmentation']) or 'none'}"),

@@ -335,7 +335,7 @@ def test_processes_share_a_balanced_step(config):
     [
         {"method": "dapd"}, {"options": ("rnak=4",)}, {"task": "clasification"},
         {"task_options": ("hiden=3",)}, {"backbone": "tinny"}, {"backbone": "point_vit:smal"},
-        {"head": ("clss",)}, {"data": "foldr"}, {"data_options": ("pu=y",)},
+        {"head": ("clss",)}, {"data": "foldr"}, {"data_options": ("min_pionts=20",)},
     ],
     ids="-".join,
 )  # fmt: skip

@@ -6,10 +6,11 @@ A recipe is a :class:`Recipe` in a module of this package; nothing here imports 
 from ..errors import UnknownNameError
 from ._base import Recipe
 from .few_shot import FEW_SHOT
+from .folder import FOLDER
 from .laptop import LAPTOP
 from .published import PUBLISHED
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *FEW_SHOT, *LAPTOP)}
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *FEW_SHOT, *LAPTOP, *FOLDER)}
 
 
 def get_recipe(name: str) -> Recipe:
