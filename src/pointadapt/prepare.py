@@ -8,6 +8,7 @@ import torch
 from .backbones._weights import check_backbone, load_backbone
 from .config import TrainConfig, key_values
 from .data import Clouds, Dataset, load_dataset
+from .data._repeats import tell_shared
 from .errors import DataLayoutError
 from .methods import make_method
 from .model import Adapter, PointModel
@@ -48,6 +49,8 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
     if train_set.feature_names != test_set.feature_names:
         raise DataLayoutError(f"{config.data}: train and test have different features of points")
+    if config.data == "folder":  # benchmarks are as they are
+        tell_shared(train_set, test_set)
     if config.select != "val":
         return train_set, test_set, None
     kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)

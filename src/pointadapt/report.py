@@ -302,6 +302,24 @@ def predictions(rows: Sequence[Prediction], to: Console) -> None:
         to.print(table)
 
 
+def prediction_counts(rows: Sequence[Prediction], where: str, to: Console) -> None:
+    """How many of many files are what, and where each one's prediction is."""
+    table = Table("class", show_footer=True)
+    good = [row for row in rows if row.error is None]
+    table.columns[0].footer = "all"
+    table.add_column("files", str(len(good)), justify="right")
+    sure = sum(row.confidence for row in good) / len(good) if good else 0.0
+    table.add_column("mean confidence", f"{100 * sure:.0f} %", justify="right")
+    for label in sorted({row.label for row in good}):
+        own = [row.confidence for row in good if row.label == label]
+        table.add_row(label, str(len(own)), f"{100 * sum(own) / len(own):.0f} %")
+    to.print(table)
+    bad = len(rows) - len(good)
+    to.print(
+        f"{len(rows):,} files, {bad:,} of them not readable; each one: {where}", soft_wrap=True
+    )
+
+
 def part_predictions(rows: Sequence[PartPrediction], to: Console) -> None:
     """The files that could be read, with their parts, and where the labelled points are."""
     table = Table("file", "class", "parts")
