@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -202,7 +202,7 @@ def _checked(cloud: Cloud) -> Cloud:
 
 def _finite_part(cloud: Cloud) -> Cloud:
     """Leave out points whose coordinates are not finite, and faces with such a corner."""
-    finite = np.isfinite(cloud.points).all(axis=1)
+    finite: np.ndarray = np.asarray(np.isfinite(cloud.points).all(axis=1))
     if finite.all():
         return cloud
     if not finite.any():
@@ -215,7 +215,8 @@ def _finite_part(cloud: Cloud) -> Cloud:
 
 def _rows(cloud: Cloud, at: np.ndarray) -> Cloud:
     """Take some points of a cloud without faces, by an index or a mask."""
-    return Cloud(**{name: None if v is None else v[at] for name, v in vars(cloud).items()})
+    rows: dict[str, Any] = {k: None if v is None else v[at] for k, v in vars(cloud).items()}
+    return Cloud(**rows)
 
 
 def _near(points: np.ndarray) -> np.ndarray:
