@@ -113,7 +113,8 @@ def _class_table(confusion: Mapping[str, Any]) -> Table:
     for k, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
         others = [(n, c) for n, c in zip(counts, classes, strict=True) if n and c != name]
         wrong = ", ".join(f"{other} {n}" for n, other in sorted(others, reverse=True)[:3])
-        lines.append((100 * counts[k] / sum(counts), name, str(sum(counts)), wrong))
+        if sum(counts):
+            lines.append((100 * counts[k] / sum(counts), name, str(sum(counts)), wrong))
     for value, name, count, wrong in sorted(lines):
         rows.add_row(name, count, f"{value:.1f}", wrong)
     return rows
