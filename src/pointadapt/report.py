@@ -154,13 +154,14 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
     p, adapter = results["protocol"], results["adapter"]
     trained = share(results["trainable_parameters"], results["total_parameters"])
     votes = f"{p['votes']} votes" if p["votes"] else "no voting"
-    even = ", classes equally often" if p.get("sampling") == "balanced" else ""
+    drawn = ", ".join(p["augmentation"]) or "none"
+    drawn += ", classes equally often" if p.get("sampling") == "balanced" else ""
     rows = [
         _headline(results),
         *_worst(results.get("per_class", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
-        ("protocol", f"seed {p['seed']}, augmentation {', '.join(p['augmentation']) or 'none'}{even}"),
+        ("protocol", f"seed {p['seed']}, augmentation {drawn}"),
         ("trained", f"{trained} parameters"),
         ("time", duration(results["seconds"])),
         ("peak memory", size(results["peak_memory_bytes"])),

@@ -51,7 +51,7 @@ def _tell(text: str) -> None:
 
 
 def _digest(points: np.ndarray) -> bytes:
-    return blake2b(np.ascontiguousarray(points), digest_size=16).digest()
+    return blake2b(points.tobytes(), digest_size=16).digest()
 
 
 def _name(clouds: Clouds, at: int) -> str:

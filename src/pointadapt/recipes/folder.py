@@ -5,7 +5,11 @@ From the bundled ``tiny`` backbone, 30 epochs, last epoch, the same budget for a
     pointadapt train --recipe dapt-folder --root DIR
     pointadapt cross-validate --recipe dapt-folder --root DIR --final
 
-Values are those of the laptop recipes, which were tuned on ModelNet40's training clouds. FIGURES
+Values are those of the laptop recipes, which were tuned on ModelNet40's training clouds. They were
+compared with the defaults on what a person may have: 10 ModelNet40 classes (airplane to vase), 24
+training clouds each, of 600 to 1,024 points, in ten file formats, a fifth in UTM metres; scored on
+200 other training clouds with 512 points, 30 epochs, bf16, seed 0, last epoch. The standard error
+is 2.4 points. ``linear-probe-folder`` 86.5 %; the defaults of ``--method dapt`` 83.5 %.
 Where classes differ much in size add ``--sampling balanced``.
 """
 
@@ -38,11 +42,11 @@ FOLDER = (
     _folder(
         "dapt",
         "DAPT",
-        f"@DAPT % on {TRIAL}",
+        NOT_MEASURED,
         options=("rank=64", "position=every_block", "scale_shift_std=0"),
         head=("cls", "prompt_mean", "patch_max"),
         lr=1e-2,
     ),
     _folder("full", "Full fine-tuning", NOT_MEASURED, lr=2.5e-3),
-    _folder("linear_probe", "Frozen backbone, trained head", f"@PROBE % on {TRIAL}", lr=1e-2),
+    _folder("linear_probe", "Frozen backbone, trained head", f"86.5 % on {TRIAL}", lr=1e-2),
 )
