@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..errors import ConfigError, DataLayoutError, UnknownNameError
-from ..io import SAMPLINGS, Sampling, read_points
+from ..io import SAMPLINGS, Sampling, read_cloud, read_points
 from ._base import DATASETS, Clouds, Dataset
-from ._layouts import SPLITS, find_samples, split_samples
+from ._layouts import SPLITS, Sample, find_samples, split_samples
 
 Axis = Literal["x", "y", "z"]
 
@@ -68,9 +68,7 @@ class Folder(Dataset):
             ConfigError, UnknownNameError: an option or split that does not exist.
 
         """
-        self._check(split)
-        root = self.found_root()
-        samples = split_samples(find_samples(root), self.test_fraction, self.seed)
+        root, samples = self._samples(split)
         classes = sorted({sample.label for sample in samples if sample.split == "train"})
         wanted = [sample for sample in samples if sample.split == split]
         points = read_folder(
@@ -86,6 +84,17 @@ class Folder(Dataset):
             classes=tuple(classes),
             ids=tuple(_name(s.path, root) for s in wanted),
         )
+
+    def point_counts(self, split: str) -> np.ndarray:
+        """(n,) points of each file; of a mesh, its vertices."""
+        wanted = [sample.path for sample in self._samples(split)[1] if sample.split == split]
+        return np.array([len(read_cloud(path)) for path in wanted])
+
+    def _samples(self, split: str) -> tuple[Path, list[Sample]]:
+        """The root, and all labelled files under it with their splits."""
+        self._check(split)
+        root = self.found_root()
+        return root, split_samples(find_samples(root), self.test_fraction, self.seed)
 
     def _check(self, split: str) -> None:
         choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS))
