@@ -39,13 +39,14 @@ def checksums(root: Path, on_file: Callable[[int, int], None] | None = None) -> 
     files, out = files_under(root), {}
     for done, path in enumerate(files):
         name = path.relative_to(root).as_posix() if root.is_dir() else path.name
-        out[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        out[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
         if on_file is not None:
             on_file(done + 1, len(files))
     return out
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of the content of a file, in hexadecimal."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-FINE = 2.0  # side of a cell of the depth image, in units of 1 / √N: about the points' spacing
-BEHIND = 2.5  # cells behind the nearest point from which on a point is hidden
+FINE = 3.0  # side of a cell of the depth image, in units of 1 / √N: holes of a surface close
+BEHIND = 2.0  # cells behind the nearest point from which on a point is hidden
 RING = np.deg2rad(1.0)
 
 
