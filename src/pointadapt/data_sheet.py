@@ -74,7 +74,7 @@ class _Places:
 def examples(clouds: Clouds) -> list[int]:
     """Indices of clouds to draw: of each class the first ones, spread over its clouds."""
     present = np.unique(clouds.labels)[:MOST]
-    each = max(1, min(5, 30 // len(present)))
+    each = max(1, min(5, 40 // len(present)))
     chosen: list[int] = []
     for label in present:
         own = np.flatnonzero(clouds.labels == label)
@@ -144,6 +144,10 @@ def _spread(axes: Any, stored: Mapping[str, np.ndarray]) -> None:
 
 
 def _finish(axes: Any, title: str) -> None:
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.set_title(title, fontsize=9, loc="left", color=PLAIN)
     axes.tick_params(axis="y", labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)

@@ -140,7 +140,7 @@ def test_official_files(micro_backbone, tmp_path, capsys):
     assert (tmp_path / "r/robustness.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_part_adapters_and_missing_ones(tmp_path):
+def test_missing_adapter(tmp_path):
     with pytest.raises(AdapterError, match="does not exist"):
         robustness(RobustnessConfig(tmp_path / "none"))
 
