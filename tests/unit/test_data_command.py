@@ -1,4 +1,4 @@
-"""``pointadapt data``: verify and show, on every registered data set, and one line for wrong input."""
+"""``pointadapt data``: verify and show, on every data set, and one line for wrong input."""
 
 import json
 import runpy
@@ -119,8 +119,8 @@ def test_wrong_input(toy_root, tmp_path, capsys):
     assert "pass --root DIR" in fails(capsys, "data", "show", "modelnet40")
     assert "give the folder" in fails(capsys, "data", "verify", "shapes", "--write-checksums",
                                       "--options", "size=32", "test_size=32", "points=16")  # fmt: skip
-    none = fails(capsys, "data", "verify", "folder", toy_root, "--checksums", tmp_path / "no.json")
-    assert "no.json is missing" in none
+    record = ("--checksums", tmp_path / "no.json")
+    assert "no.json is missing" in fails(capsys, "data", "verify", "folder", toy_root, *record)
     assert main(["data", "verify", "folder", str(gone), "--json"]) == 2
     told = json.loads(capsys.readouterr().out)
     assert told["wrong"] == 2 and str(gone) in told["checks"][0]["text"]

@@ -52,7 +52,7 @@ def test_names_and_roots(made):
 
 
 def test_nothing_to_train_on(made):
-    with pytest.raises(UnknownNameError, match="split 'train'.*known: test"):
+    with pytest.raises(UnknownNameError, match=r"split 'train'.*known: test"):
         load_dataset("modelnet40_c", root=made).load("train")
 
 
