@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import report
 from ..errors import ConfigError, DataLayoutError, UnknownNameError
-from ..io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_sample
+from ..io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
 from ._base import DATASETS, Clouds, Dataset
 from ._layouts import find_samples, split_samples
 from ._sample import SPLITS, Sample
@@ -87,9 +87,7 @@ class Folder(Dataset):
             ConfigError, UnknownNameError: an option or split that does not exist.
 
         """
-        self._check(split)
-        root, manifest = self._places()
-        samples = split_samples(find_samples(root, manifest), self.test_fraction, self.seed)
+        root, samples = self._samples(split)
         classes = sorted({sample.label for sample in samples if sample.split == "train"})
         wanted = [sample for sample in samples if sample.split == split]
         clouds = [self.read(sample.path) for sample in _watched(wanted)]
@@ -148,6 +146,17 @@ class Folder(Dataset):
             return given.parent, given
         inside = self.found_root() / given
         return self.found_root(), inside if inside.is_file() else given
+
+    def point_counts(self, split: str) -> np.ndarray:
+        """(n,) points of each file; of a mesh, its vertices."""
+        wanted = [sample.path for sample in self._samples(split)[1] if sample.split == split]
+        return np.array([len(read_cloud(path)) for path in wanted])
+
+    def _samples(self, split: str) -> tuple[Path, list[Sample]]:
+        """The root, and all labelled files under it with their splits."""
+        self._check(split)
+        root, manifest = self._places()
+        return root, split_samples(find_samples(root, manifest), self.test_fraction, self.seed)
 
     def _check(self, split: str) -> None:
         choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS),
