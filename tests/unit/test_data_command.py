@@ -117,8 +117,9 @@ def test_wrong_input(toy_root, tmp_path, capsys):
     gone = tmp_path / "gone"
     assert "does not exist" in fails(capsys, "data", "show", "folder", gone)
     assert "pass --root DIR" in fails(capsys, "data", "show", "modelnet40")
-    assert "give the folder" in fails(capsys, "data", "verify", "shapes", "--write-checksums",
-                                      "--options", "size=32", "test_size=32", "points=16")  # fmt: skip
+    small = ("--options", "size=32", "test_size=32", "points=16")
+    none = fails(capsys, "data", "verify", "shapes", "--write-checksums", *small)
+    assert "give the folder" in none
     record = ("--checksums", tmp_path / "no.json")
     assert "no.json is missing" in fails(capsys, "data", "verify", "folder", toy_root, *record)
     assert main(["data", "verify", "folder", str(gone), "--json"]) == 2
