@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from . import hub
+from .capture import make_step
 from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
 from .data import Clouds
 from .data.transforms import augment, augment_labelled, resample, resample_labelled
@@ -23,6 +24,7 @@ from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .ops import normalize
 from .prepare import build_model, load_clouds
+from .resident import Resident
 from .runtime import (
     derive_seed,
     describe_machine,
@@ -58,6 +60,11 @@ class _Run:
         )
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.resident = Resident(accelerator.device)
+        self.step = make_step(
+            config.step, self.model, self.net, self.optimizer, accelerator,
+            clip=config.clip, accumulate=config.accumulate,
+        )  # fmt: skip
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
@@ -114,11 +121,11 @@ class _Run:
 
     def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
         """The points and the target of a share, augmented, from a generator of its own."""
-        c, acc, at = self.config, self.acc, self._rows(step, order)
-        seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
+        c, at, rows = self.config, self._rows(step, order), self.resident.rows
+        seed = derive_seed(c.seed, self.epoch, step, self.acc.process_index)
         draw = torch.Generator().manual_seed(seed)
-        points = normalize(torch.from_numpy(self.train_set.points[at]).to(acc.device).float())
-        target = torch.from_numpy(self.task.target(self.train_set)[at]).to(acc.device)
+        points = normalize(rows(self.train_set.points, at).float())
+        target = rows(self.task.target(self.train_set), at)
         if self.task.per_point:
             points, target = resample_labelled(points, target, c.points, draw)
             return augment_labelled(points, target, c.augment, draw)
@@ -128,16 +135,13 @@ class _Run:
         """What else the model is given of a share: the class of each cloud, for some tasks."""
         if not self.task.given_class:
             return ()
-        return (
-            torch.from_numpy(self.train_set.labels[self._rows(step, order)]).to(self.acc.device),
-        )
+        return (self.resident.rows(self.train_set.labels, self._rows(step, order)),)
 
     def _set_lr(self, step: int) -> float:
         c = self.config
         t = self.epoch + (step / self.steps if c.schedule == "step" else 0.0)
         lr = warmup_cosine(t, c.epochs, c.warmup_epochs, c.lr, c.min_lr, c.min_lr)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self.step.set_lr(lr)
         return lr
 
     def _one_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
@@ -153,17 +157,9 @@ class _Run:
         for step in range(self.steps):
             lr = self._set_lr(step)
             points, target = self._batch(step, order)
-            with acc.accumulate(self.net):
-                with acc.autocast():
-                    output = self.net(points, *self._told(step, order))
-                loss = self.task.loss(output, target)
-                acc.backward(loss)
-                if acc.sync_gradients:
-                    acc.clip_grad_norm_(self.net.parameters(), c.clip)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-            total += loss.detach()
-            right += (output.detach().argmax(dim=-1) == target).float().mean()
+            loss, output = self.step(points, target, *self._told(step, order))
+            total += loss
+            right += (output.argmax(dim=-1) == target).float().mean()
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
         sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
