@@ -20,16 +20,17 @@ from torch import Tensor
 RESIDENT = 8192  # points of a cloud whose coordinates fit in a multiprocessor's registers
 
 
-# Triton reads annotations, so only what it must know is annotated. A number that is 1 would come as
-# a constant; where it may be 0 or any other, one kernel will do.
+# Triton reads annotations, so only what it must know is annotated. How often a loop runs is a
+# constant, since the interpreter cannot count to a tensor with numpy 2.5; the start is none, or there
+# would be another kernel for 1.
 @triton.jit(do_not_specialize=["start"])
 def _fps_kernel(  # noqa: ANN202
     axes,  # noqa: ANN001
     picked,  # noqa: ANN001
     plane,  # noqa: ANN001
     n,  # noqa: ANN001
-    m,  # noqa: ANN001
     start,  # noqa: ANN001
+    m: tl.constexpr,
     block: tl.constexpr,
     ball: tl.constexpr,
     resident: tl.constexpr,
@@ -78,7 +79,7 @@ def _knn_kernel(  # noqa: ANN202
     point_plane,  # noqa: ANN001
     m,  # noqa: ANN001
     n,  # noqa: ANN001
-    k,  # noqa: ANN001
+    k: tl.constexpr,
     block: tl.constexpr,
 ):
     """One program a query: all distances in registers, of which the smallest is taken k times."""
@@ -121,7 +122,7 @@ def sample(axes: Tensor, m: int, start: int, ball: bool, warps: int = 0) -> Tens
     picked = torch.empty((b, m), dtype=torch.int64, device=axes.device)
     if b:
         _fps_kernel[(b,)](
-            axes, picked, b * n, n, m, start, block, ball, block <= RESIDENT,
+            axes, picked, b * n, n, start, m, block, ball, block <= RESIDENT,
             num_warps=warps, enable_fp_fusion=False,
         )  # fmt: skip
     return picked

@@ -35,6 +35,14 @@ def load():
 
 
 TRITON, WHY_NOT = load()
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch):
+    if DEVICE == "cpu":  # parts of Triton are imported when a kernel first runs
+        monkeypatch.setenv("TRITON_INTERPRET", "1")
+
+
 needs_triton = pytest.mark.skipif(TRITON is None, reason=WHY_NOT or "Triton runs")
 
 
