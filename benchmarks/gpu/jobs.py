@@ -47,6 +47,8 @@ class Job:
 
 @dataclass
 class Running:
+    """A job that has been started."""
+
     job: Job
     process: subprocess.Popen[bytes]
     began: float

@@ -1,18 +1,13 @@
 #!/bin/sh
 # At home, before a lease, from the repository's root: sh benchmarks/gpu/prepare.sh [DATA]
 # Downloads the wheels that the device lacks into .whl, and cuts the data (DATA: default
-# ../shared/data) into parts under .gpu that fit a call. Both folders are ignored by git, and carried.
+# ../shared/data) into parts under .gpu that fit a call. Both are in .gitignore, and carried.
 set -e
 DATA="${1:-../shared/data}"
 PYTHON="${PYTHON:-python3}"
 LIMIT=67108864 # bytes of a call: the working tree and what is carried
 
 mkdir -p .whl .gpu
-exclude="$(git rev-parse --git-path info/exclude)"
-for folder in /.whl/ /.gpu/ /gpu-out/; do
-    grep -qx "$folder" "$exclude" 2>/dev/null || echo "$folder" >>"$exclude"
-done
-
 # The device has torch, triton, numpy, h5py, accelerate, peft, transformers, safetensors, rich, pyyaml,
 # matplotlib, scikit-learn, pytest, hypothesis. All of these four are pure Python.
 "$PYTHON" -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \

@@ -27,7 +27,8 @@ REPO = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 OUT = Path(os.environ.get("OUT") or "gpu-out")
-HOME = Path(os.environ.get("GPU_HOME") or "/root/g")
+TOY = "--rehearse" in sys.argv
+HOME = Path(os.environ.get("GPU_HOME") or (tempfile.mkdtemp() if TOY else "/root/g"))
 Args = argparse.Namespace
 
 
@@ -88,7 +89,6 @@ def tests(args: Args) -> None:
 
 def speed(args: Args) -> None:
     import torch
-
     from speed import measure
 
     batches = [4] if args.rehearse else [32, 512]
@@ -110,9 +110,10 @@ SMALL = """--size small --groups 64 --data modelnet40 shapedb shapes
 --weights modelnet40=0.4 shapedb=0.1 shapes=0.5 --available 2048 --batch-size 512 --lr 1e-3
 --warmup-steps 300 --mask-ratio 0.6 --label-weight 0.03 --attribute-weight 0.005
 --augment scale_shift rotate_z --precision bf16 --save-every 200 --probe-every 1000
---probe-clouds 1200 --picture-every 1000 --save-precision bf16 --shard-mb 16 --seed 0""".split()
+--probe-clouds 1200 --picture-every 1000 --save-precision bf16 --shard-mb 16 --seed 0"""
 TOY_PRETRAIN = """--size tiny --groups 8 --group-size 8 --points 64 --batch-size 8 --precision fp32
---save-every 2 --save-precision bf16 --shard-mb 16 --picture-every 0 --warmup-steps 1""".split()
+--save-every 2 --save-precision bf16 --shard-mb 16 --picture-every 0 --warmup-steps 1"""
+RATES = "--size small --groups 64 --batch-size 512 --precision bf16 --picture-every 0"
 LEASE = 22 * 60  # seconds that the pre-training has, see small.md
 
 
@@ -123,12 +124,9 @@ def rates(args: Args) -> None:
     for count in workers:
         out = HOME / f"try{count}"
         shutil.rmtree(out, ignore_errors=True)
-        flags = TOY_PRETRAIN if args.rehearse else [*"--size small --groups 64".split()]
-        if not args.rehearse:
-            flags += "--batch-size 512 --precision bf16 --picture-every 0".split()
-        steps = 100 if args.rehearse else 150
-        command = [sys.executable, "-m", "pointadapt", "pretrain", *flags, "--steps", str(steps)]
-        command += ["--workers", str(count), "--out", str(out), "--json"]
+        flags = TOY_PRETRAIN if args.rehearse else RATES
+        flags += f" --steps {100 if args.rehearse else 150} --workers {count} --out {out} --json"
+        command = [sys.executable, "-m", "pointadapt", "pretrain", *flags.split()]
         call(command, 60 * args.minutes / (len(workers) + 1), OUT / f"rates{count}.log")
         rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
         between = rows[-1]["seconds"] - rows[0]["seconds"]  # without the start
@@ -153,9 +151,9 @@ def pretrain(args: Args) -> None:
         plan["steps"] = args.steps
     out, root = HOME / "small", HOME / "data"
     command = [sys.executable, "-m", "pointadapt", "pretrain"]
-    command += TOY_PRETRAIN if args.rehearse else [*SMALL, "--root", str(root)]
-    command += ["--steps", str(plan["steps"]), "--workers", str(plan["workers"]), "--resume"]
-    found = call([*command, "--out", str(out)], 60 * args.minutes, OUT / "pretrain.log")
+    flags = TOY_PRETRAIN if args.rehearse else f"{SMALL} --root {root}"
+    flags += f" --steps {plan['steps']} --workers {plan['workers']} --resume --out {out}"
+    found = call([*command, *flags.split()], 60 * args.minutes, OUT / "pretrain.log")
     if (out / "log.jsonl").exists():
         shutil.copy(out / "log.jsonl", OUT)
     done = (out / "backbone").exists()
@@ -170,16 +168,17 @@ def pretrain(args: Args) -> None:
     write("pretrain.json", {"plan": plan, "done": done, **found})
 
 
-def data_root(args: Args) -> tuple[Path, list[str]]:
+def data_root(args: Args) -> tuple[Path, str]:
     """Where ModelNet40 lies, and the flags that say how the runs see it."""
     if not args.rehearse:
-        return HOME / "data/modelnet40", "--precision bf16 --available 0".split()
+        return HOME / "data/modelnet40", "--precision bf16 --available 0"
     import runpy
 
     root = Path(tempfile.mkdtemp())
     look_alike = runpy.run_path(str(REPO / "tests/data/modelnet40/make.py"))
-    small = "--points 64 --available 0 --groups 8 --group-size 8 --batch-size 4 --epochs 2"
-    return look_alike["write_npz"](root), [*small.split(), "--warmup-epochs", "1"]
+    small = "--points 64 --available 0 --groups 8 --group-size 8 --batch-size 2 --epochs 2"
+    small += " --warmup-epochs 1"
+    return look_alike["write_npz"](root), small
 
 
 METHODS = ("dapt", "full", "linear-probe")
@@ -194,9 +193,9 @@ def modelnet40(args: Args) -> None:
     jobs = [
         Job(
             f"{method}-{seed}",
-            ["train", "--recipe", f"{method}-modelnet40", "--root", str(root), *flags]
-            + ["--backbone", args.backbone, "--seed", str(seed), "--step", args.step]
-            + ["--save-every", "10", "--no-tensorboard", "--no-summary"],
+            f"train --recipe {method}-modelnet40 --root {root} {flags} --backbone {args.backbone} "
+            f"--seed {seed} --step {args.step} --save-every 10 "
+            "--no-tensorboard --no-summary".split(),
             HOME / "modelnet40" / f"{method}-{seed}",
         )
         for seed in seeds
@@ -215,13 +214,12 @@ def few_shot(args: Args) -> None:
 
     root, flags = data_root(args)
     settings = ((2, 1),) if args.rehearse else SETTINGS
-    folds = ["--folds", "2", "--queries", "1"] if args.rehearse else ["--jobs", str(args.jobs)]
+    folds = "--folds 2 --queries 1 --jobs 1" if args.rehearse else f"--jobs {args.jobs}"
     jobs = [
         Job(
             f"{method}-{way}w{shot}s",
-            ["few-shot", "--recipe", f"{method}-few-shot", "--data", "modelnet40"]
-            + ["--root", str(root), *flags, "--backbone", args.backbone, *folds]
-            + ["--way", str(way), "--shot", str(shot), "--step", args.step],
+            f"few-shot --recipe {method}-few-shot --data modelnet40 --root {root} {flags} {folds} "
+            f"--way {way} --shot {shot} --backbone {args.backbone} --step {args.step}".split(),
             HOME / "few-shot" / f"{method}-{way}w{shot}s",
             result="few_shot.json",
             resumes=False,
@@ -251,7 +249,9 @@ def finish(name: str, jobs: list[Any], args: Args) -> None:
         for folder in (log, *(j.out / "adapter" for j in todo if j.name.startswith("dapt"))):
             if folder.exists():
                 archive.add(folder, folder.relative_to(HOME))
-    write(f"{name}.json", {"minutes": args.minutes, "at_once": args.jobs, "jobs": {**home, **found}})
+    write(
+        f"{name}.json", {"minutes": args.minutes, "at_once": args.jobs, "jobs": {**home, **found}}
+    )
 
 
 STAGES: dict[str, Callable[[Args], None]] = {
@@ -261,7 +261,6 @@ STAGES: dict[str, Callable[[Args], None]] = {
 
 
 def main() -> None:
-    global HOME
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("stage", choices=list(STAGES))
     parser.add_argument("--minutes", type=float, default=9.0, help="how long this call may run")
@@ -271,10 +270,10 @@ def main() -> None:
     parser.add_argument("--backbone", default="weights/small")
     parser.add_argument("--step", default="auto", help="eager, graph, compile or auto")
     parser.add_argument("--steps", type=int, default=0, help="of pretrain, instead of its rates'")
-    parser.add_argument("--compile", action="store_true", help="speed: also torch.compile (minutes)")
+    parser.add_argument(
+        "--compile", action="store_true", help="speed: also torch.compile (minutes)"
+    )
     args = parser.parse_args()
-    if args.rehearse and "GPU_HOME" not in os.environ:
-        HOME = Path(tempfile.mkdtemp())
     OUT.mkdir(parents=True, exist_ok=True)
     STAGES[args.stage](args)
 

@@ -84,7 +84,7 @@ def replayed(call: Call) -> Call:
 
 
 def ceilings(rehearse: bool) -> dict[str, float]:
-    """What the device gives at most: copied bytes (read and written) and bf16 operations a second."""
+    """What the device gives at most: copied bytes (read and written) and bf16 FLOP/s."""
     n = 256 if rehearse else 8192
     a, b = (torch.randn(n, n, device=DEVICE, dtype=torch.bfloat16) for _ in range(2))
     product = median_ms(lambda: a @ b)
@@ -104,29 +104,38 @@ def geometry(top: dict[str, float], rehearse: bool) -> list[dict[str, Any]]:
     """Times of sampling, search and grouping; the bound is each tensor moved once."""
     b = 2 if rehearse else 32
     rows = []
-    for n, m, k in ((64, 8, 8),) if rehearse else ((1024, 64, 32), (2048, 128, 32), (8192, 1200, 32)):
-        sets = [torch.randn(b, n, 3, device=DEVICE) for _ in range(4)]
-        axes = split_axes(sets[0])
-        centers = ops.gather_points(sets[0], ops.farthest_point_sample(sets[0], m, check=False))
-        at = split_axes(centers)
-        read = b * n * 12 / top["copy_bytes_per_s"] * 1e3
-        wrote = b * m * k * 12 / top["copy_bytes_per_s"] * 1e3
-        cases: dict[str, tuple[Call, float]] = {
-            "sampling": (lambda p=sets[0], m=m: ops.farthest_point_sample(p, m, check=False), read),
-            "search": (lambda c=centers, p=sets[0]: ops.knn(c, p, k, check=False), read + wrote),
-            "group": (lambda p=sets[0], m=m: ops.group(p, m, k, check=False), read + wrote),
-        }
+    sizes = ((1024, 64, 32), (2048, 128, 32), (8192, 1200, 32))
+    for n, m, k in ((64, 8, 8),) if rehearse else sizes:
+        points = torch.randn(b, n, 3, device=DEVICE)
+        axes = split_axes(points)
+        picked = ops.farthest_point_sample(points, m, check=False)
+        centers = ops.gather_points(points, picked)
         fast = _kernels.kernels(axes)
-        for name, (call, bound) in cases.items():
-            row = {"what": f"{name} {b} x {n} -> {m}", "bound_ms": bound}
-            row["ms"] = median_ms(call)
+        for name, call in cases(points, centers, m, k).items():
+            moved = b * n * 12 + b * m * (8 if name == "sampling" else k * 12)
+            row = {"what": f"{name} {b} x {n} -> {m}", "ms": median_ms(call)}
+            row["bound_ms"] = moved / top["copy_bytes_per_s"] * 1e3
             if fast is not None:  # the plain search waits for the device: no graph without kernels
                 row["graph_ms"] = median_ms(replayed(call))
             row["plain_ms"] = plainly(call)
             rows.append(row)
         if fast is not None:
-            rows += sweep(fast, axes, at, m, k)
+            rows += sweep(fast, axes, split_axes(centers), m, k)
     return rows
+
+
+def cases(points: Tensor, centers: Tensor, m: int, k: int) -> dict[str, Call]:
+    """What is timed: "grouping" is the search and the gathering around given centres."""
+
+    def grouping() -> Tensor:
+        index = ops.knn(centers, points, k, check=False)[1]
+        return ops.gather_points(points, index) - centers.unsqueeze(2)
+
+    return {
+        "sampling": lambda: ops.farthest_point_sample(points, m, check=False),
+        "grouping": grouping,
+        "both": lambda: ops.group(points, m, k, check=False),
+    }
 
 
 def plainly(call: Call) -> float:
@@ -264,9 +273,7 @@ def take_turns(calls: dict[str, Call], rows: dict[str, dict[str, Any]], seconds:
     """A, B, C, A, B, C, ..., three rounds at least; the median of the rounds goes to "ms"."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds
-    while calls and (
-        len(next(iter(times.values()))) < 3 or time.perf_counter() < end
-    ):
+    while calls and (len(next(iter(times.values()))) < 3 or time.perf_counter() < end):
         for name, call in calls.items():
             times[name].append(timed(call, 5))
     for name, row in times.items():

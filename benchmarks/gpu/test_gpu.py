@@ -8,15 +8,11 @@ from __future__ import annotations
 import copy
 import importlib
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-
-REPO = Path(__file__).parents[2]
-sys.path.insert(0, str(REPO / "tests/golden"))
 
 from pointadapt import ops
 from pointadapt.backbones._weights import load_backbone, save_backbone
@@ -27,6 +23,7 @@ from pointadapt.ops._distance import split_axes
 from pointadapt.prepare import build_model, load_clouds
 from pointadapt.runtime import make_accelerator
 
+GOLDEN = Path(__file__).parents[2] / "tests/golden"
 REHEARSAL = os.environ.get("POINTADAPT_REHEARSE") == "1"
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
@@ -86,7 +83,8 @@ def test_more_points_than_a_kernel_takes():
 
 
 @pytest.mark.parametrize("kind", ["dapt", "ft"])
-def test_golden(kind):
+def test_golden(kind, monkeypatch):
+    monkeypatch.syspath_prepend(str(GOLDEN))
     from test_golden import converted, gradients, train_step
 
     model, expected = converted(kind)

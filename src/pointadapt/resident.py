@@ -22,7 +22,7 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 class Resident:
-    """Rows of a data set's arrays on ``device``, which holds the arrays if it is a GPU with room."""
+    """Rows of a data set's arrays on ``device``, which holds them if it is a GPU with room."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -48,7 +48,7 @@ def _load(device: torch.device) -> ModuleType | None:
     try:
         with torch.cuda.device(device):
             wrong = differs(module, device)
-    except Exception as error:  # noqa: BLE001 - whatever a compiler and a driver may raise
+    except Exception as error:  # whatever a compiler and a driver may raise
         wrong = f"failed ({type(error).__name__}: {str(error).splitlines()[:1]})"
     if not wrong:
         return module

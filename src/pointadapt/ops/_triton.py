@@ -21,8 +21,8 @@ RESIDENT = 8192  # points of a cloud whose coordinates fit in a multiprocessor's
 
 
 # Triton reads annotations, so only what it must know is annotated. How often a loop runs is a
-# constant, since the interpreter cannot count to a tensor with numpy 2.5; the start is none, or there
-# would be another kernel for 1.
+# constant, since the interpreter cannot count to a tensor with numpy 2.5. The start is none, or
+# there would be another kernel for 1.
 @triton.jit(do_not_specialize=["start"])
 def _fps_kernel(  # noqa: ANN202
     axes,  # noqa: ANN001

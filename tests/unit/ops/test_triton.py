@@ -69,7 +69,7 @@ def cloud(kind, b, n, seed=0):
 
 
 KINDS = ("random", "duplicated", "collinear", "equal", "grid", "ball", "huge", "denormal")
-SIZES = ((1, 1), (7, 7), (64, 20), (97, 97), (300, 40))
+SIZES = ((1, 1), (7, 7), (64, 9), (130, 24))  # the interpreter takes a millisecond a step
 
 
 @needs_triton
@@ -78,10 +78,9 @@ SIZES = ((1, 1), (7, 7), (64, 20), (97, 97), (300, 40))
 @pytest.mark.parametrize("kind", KINDS)
 def test_sampling_equals_the_cpu(kind, ball):
     for n, m in SIZES:
-        axes = split_axes(cloud(kind, 3, n))
-        for start in {0, n // 2}:
-            got = TRITON.sample(axes.to(DEVICE), m, start, ball)
-            assert torch.equal(got.cpu(), sampling._sample(axes, m, start, ball))
+        axes, start = split_axes(cloud(kind, 2, n)), n // 3
+        got = TRITON.sample(axes.to(DEVICE), m, start, ball)
+        assert torch.equal(got.cpu(), sampling._sample(axes, m, start, ball))
 
 
 @needs_triton
@@ -89,21 +88,22 @@ def test_sampling_equals_the_cpu(kind, ball):
 @pytest.mark.parametrize("kind", KINDS)
 def test_neighbours_equal_the_cpu(kind):
     for n, k in SIZES:
-        points, queries = split_axes(cloud(kind, 2, n)), split_axes(cloud(kind, 2, 6, seed=1))
+        points, queries = split_axes(cloud(kind, 2, n)), split_axes(cloud(kind, 2, 3, seed=1))
         queries = torch.cat([queries, points[:, :, :2]], dim=2).contiguous()
-        k = min(k, 33)
-        got = TRITON.nearest(queries.to(DEVICE), points.to(DEVICE), k)
-        expected = neighbors._nearest(queries, points, k)
+        count = min(k, 33)
+        got = TRITON.nearest(queries.to(DEVICE), points.to(DEVICE), count)
+        expected = neighbors._nearest(queries, points, count)
         for ours, theirs in zip(got, expected, strict=True):
             assert torch.equal(ours.cpu(), theirs)
 
 
 @needs_triton
-@pytest.mark.parametrize("warps", [1, 2, 8])
+@pytest.mark.parametrize("warps", [1, 8])
 def test_any_number_of_warps(warps):
-    axes = split_axes(cloud("grid", 2, 200))
+    axes = split_axes(cloud("grid", 1, 70))
     assert torch.equal(
-        TRITON.sample(axes.to(DEVICE), 50, 0, True, warps).cpu(), sampling._sample(axes, 50, 0, True)
+        TRITON.sample(axes.to(DEVICE), 20, 0, True, warps).cpu(),
+        sampling._sample(axes, 20, 0, True),
     )
     got = TRITON.nearest(axes.to(DEVICE), axes.to(DEVICE), 9, warps)[1]
     assert torch.equal(got.cpu(), neighbors._nearest(axes, axes, 9)[1])
@@ -111,10 +111,10 @@ def test_any_number_of_warps(warps):
 
 @needs_triton
 def test_coordinates_that_do_not_stay_in_registers(monkeypatch):
-    axes = split_axes(cloud("grid", 2, 200))
-    monkeypatch.setattr(TRITON, "RESIDENT", 64)
+    axes = split_axes(cloud("grid", 1, 70))
+    monkeypatch.setattr(TRITON, "RESIDENT", 16)
     assert torch.equal(
-        TRITON.sample(axes.to(DEVICE), 50, 0, False).cpu(), sampling._sample(axes, 50, 0, False)
+        TRITON.sample(axes.to(DEVICE), 20, 0, False).cpu(), sampling._sample(axes, 20, 0, False)
     )
 
 
@@ -155,24 +155,24 @@ def chosen(monkeypatch):
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 @pytest.mark.parametrize("layout", ["contiguous", "strided", "transposed"])
 def test_the_public_functions(chosen, dtype, layout):
-    points = cloud("duplicated", 2, 150).to(dtype)
+    points = cloud("duplicated", 2, 60).to(dtype)
     if layout == "strided":
         points = torch.stack([points, points], dim=2)[:, :, 0]
     elif layout == "transposed":
         points = points.transpose(1, 2).contiguous().transpose(1, 2)
     chosen(False)
     expected = (
-        *group(points, 20, 9, rule="pointnet2"),
-        farthest_point_sample(points, 30, start=2),
-        *knn(points[:, :11], points, 7),
+        *group(points, 9, 7, rule="pointnet2"),
+        farthest_point_sample(points, 8, start=2),
+        *knn(points[:, :3], points, 7),
     )
     calls = chosen(True)
     points = points.to(DEVICE)
     with torch.autocast(DEVICE, torch.bfloat16):
         got = (
-            *group(points, 20, 9, rule="pointnet2"),
-            farthest_point_sample(points, 30, start=2),
-            *knn(points[:, :11], points, 7),
+            *group(points, 9, 7, rule="pointnet2"),
+            farthest_point_sample(points, 8, start=2),
+            *knn(points[:, :3], points, 7),
         )
     assert len(calls) == 4
     for ours, theirs in zip(got, expected, strict=True):
