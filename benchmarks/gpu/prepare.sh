@@ -15,25 +15,25 @@ mkdir -p .whl .gpu
     -d .whl tyro docstring-parser typeguard plyfile
 
 [ -e "$DATA/modelnet40/train.npz" ] || { echo "no $DATA/modelnet40: wheels alone are ready"; exit 0; }
-bundle() { # NAME FOLDER: cut FOLDER (which holds data/) into two parts, each in a folder of its own
-    size="$(tar c -C "$2" data | wc -c)"
-    tar c -C "$2" data | split -b "$((size / 2 + 1))" -d - "$2/half."
+bundle() { # NAME FOLDER: cut FOLDER into two parts, each in a folder of its own, to be carried alone
+    size="$(tar c -C "$2" . | wc -c)"
+    tar c -C "$2" . | split -b "$((size / 2 + 1))" -d - "$2/half."
     for i in 0 1; do
         mkdir -p ".gpu/$1$((i + 1))"
         mv "$2/half.0$i" ".gpu/$1$((i + 1))/$1.part$((i + 1))of2"
     done
 }
 work="$(mktemp -d)"
-mkdir -p "$work/all/data/modelnet40" "$work/pre/data/modelnet40"
+mkdir -p "$work/all/data/modelnet40" "$work/pre/pretrain/modelnet40"
 cp "$DATA"/modelnet40/train.npz "$DATA"/modelnet40/test.npz "$work/all/data/modelnet40/"
-cp "$DATA"/modelnet40/train.npz "$work/pre/data/modelnet40/"
-cp -r "$DATA/shapedb" "$work/pre/data/"
+cp "$DATA"/modelnet40/train.npz "$work/pre/pretrain/modelnet40/"
+cp -r "$DATA/shapedb" "$work/pre/pretrain/"
 # Pre-training scores itself on 1,200 of the test clouds, so that its data fit two calls.
 "$PYTHON" - "$DATA" "$work" <<'PY'
 import sys, numpy as np
 d = dict(np.load(f"{sys.argv[1]}/modelnet40/test.npz")); names = d.pop("class_names")
 at = np.random.default_rng(0).permutation(len(d["label"]))[:1200]
-np.savez_compressed(f"{sys.argv[2]}/pre/data/modelnet40/test.npz", class_names=names, **{k: v[at] for k, v in d.items()})
+np.savez_compressed(f"{sys.argv[2]}/pre/pretrain/modelnet40/test.npz", class_names=names, **{k: v[at] for k, v in d.items()})
 PY
 chmod -R u+w "$work"
 bundle modelnet40- "$work/all"

@@ -149,7 +149,7 @@ def pretrain(args: Args) -> None:
         plan = json.loads((HOME / "steps.json").read_text())
     if args.steps:
         plan["steps"] = args.steps
-    out, root = HOME / "small", HOME / "data"
+    out, root = HOME / "small", HOME / "pretrain"
     command = [sys.executable, "-m", "pointadapt", "pretrain"]
     flags = TOY_PRETRAIN if args.rehearse else f"{SMALL} --root {root}"
     flags += f" --steps {plan['steps']} --workers {plan['workers']} --resume --out {out}"
