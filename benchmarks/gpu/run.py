@@ -71,7 +71,7 @@ def call(command: list[str], seconds: float, log: Path, **env: str) -> dict[str,
 
 def tests(args: Args) -> None:
     """The GPU's own tests, then, in what is left of the time, the whole suite there."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", "--tb=short"]
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rf", "--tb=short"]
     own = ["benchmarks/gpu/test_gpu.py", "tests/unit/ops", "tests/golden"]
     if args.rehearse:
         own, env = own[:1], {"POINTADAPT_REHEARSE": "1", "POINTADAPT_SKIP_INDUCTOR": "1"}
@@ -79,7 +79,7 @@ def tests(args: Args) -> None:
         env = {}
     began = time.monotonic()
     left = 60 * args.minutes
-    first = call([*pytest, *own, "--durations=8", "-s"], left, OUT / "tests.log", **env)
+    first = call([*pytest, *own, "--durations=8"], left, OUT / "tests.log", **env)
     found = {"own": first}
     left -= time.monotonic() - began
     if left > 120 and not args.rehearse:
