@@ -17,10 +17,10 @@ mkdir -p .whl .gpu
 [ -e "$DATA/modelnet40/train.npz" ] || { echo "no $DATA/modelnet40: wheels alone are ready"; exit 0; }
 bundle() { # NAME FOLDER: cut FOLDER into two parts, each in a folder of its own, to be carried alone
     size="$(tar c -C "$2" . | wc -c)"
-    tar c -C "$2" . | split -b "$((size / 2 + 1))" -d - "$2/half."
+    tar c -C "$2" . | split -b "$((size / 2 + 1))" -d - "$2.half"
     for i in 0 1; do
         mkdir -p ".gpu/$1$((i + 1))"
-        mv "$2/half.0$i" ".gpu/$1$((i + 1))/$1.part$((i + 1))of2"
+        mv "$2.half0$i" ".gpu/$1$((i + 1))/$1.part$((i + 1))of2"
     done
 }
 work="$(mktemp -d)"
