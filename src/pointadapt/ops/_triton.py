@@ -121,7 +121,7 @@ def sample(axes: Tensor, m: int, start: int, ball: bool, warps: int = 0) -> Tens
     warps = warps or min(32, max(1, block // 256))
     picked = torch.empty((b, m), dtype=torch.int64, device=axes.device)
     if b:
-        _fps_kernel[(b,)](
+        _fps_kernel[(b,)](  # type: ignore[index]
             axes, picked, b * n, n, start, m, block, ball, block <= RESIDENT,
             num_warps=warps, enable_fp_fusion=False,
         )  # fmt: skip
@@ -147,7 +147,7 @@ def nearest(queries: Tensor, points: Tensor, k: int, warps: int = 0) -> tuple[Te
     dist2 = queries.new_empty((b, m, k))
     index = torch.empty((b, m, k), dtype=torch.int64, device=queries.device)
     if b * m:
-        _knn_kernel[(b * m,)](
+        _knn_kernel[(b * m,)](  # type: ignore[index]
             queries, points, dist2, index, b * m, b * n, m, n, k, block,
             num_warps=warps, enable_fp_fusion=False,
         )  # fmt: skip
