@@ -53,13 +53,13 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def __call__(self, points: Tensor, target: Tensor, *told: Tensor) -> Result:
+    def __call__(self, points: Tensor, target: Tensor, **told: Tensor) -> Result:
         """Move the weights once (or add to the gradients, where accelerate accumulates).
 
         Args:
             points: (B, N, 3).
             target: as the task wants it.
-            told: what else the model is given.
+            told: what else the model is given, by name.
 
         Returns:
             The loss and the output; a captured step overwrites them the next time.
@@ -67,7 +67,7 @@ class Step:
         acc = self.acc
         with acc.accumulate(self.net):
             with acc.autocast():
-                output = self.forward(points, *told)
+                output = self.forward(points, **told)
             loss = self.task.loss(output, target)
             acc.backward(loss)
             if acc.sync_gradients:
@@ -90,7 +90,7 @@ class GraphStep(Step):
         super().__init__(*args, **options)
         self.record = cuda_graph
         self.replay: Callable[[], Result] | None = None
-        self.inputs: tuple[Tensor, ...] = ()
+        self.inputs: dict[str, Tensor] = {}
         self.to_warm_up = WARM_UP
         self.failed = False
 
@@ -101,24 +101,24 @@ class GraphStep(Step):
                 group["lr"] = torch.zeros((), device=self.acc.device)
             group["lr"].fill_(lr)
 
-    def __call__(self, points: Tensor, target: Tensor, *told: Tensor) -> Result:
-        new = (points, target, *told)
+    def __call__(self, points: Tensor, target: Tensor, **told: Tensor) -> Result:
+        new = {"points": points, "target": target, **told}
         if self.failed:
-            return super().__call__(*new)
+            return super().__call__(**new)
         if self.to_warm_up:
             self.to_warm_up -= 1
-            return aside(lambda: super(GraphStep, self).__call__(*new), points.device)
+            return aside(lambda: super(GraphStep, self).__call__(**new), points.device)
         if self.replay is None:
             self._capture(new)
-            return self(*new)
-        for mine, value in zip(self.inputs, new, strict=True):
-            mine.copy_(value)
+            return self(**new)
+        for name, value in new.items():
+            self.inputs[name].copy_(value)
         return self.replay()
 
-    def _capture(self, new: tuple[Tensor, ...]) -> None:
-        self.inputs = tuple(value.clone() for value in new)
+    def _capture(self, new: dict[str, Tensor]) -> None:
+        self.inputs = {name: value.clone() for name, value in new.items()}
         try:
-            self.replay = self.record(lambda: super(GraphStep, self).__call__(*self.inputs))
+            self.replay = self.record(lambda: super(GraphStep, self).__call__(**self.inputs))
         except RuntimeError as error:
             self.failed = True
             self.optimizer.zero_grad()

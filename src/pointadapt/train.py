@@ -10,20 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from . import hub
+from .batches import Batch, training_batch
 from .capture import make_step
 from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
 from .data import Clouds
-from .data.transforms import augment, augment_labelled, resample, resample_labelled
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
-from .ops import normalize
-from .prepare import build_model, load_clouds
+from .prepare import build_model, load_clouds, show_clouds
 from .resident import Resident
 from .runtime import (
     derive_seed,
@@ -53,8 +51,9 @@ class _Run:
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self.config, self.acc = config, accelerator
         self.train_set, self.test_set, self.val_set = load_clouds(config)
-        self.model = build_model(config, self.train_set.classes, self.train_set.part_names)
-        self.task = self.model.adapter.task
+        known = self.train_set
+        self.model = build_model(config, known.classes, known.part_names, known.feature_names)
+        self.task = self.model.adapter.task.fitted(known)
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
@@ -91,6 +90,8 @@ class _Run:
         elif main:
             self._start_folder()
         began = time.monotonic() - self.seconds
+        if not c.resume:  # else the checkpoint holds what the method found
+            show_clouds(self.model, self.train_set, c)
         with TrainingDisplay(c, self.steps, self.epoch, main) as display:
             while self.epoch < c.epochs:
                 row = self._one_epoch(display)
@@ -119,23 +120,14 @@ class _Run:
         size = self.config.batch_size * acc.num_processes
         return order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
 
-    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The points and the target of a share, augmented, from a generator of its own."""
-        c, at, rows = self.config, self._rows(step, order), self.resident.rows
+    def _batch(self, step: int, order: np.ndarray) -> Batch:
+        """A share of a step's clouds, augmented, from a generator of its own."""
+        c, at = self.config, self._rows(step, order)
         seed = derive_seed(c.seed, self.epoch, step, self.acc.process_index)
         draw = torch.Generator().manual_seed(seed)
-        points = normalize(rows(self.train_set.points, at).float())
-        target = rows(self.task.target(self.train_set), at)
-        if self.task.per_point:
-            points, target = resample_labelled(points, target, c.points, draw)
-            return augment_labelled(points, target, c.augment, draw)
-        return augment(resample(points, c.points, draw), c.augment, draw), target
-
-    def _told(self, step: int, order: np.ndarray) -> tuple[Tensor, ...]:
-        """What else the model is given of a share: the class of each cloud, for some tasks."""
-        if not self.task.given_class:
-            return ()
-        return (self.resident.rows(self.train_set.labels, self._rows(step, order)),)
+        return training_batch(
+            self.train_set, at, self.model.adapter, c.points, c.augment, draw, self.resident
+        )
 
     def _set_lr(self, step: int) -> float:
         c = self.config
@@ -156,10 +148,10 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
-            points, target = self._batch(step, order)
-            loss, output = self.step(points, target, *self._told(step, order))
+            batch = self._batch(step, order)
+            loss, output = self.step(batch.points, batch.target, **batch.told)
             total += loss
-            right += (output.argmax(dim=-1) == target).float().mean()
+            right += self.task.accuracy(output, batch.target)
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
         sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
@@ -279,6 +271,7 @@ class _Run:
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),
+            "confusion": scores.get("confusion", {}),
             "machine": describe_machine(),
             "config": to_plain(c),
         }  # fmt: skip

@@ -102,7 +102,7 @@ def test_each_replay_reads_new_input(model, toy_batch):
     seen = []
 
     def record(body):
-        return lambda: (seen.append(step.inputs[0].clone()), body())[1]
+        return lambda: (seen.append(step.inputs["points"].clone()), body())[1]
 
     step = step_of(GraphStep, model, record=record, to_warm_up=0)
     where = set()
@@ -110,7 +110,7 @@ def test_each_replay_reads_new_input(model, toy_batch):
         step.set_lr(lr)
         step(*batch)
         assert torch.equal(seen[-1], batch[0])
-        where.add(step.inputs[0].data_ptr())
+        where.add(step.inputs["points"].data_ptr())
     assert len(where) == 1
 
 
