@@ -8,12 +8,12 @@ import torch
 
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.batches import training_batch
-from pointadapt.resident import Resident
 from pointadapt.data import Clouds
 from pointadapt.errors import DataLayoutError, PointCloudError
 from pointadapt.evaluate import evaluate, predict_clouds
 from pointadapt.methods import make_method
 from pointadapt.model import Adapter, PointModel
+from pointadapt.resident import Resident
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Head, Names, Task
 
