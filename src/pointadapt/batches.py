@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Generator, Tensor
 
 from .data import Clouds
 from .data.transforms import augment_along, resample_along
 from .model import Adapter
 from .ops import normalize
+from .resident import Resident
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,15 @@ class Batch:
 
 def training_batch(
     clouds: Clouds, at: np.ndarray, adapter: Adapter, n: int, augmentations: Sequence[str],
-    g: Generator, device: torch.device,
+    g: Generator, there: Resident,
 ) -> Batch:  # fmt: skip
-    """The clouds ``at``, normalised, ``n`` points of each, augmented with draws from ``g``."""
+    """The clouds ``at``, normalised, ``n`` points of each, augmented with draws from ``g``.
+
+    They come from ``there``, and are where it is.
+    """
 
     def put(array: np.ndarray | None) -> Tensor | None:
-        return None if array is None else torch.from_numpy(array[at]).to(device)
+        return None if array is None else there.rows(array, at)
 
     task = adapter.task
     points, target = put(clouds.points), put(task.target(clouds))

@@ -13,7 +13,7 @@ from .options import at_least, build, positive, share
 Precision = Literal["fp32", "bf16", "fp16"]
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
 # What may differ between the start of a training run and its continuation.
-MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every")
+MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every", "step")
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,9 @@ class TrainConfig:
         keep: what the forward pass keeps for the backward: "lean" computes again what is cheap to
             (less than half the memory, for methods that can), "recompute" everything inside a
             block (a tenth, at a third more time), "all" nothing.
+        step: how a step runs: "eager"; "graph", captured once and replayed (NVIDIA GPUs; for small
+            batches, where starting the kernels costs more than running them); "compile", by
+            torch.compile, captured too where it can be; "auto" captures where it can be.
         seed: fixes everything.
         save_every: epochs between checkpoints; the last epoch is always saved.
         resume: continue from the checkpoint in ``out``, bit for bit.
@@ -222,6 +225,7 @@ class TrainConfig:
     votes: int = 0
     precision: Precision = "fp32"
     keep: Literal["all", "lean", "recompute"] = "lean"
+    step: Literal["eager", "graph", "compile", "auto"] = "eager"
     seed: int = 0
     save_every: int = 1
     resume: bool = False

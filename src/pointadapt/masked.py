@@ -14,6 +14,7 @@ from .backbones._layers import Block, init_weights, position_mlp
 from .backbones.point_vit import PointViT
 from .errors import ConfigError
 from .ops import chamfer_distance, group
+from .resident import upload
 
 
 @dataclass
@@ -134,7 +135,7 @@ class MaskedAutoencoder(nn.Module):
         count = int(self._ratio(generator) * c.groups)
         luck = torch.rand(parts * len(points), c.groups, generator=generator)
         order = luck.chunk(parts)[part].argsort(dim=1)
-        order = order.to(points.device)
+        order = upload(order, points.device)
         seen, hidden = order[:, count:], order[:, :count]
         rows = torch.arange(len(points), device=points.device).unsqueeze(1)
         x, logits = self._encode(groups[rows, seen], centers[rows, seen])

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 
 from . import hub
 from .batches import Batch, training_batch
+from .capture import make_step
 from .config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from .data import Clouds
 from .display import TrainingDisplay
@@ -22,6 +23,7 @@ from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .order import epoch_order
 from .prepare import build_model, check_names, load_clouds, show_clouds
+from .resident import Resident
 from .runtime import (
     derive_seed,
     describe_machine,
@@ -59,6 +61,11 @@ class _Run:
         )
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.resident = Resident(accelerator.device)
+        self.step = make_step(
+            config.step, self.model, self.net, self.optimizer, accelerator,
+            clip=config.clip, accumulate=config.accumulate, task=self.task,
+        )  # fmt: skip
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
@@ -117,19 +124,18 @@ class _Run:
 
     def _batch(self, step: int, order: np.ndarray) -> Batch:
         """A share of a step's clouds, augmented, from a generator of its own."""
-        c, acc, at = self.config, self.acc, self._rows(step, order)
-        seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
+        c, at = self.config, self._rows(step, order)
+        seed = derive_seed(c.seed, self.epoch, step, self.acc.process_index)
         draw = torch.Generator().manual_seed(seed)
         return training_batch(
-            self.train_set, at, self.model.adapter, c.points, c.augment, draw, acc.device
+            self.train_set, at, self.model.adapter, c.points, c.augment, draw, self.resident
         )
 
     def _set_lr(self, step: int) -> float:
         c = self.config
         t = self.epoch + (step / self.steps if c.schedule == "step" else 0.0)
         lr = warmup_cosine(t, c.epochs, c.warmup_epochs, c.lr, c.min_lr, c.min_lr)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self.step.set_lr(lr)
         return lr
 
     def _one_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
@@ -145,17 +151,9 @@ class _Run:
         for step in range(self.steps):
             lr = self._set_lr(step)
             batch = self._batch(step, order)
-            with acc.accumulate(self.net):
-                with acc.autocast():
-                    output = self.net(batch.points, **batch.told)
-                loss = self.task.loss(output, batch.target)
-                acc.backward(loss)
-                if acc.sync_gradients:
-                    acc.clip_grad_norm_(self.net.parameters(), c.clip)
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-            total += loss.detach()
-            right += self.task.accuracy(output.detach(), batch.target)
+            loss, output = self.step(batch.points, batch.target, **batch.told)
+            total += loss
+            right += self.task.accuracy(output, batch.target)
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
         sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")

@@ -13,6 +13,7 @@ from pointadapt.errors import DataLayoutError, PointCloudError
 from pointadapt.evaluate import evaluate, predict_clouds
 from pointadapt.methods import make_method
 from pointadapt.model import Adapter, PointModel
+from pointadapt.resident import Resident
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Head, Names, Task
 
@@ -75,7 +76,9 @@ def draw():
 def test_features_stay_with_their_points_in_training(model, n):
     clouds, at = some_clouds(), np.array([4, 0, 5])
     names = ("scale_shift", "drop")
-    batch = training_batch(clouds, at, model.adapter, n, names, draw(), torch.device("cpu"))
+    batch = training_batch(
+        clouds, at, model.adapter, n, names, draw(), Resident(torch.device("cpu"))
+    )
     features = batch.told["features"]
     assert set(batch.told) == {"features"}
     assert (batch.points.shape, features.shape) == ((3, n, 3), (3, n, 2))
@@ -92,7 +95,7 @@ def test_a_task_that_takes_none_gets_none(model, bare_backbone):
         adapter = Adapter(
             net, make_method("full"), task, clouds.classes, (), clouds.part_names, features
         )
-        batch = training_batch(clouds, at, adapter, 64, (), draw(), torch.device("cpu"))
+        batch = training_batch(clouds, at, adapter, 64, (), draw(), Resident(torch.device("cpu")))
         assert batch.told == {}
         assert batch.target.tolist() == [0, 1, 0, 1]
 

@@ -14,11 +14,12 @@ from torch import Generator, Tensor
 
 from ..errors import PointCloudError, UnknownNameError
 from ..ops import farthest_point_sample, gather_points
+from ..resident import upload
 
 
 def _uniform(like: Tensor, shape: Sequence[int], low: float, high: float, g: Generator) -> Tensor:
     draw = torch.empty(tuple(shape), dtype=like.dtype, device=g.device)
-    return draw.uniform_(low, high, generator=g).to(like.device)
+    return upload(draw.uniform_(low, high, generator=g), like.device)
 
 
 def scale_shift(points: Tensor, g: Generator) -> Tensor:
@@ -40,7 +41,7 @@ def rotate_z(points: Tensor, g: Generator) -> Tensor:
 def rotate(points: Tensor, g: Generator) -> Tensor:
     """Uniformly random rotation in three dimensions (a unit quaternion)."""
     q = torch.randn(len(points), 4, generator=g, device=g.device, dtype=points.dtype)
-    w, x, y, z = torch.nn.functional.normalize(q, dim=1).to(points.device).unbind(1)
+    w, x, y, z = upload(torch.nn.functional.normalize(q, dim=1), points.device).unbind(1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w),
         2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w),
@@ -52,7 +53,7 @@ def rotate(points: Tensor, g: Generator) -> Tensor:
 def jitter(points: Tensor, g: Generator, std: float = 0.01, clip: float = 0.05) -> Tensor:
     """Gaussian noise on every coordinate, clipped (PointNet)."""
     noise = torch.randn(points.shape, generator=g, device=g.device, dtype=points.dtype) * std
-    return points + noise.clamp_(-clip, clip).to(points.device)
+    return points + upload(noise.clamp_(-clip, clip), points.device)
 
 
 def drop(points: Tensor, g: Generator, most: float = 0.875) -> Tensor:
@@ -149,4 +150,5 @@ def _chosen(points: Tensor, n: int, g: Generator) -> Tensor:
         raise PointCloudError(f"clouds of {have} points cannot give {n}: lower --points")
     most = min(have, round(n * 1200 / 1024))
     index = farthest_point_sample(points, most, check=False)
-    return index[:, torch.randperm(most, generator=g, device=g.device)[:n].to(points.device)]
+    order = torch.randperm(most, generator=g, device=g.device)[:n]
+    return index[:, upload(order, points.device)]

@@ -13,6 +13,9 @@ from pointadapt.errors import PointCloudError
 def check_points(points: Tensor, *, minimum: int = 1, what: str = "points") -> None:
     """Raise unless `points` is a batch of clouds (B, N, 3) of finite floats with N >= `minimum`.
 
+    Where nothing may wait for values, inside `torch.compile` and while a CUDA graph is captured,
+    they are not looked at.
+
     Args:
         points: the tensor to look at; any device. On CUDA the check waits for the device once.
         minimum: the least number of points per cloud.
@@ -24,6 +27,10 @@ def check_points(points: Tensor, *, minimum: int = 1, what: str = "points") -> N
 
     """
     check_layout(points, minimum=minimum, what=what)
+    if torch.compiler.is_compiling() or (
+        points.is_cuda and torch.cuda.is_current_stream_capturing()
+    ):
+        return
     # Any NaN or infinity makes the sum NaN or infinite, and a sum is the cheapest pass there is.
     # A sum of finite values may overflow too, so a bad sum only calls for the closer look.
     if not math.isfinite(points.sum().item()):

@@ -15,6 +15,7 @@ from pointadapt.ops._check import (
     check_same_batch,
 )
 from pointadapt.ops._distance import block_size, split_axes, squared_distances
+from pointadapt.ops._kernels import MOST_NEIGHBORS, kernels
 from pointadapt.ops.sampling import SamplingRule, farthest_point_sample
 
 
@@ -55,6 +56,9 @@ def knn(queries: Tensor, points: Tensor, k: int, *, check: bool = True) -> tuple
 
 def _nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Search axes (3, B, N) for the neighbours of axes (3, B, M), some rows at a time."""
+    fast = kernels(points) if k <= MOST_NEIGHBORS else None
+    if fast is not None:
+        return fast.nearest(queries, points, k)
     _, b, m = queries.shape
     n = points.shape[2]
     dist2 = queries.new_empty((b, m, k))

@@ -12,6 +12,7 @@ from torch import Tensor
 from pointadapt.errors import PointCloudError
 from pointadapt.ops._check import at_least_float32, check_count, check_layout, check_points
 from pointadapt.ops._distance import split_axes
+from pointadapt.ops._kernels import kernels
 
 SamplingRule = Literal["plain", "pointnet2"]
 
@@ -62,10 +63,9 @@ def farthest_point_sample(
     if rule not in ("plain", "pointnet2"):
         raise PointCloudError(f"unknown rule {rule!r}: use 'plain' or 'pointnet2'")
     axes = split_axes(at_least_float32(points))
-    excluded = _ball(axes) if rule == "pointnet2" else None
     # Compiled, the distances round differently and other points are picked: the loop stays eager.
     sample = _sample_opaque if torch.compiler.is_compiling() else _sample
-    return sample(axes, m, start, excluded)
+    return sample(axes, m, start, rule == "pointnet2")
 
 
 def _ball(axes: Tensor) -> Tensor:
@@ -74,13 +74,16 @@ def _ball(axes: Tensor) -> Tensor:
     return ((x * x + y * y) + z * z).double() <= POINTNET2_BALL
 
 
-def _sample(axes: Tensor, m: int, start: int, excluded: Tensor | None) -> Tensor:
-    """Run the loop. `axes`: (3, B, N); `excluded`: (B, N) or None. Returns (B, m)."""
+def _sample(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
+    """Run the kernel or the loop. `axes`: (3, B, N); `ball`: leave `_ball` out. Returns (B, m)."""
+    fast = kernels(axes)
+    if fast is not None:
+        return fast.sample(axes, m, start, ball)
     nearest = torch.full_like(axes[0], torch.inf)  # squared distance to the nearest picked point
-    if excluded is not None:
+    if ball:
         # Below any distance, so `minimum` keeps it and `argmax` prefers every real candidate;
         # with none left all are equal and the first, index 0, is taken: just the rule.
-        nearest.masked_fill_(excluded, -1.0)
+        nearest.masked_fill_(_ball(axes), -1.0)
     picked = torch.full((m, axes.shape[1]), start, dtype=torch.int64, device=axes.device)
     if axes.device.type == "cpu" and type(axes) is Tensor:
         step = max(1, NUMPY_BLOCK // axes.shape[2])
@@ -130,14 +133,14 @@ def _loop_numpy(axes: np.ndarray, nearest: np.ndarray, picked: np.ndarray) -> No
 @torch.library.custom_op(
     "pointadapt::farthest_point_sample",
     mutates_args=(),
-    schema="(Tensor axes, int m, int start, Tensor? excluded) -> Tensor",
+    schema="(Tensor axes, int m, int start, bool ball) -> Tensor",
 )
-def _sample_opaque(axes: Tensor, m: int, start: int, excluded: Tensor | None) -> Tensor:
-    return _sample(axes, m, start, excluded)
+def _sample_opaque(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
+    return _sample(axes, m, start, ball)
 
 
 @_sample_opaque.register_fake
-def _(axes: Tensor, m: int, start: int, excluded: Tensor | None) -> Tensor:
+def _(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
     return torch.empty((axes.shape[1], m), dtype=torch.int64, device=axes.device)
 
 

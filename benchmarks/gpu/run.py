@@ -1,0 +1,282 @@
+"""One command for each stage of TODO.md, on a machine with a GPU, from the repository's root.
+
+    . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
+
+Stages: tests, speed, rates and pretrain (small.md), modelnet40, few-shot. Results go to $OUT as
+JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there is.
+What a stage leaves for its next call lies in $GPU_HOME (/root/g), which a warm machine keeps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+REPO = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+OUT = Path(os.environ.get("OUT") or "gpu-out")
+TOY = "--rehearse" in sys.argv
+HOME = Path(os.environ.get("GPU_HOME") or (tempfile.mkdtemp() if TOY else "/root/g"))
+Args = argparse.Namespace
+
+
+def write(name: str, content: dict[str, Any]) -> None:
+    """A stage's figures, with the machine and the command they come from."""
+    from _measure import commit
+    from pointadapt.runtime import describe_machine
+
+    OUT.mkdir(parents=True, exist_ok=True)
+    head = {"command": " ".join(["python3", *sys.argv]), "commit": commit()}
+    text = json.dumps({**head, "machine": describe_machine(), **content}, indent=1)
+    (OUT / name).write_text(text + "\n")
+    print(f"{OUT / name}: {len(text)} bytes", flush=True)
+
+
+def call(command: list[str], seconds: float, log: Path, **env: str) -> dict[str, Any]:
+    """Run ``command`` for at most ``seconds``; its output goes to ``log`` and its end is shown."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    with open(log, "wb") as to:
+        process = subprocess.Popen(
+            command, stdout=to, stderr=subprocess.STDOUT, env=os.environ | env, cwd=REPO
+        )
+        try:
+            rc = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(2)
+            try:
+                rc = process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                rc = process.wait()
+    lines = log.read_text(errors="replace").splitlines()
+    print("\n".join(lines[-15:]), flush=True)
+    return {"rc": rc, "seconds": round(time.monotonic() - began, 1), "tail": lines[-3:]}
+
+
+# ---- stages
+
+
+def tests(args: Args) -> None:
+    """The GPU's own tests, then, in what is left of the time, the whole suite there."""
+    pytest = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rf", "--tb=short"]
+    own = ["benchmarks/gpu/test_gpu.py", "tests/unit/ops", "tests/golden"]
+    if args.rehearse:
+        own, env = own[:1], {"POINTADAPT_REHEARSE": "1", "POINTADAPT_SKIP_INDUCTOR": "1"}
+    else:
+        env = {}
+    began = time.monotonic()
+    left = 60 * args.minutes
+    first = call([*pytest, *own, "--durations=8"], left, OUT / "tests.log", **env)
+    found = {"own": first}
+    left -= time.monotonic() - began
+    if left > 120 and not args.rehearse:
+        found["suite"] = call([*pytest, "tests", "-n", "12"], left, OUT / "suite.log")
+    write("tests.json", found)
+
+
+def speed(args: Args) -> None:
+    import torch
+    from speed import measure
+
+    batches = [4] if args.rehearse else [32, 512]
+    figures = measure(args.rehearse, batches, compile_too=args.compile)
+    for row in figures["geometry"] + figures["steps"]:
+        print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+    write("speed.json", figures | {"triton": has_triton(), "torch": torch.__version__})
+
+
+def has_triton() -> str:
+    try:
+        import triton  # type: ignore[import-not-found]
+    except ImportError:
+        return ""
+    return str(triton.__version__)
+
+
+SMALL = """--size small --groups 64 --data modelnet40 shapedb shapes
+--weights modelnet40=0.4 shapedb=0.1 shapes=0.5 --available 2048 --batch-size 512 --lr 1e-3
+--warmup-steps 300 --mask-ratio 0.6 --label-weight 0.03 --attribute-weight 0.005
+--augment scale_shift rotate_z --precision bf16 --save-every 200 --probe-every 1000
+--probe-clouds 1200 --picture-every 1000 --save-precision bf16 --shard-mb 16 --seed 0"""
+TOY_PRETRAIN = """--size tiny --groups 8 --group-size 8 --points 64 --batch-size 8 --precision fp32
+--save-every 2 --save-precision bf16 --shard-mb 16 --picture-every 0 --warmup-steps 1"""
+RATES = "--size small --groups 64 --batch-size 512 --precision bf16 --picture-every 0"
+LEASE = 22 * 60  # seconds that the pre-training has, see small.md
+
+
+def rates(args: Args) -> None:
+    """Clouds a second of training and of the loader, and the number of steps that fits."""
+    seconds = {}
+    workers = (1,) if args.rehearse else (8, 14)
+    for count in workers:
+        out = HOME / f"try{count}"
+        shutil.rmtree(out, ignore_errors=True)
+        flags = TOY_PRETRAIN if args.rehearse else RATES
+        flags += f" --steps {100 if args.rehearse else 150} --workers {count} --out {out} --json"
+        command = [sys.executable, "-m", "pointadapt", "pretrain", *flags.split()]
+        call(command, 60 * args.minutes / (len(workers) + 1), OUT / f"rates{count}.log")
+        rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        between = rows[-1]["seconds"] - rows[0]["seconds"]  # without the start
+        clouds = (rows[-1]["step"] - rows[0]["step"]) * (8 if args.rehearse else 512)
+        seconds[count] = clouds / max(between, 1e-3)
+    loader = [sys.executable, "benchmarks/data.py", "--workers", *map(str, workers)]
+    loader += ["--batch-size", "8" if args.rehearse else "512", "--seconds", "1"]
+    call([*loader, "--json", str(OUT / "data.json")], 120, OUT / "data.log")
+    best = max(seconds, key=lambda k: seconds[k])
+    found = {"clouds_per_s": seconds, "workers": best, "steps": int(LEASE * seconds[best] / 512)}
+    HOME.mkdir(parents=True, exist_ok=True)
+    (HOME / "steps.json").write_text(json.dumps(found))
+    write("rates.json", found)
+
+
+def pretrain(args: Args) -> None:
+    """The pre-training of small.md; the same call again continues it."""
+    plan = {"steps": 4, "workers": 0} if args.rehearse else {}
+    if not plan:
+        plan = json.loads((HOME / "steps.json").read_text())
+    if args.steps:
+        plan["steps"] = args.steps
+    out, root = HOME / "small", HOME / "pretrain"
+    command = [sys.executable, "-m", "pointadapt", "pretrain"]
+    flags = TOY_PRETRAIN if args.rehearse else f"{SMALL} --root {root}"
+    flags += f" --steps {plan['steps']} --workers {plan['workers']} --resume --out {out}"
+    found = call([*command, *flags.split()], 60 * args.minutes, OUT / "pretrain.log")
+    if (out / "log.jsonl").exists():
+        shutil.copy(out / "log.jsonl", OUT)
+    done = (out / "backbone").exists()
+    if done:
+        for shard in (out / "backbone").glob("*.safetensors"):
+            shutil.copy(shard, OUT)
+        rest = ["backbone/config.json", "backbone/model.safetensors.index.json", "summary.json"]
+        with tarfile.open(OUT / "rest.tgz", "w:gz") as archive:
+            for name in [*rest, "log.jsonl", "pictures"]:
+                if (out / name).exists():
+                    archive.add(out / name, name)
+    write("pretrain.json", {"plan": plan, "done": done, **found})
+
+
+def data_root(args: Args) -> tuple[Path, str]:
+    """Where ModelNet40 lies, and the flags that say how the runs see it."""
+    if not args.rehearse:
+        return HOME / "data/modelnet40", "--precision bf16 --available 0"
+    import runpy
+
+    root = Path(tempfile.mkdtemp())
+    look_alike = runpy.run_path(str(REPO / "tests/data/modelnet40/make.py"))
+    small = "--points 64 --available 0 --groups 8 --group-size 8 --batch-size 2 --epochs 2"
+    small += " --warmup-epochs 1"
+    return look_alike["write_npz"](root), small
+
+
+METHODS = ("dapt", "full", "linear-probe")
+
+
+def modelnet40(args: Args) -> None:
+    """The papers' recipe, three methods and three seeds, some at a time."""
+    from jobs import Job
+
+    root, flags = data_root(args)
+    seeds = range(1) if args.rehearse else range(3)
+    jobs = [
+        Job(
+            f"{method}-{seed}",
+            f"train --recipe {method}-modelnet40 --root {root} {flags} --backbone {args.backbone} "
+            f"--seed {seed} --step {args.step} --save-every 10 "
+            "--no-tensorboard --no-summary".split(),
+            HOME / "modelnet40" / f"{method}-{seed}",
+        )
+        for seed in seeds
+        for method in METHODS
+        if args.only in ("", method)
+    ]
+    finish("modelnet40", jobs, args)
+
+
+SETTINGS = ((5, 10), (5, 20), (10, 10), (10, 20))
+
+
+def few_shot(args: Args) -> None:
+    """Ten folds of each setting and method; folds run side by side inside a command."""
+    from jobs import Job
+
+    root, flags = data_root(args)
+    settings = ((2, 1),) if args.rehearse else SETTINGS
+    folds = "--folds 2 --queries 1 --jobs 1" if args.rehearse else f"--jobs {args.jobs}"
+    jobs = [
+        Job(
+            f"{method}-{way}w{shot}s",
+            f"few-shot --recipe {method}-few-shot --data modelnet40 --root {root} {flags} {folds} "
+            f"--way {way} --shot {shot} --backbone {args.backbone} --step {args.step}".split(),
+            HOME / "few-shot" / f"{method}-{way}w{shot}s",
+            result="few_shot.json",
+            resumes=False,
+        )
+        for way, shot in settings
+        for method in METHODS
+        if args.only in ("", method)
+    ]
+    args.jobs = 1
+    finish("few-shot", jobs, args)
+
+
+def finish(name: str, jobs: list[Any], args: Args) -> None:
+    """Run what is left, and bring home what there is: one JSON file, the logs, DAPT's adapters."""
+    from jobs import run_jobs
+
+    known = REPO / "benchmarks/results/gpu" / f"{name}.json"
+    home = json.loads(known.read_text())["jobs"] if known.exists() else {}
+    home = {n: job for n, job in home.items() if job["state"] == "done" and not args.rehearse}
+    began, log = time.monotonic(), HOME / "logs" / name
+    todo = [job for job in jobs if job.name not in home]
+    found = run_jobs(todo, args.jobs, began + 60 * args.minutes - 30, log)
+    for key, job in found.items():
+        shown = job.get("results") or job
+        print(key, {k: shown[k] for k in ("accuracy", "mean", "state", "why") if k in shown})
+    with tarfile.open(OUT / f"{name}.tgz", "w:gz") as archive:
+        for folder in (log, *(j.out / "adapter" for j in todo if j.name.startswith("dapt"))):
+            if folder.exists():
+                archive.add(folder, folder.relative_to(HOME))
+    write(
+        f"{name}.json", {"minutes": args.minutes, "at_once": args.jobs, "jobs": {**home, **found}}
+    )
+
+
+STAGES: dict[str, Callable[[Args], None]] = {
+    "tests": tests, "speed": speed, "rates": rates, "pretrain": pretrain,
+    "modelnet40": modelnet40, "few-shot": few_shot,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("stage", choices=list(STAGES))
+    parser.add_argument("--minutes", type=float, default=9.0, help="how long this call may run")
+    parser.add_argument("--rehearse", action="store_true", help="toy size, any device")
+    parser.add_argument("--jobs", type=int, default=4, help="runs at a time")
+    parser.add_argument("--only", default="", choices=["", *METHODS], help="one method alone")
+    parser.add_argument("--backbone", default="weights/small")
+    parser.add_argument("--step", default="auto", help="eager, graph, compile or auto")
+    parser.add_argument("--steps", type=int, default=0, help="of pretrain, instead of its rates'")
+    parser.add_argument(
+        "--compile", action="store_true", help="speed: also torch.compile (minutes)"
+    )
+    args = parser.parse_args()
+    OUT.mkdir(parents=True, exist_ok=True)
+    STAGES[args.stage](args)
+
+
+if __name__ == "__main__":
+    main()
