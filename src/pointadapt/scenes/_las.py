@@ -97,15 +97,15 @@ class LasSource(Source):
             header = self._rezipped(header)
         with self.path.open("rb") as source, out.open("w+b") as stream:
             stream.write(header.to_bytes() if place.new else _exactly(source, self.header.start))
-            put = self._compressor(header, stream) if header.compressed else stream
-            done = 0
+            zipper = self._compressor(header, stream) if header.compressed else None
+            put, done = zipper or stream, 0
             for rows in self._rows():
                 part = labels[done : done + len(rows)]
                 put.write(_labelled(rows, part, place))
                 done += len(rows)
                 yield done
-            if put is not stream:
-                put.done()
+            if zipper is not None:
+                zipper.done()
             self._tail(source, stream)
 
     def _tail(self, source: BinaryIO, stream: BinaryIO) -> None:
@@ -177,7 +177,7 @@ class LasSource(Source):
         records = (replace(r, data=data) if r.key == LASZIP else r for r in header.records)
         return replace(header, records=tuple(records))
 
-    def _compressor(self, header: LasHeader, stream: BinaryIO) -> Any:
+    def _compressor(self, header: LasHeader, stream: BinaryIO) -> _Compressor:
         zipped = header.record(LASZIP)
         assert zipped is not None  # prepare looked
         return _Compressor(self.lazrs.LasZipCompressor(stream, self.lazrs.LazVlr(zipped.data)))

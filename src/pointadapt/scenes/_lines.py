@@ -72,9 +72,8 @@ def _span(line: bytes, place: int, delimiter: bytes) -> tuple[int, int]:
     word = rb"\S+" if not delimiter else rb'(?:"[^"]*"|[^%s"])*' % re.escape(delimiter)
     at = 0
     for k, found in enumerate(re.finditer(word, line)):
-        if delimiter:  # an empty match may also follow a word, at its end
-            if k and found.start() < at:
-                continue
+        if k and found.start() < at:  # an empty match may follow a word, at its end
+            continue
         at = found.end() + len(delimiter)
         place -= 1
         if place < 0:

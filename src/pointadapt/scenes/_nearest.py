@@ -28,7 +28,7 @@ def spread(queries: np.ndarray, known: np.ndarray, values: np.ndarray) -> np.nda
         return np.empty((0, values.shape[1]), np.float32)
     if importlib.util.find_spec("scipy") is None:
         return _all_pairs(queries, known, values)
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # type: ignore[attr-defined]
 
     few = min(K, len(known))
     distance, index = cKDTree(known).query(queries, k=np.arange(1, few + 1))

@@ -113,7 +113,7 @@ class NpySource(Source):
 
 
 def _fields(array: np.ndarray) -> tuple[str, ...]:
-    """Names of the columns; those of a plain array after x, y, z are numbered from 0: 3, 4, …"""
+    """Names of the columns; those of a plain array after x, y, z are called 3, 4, …, by their place."""
     if array.dtype.names:
         names = tuple(column_name(name) for name in array.dtype.names)
         if (

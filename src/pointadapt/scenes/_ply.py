@@ -19,7 +19,8 @@ ROWS, BLOCK = 1 << 18, 1 << 22  # points, and bytes, copied at a time
 LONGEST_HEADER = 1 << 20
 TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4",
          "float": "f4", "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2",
-         "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8"}  # fmt: skip
+         "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
+         "float64": "f8"}  # fmt: skip
 PLY_NAMES = {1: "uchar", 2: "ushort", 4: "uint"}
 ORDERS = {b"ascii": "", b"binary_little_endian": "<", b"binary_big_endian": ">"}
 
@@ -59,8 +60,9 @@ class PlySource(Source):
         self.dtype = np.dtype([(f"f{k}", self._type(kind)) for k, (_, kind) in enumerate(
             element.fields)])  # fmt: skip
         self.names = tuple(n for n in self.fields if n not in XYZ)
-        kinds = dict(zip(self.fields, (self.dtype[k].kind for k in range(len(self.fields)))))
-        self.whole = frozenset(n for n in self.names if kinds[n] in "iu")
+        self.whole = frozenset(
+            name for k, name in enumerate(self.fields) if self.dtype[k].kind in "iu"
+        )
         rows = sum(part.count for part in before)
         size = sum(part.count * sum(np.dtype(self._type(k)).itemsize for _, k in part.fields)
                    for part in before)  # fmt: skip
@@ -96,7 +98,11 @@ class PlySource(Source):
 
     def write(self, out: Path, labels: np.ndarray, field: str | None) -> Iterator[int]:
         place, done = label_place(self.fields, field), 0
-        new = None if place is not None else np.dtype(labels.dtype.newbyteorder(self.order or "="))
+        new = (
+            None
+            if place is not None
+            else np.dtype(labels.dtype.newbyteorder(">" if self.order == ">" else "<"))
+        )
         with self.path.open("rb") as stream, out.open("wb") as copy:
             copy.write(self.head if new is None else self._with_property(check_name(field), new))
             stream.seek(len(self.head))

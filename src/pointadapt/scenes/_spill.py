@@ -163,7 +163,8 @@ def blank_labels(folder: Path, count: int, dtype: np.dtype, stack: ExitStack) ->
     It is mapped, since labels are found in another order than they are written. Its room is taken
     first: a mapped file that finds the disk full would end the process.
     """
-    file = stack.enter_context(tempfile.TemporaryFile(dir=folder, prefix=PREFIX))
+    file = tempfile.TemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115
+    stack.enter_context(file)
     for start in range(0, count, CHUNK):
         file.write(bytes(min(CHUNK, count - start) * dtype.itemsize))
     file.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -86,7 +87,7 @@ class Cutter:
         bounds = np.searchsorted(cell[order], np.arange(len(places) + 1))
         inner = np.concatenate(rows)[chosen][order]
         weight = self._weights(xyz[chosen][order])
-        cuts = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        cuts = [slice(a, b) for a, b in pairwise(bounds)]
         points = xyz[padded].reshape(-1, self.n, 3)
         return Tile(
             int(places[0]), points, self._features(own, xyz[padded], read[padded]),
