@@ -68,6 +68,7 @@ class SceneLabels:
 
     Attributes:
         path, out: the scene, and the labelled copy.
+        field: what the labels are called in it.
         points, tiles, samples: how many points, tiles, and passes of the network.
         counts: points of each class, by name.
         confidence: mean over the points of their class's probability, 0 to 1.
@@ -77,6 +78,7 @@ class SceneLabels:
 
     path: Path
     out: Path
+    field: str
     points: int
     tiles: int
     samples: int
@@ -173,7 +175,7 @@ def label_scene(
         del labels
     named = dict(zip(classes, counts.tolist(), strict=True))
     return SceneLabels(
-        path, out, source.count, tiles, samples, named, sure / source.count,
+        path, out, source.field_name(field), source.count, tiles, samples, named, sure / source.count,
         time.perf_counter() - began, peak_memory(),
     )  # fmt: skip
 

@@ -74,6 +74,9 @@ class LasSource(Source):
         if done < self.count:
             raise FileFormatError(f"is cut short: it does not hold its {self.count} points")
 
+    def field_name(self, field: str | None) -> str:
+        return FIELD if field is None else field
+
     def prepare(self, field: str | None, highest: int) -> int:
         place = self._place(field, highest)
         size = self.path.stat().st_size

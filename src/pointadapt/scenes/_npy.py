@@ -33,9 +33,9 @@ class NpySource(Source):
         self.start = array.offset  # type: ignore[attr-defined]
         self.by_column = not array.flags.c_contiguous
         self.count = len(array)
-        self.fields = _fields(array)
-        self.kind = {n: self._dtype(n).kind for n in self.fields}
-        self.names = tuple(n for n in self.fields if n not in XYZ and self.kind[n] in "iufb")
+        self.all_names = _fields(array)
+        self.kind = {n: self._dtype(n).kind for n in self.all_names}
+        self.names = tuple(n for n in self.all_names if n not in XYZ and self.kind[n] in "iufb")
         self.whole = frozenset(n for n in self.names if self.kind[n] in "iu")
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
@@ -46,14 +46,14 @@ class NpySource(Source):
             yield np.stack(values[:3], axis=1).astype(np.float64), more.astype(np.float32)
 
     def prepare(self, field: str | None, highest: int) -> int:
-        place = label_place(self.fields, field)
-        name = check_name(field) if place is None else self.fields[place]
+        place = label_place(self.all_names, field)
+        name = check_name(field) if place is None else self.all_names[place]
         if place is not None or not self.dtype.names:
             check_fits(highest, self._dtype(name) if place is not None else self.dtype, name)
         return self.path.stat().st_size + (self.count * 8 if place is None else 0)
 
     def write(self, out: Path, labels: np.ndarray, field: str | None) -> Iterator[int]:
-        place, done = label_place(self.fields, field), 0
+        place, done = label_place(self.all_names, field), 0
         named, shape = self.dtype.names is not None, self.shape
         descr = self.dtype.descr if named else self.dtype.str
         if place is None and named:
@@ -105,15 +105,15 @@ class NpySource(Source):
     def _dtype(self, name: str) -> np.dtype:
         if not self.dtype.names:
             return self.dtype
-        return self.dtype[self.dtype.names[self.fields.index(name)]]
+        return self.dtype[self.dtype.names[self.all_names.index(name)]]
 
     def _column(self, rows: np.ndarray, name: str) -> np.ndarray:
-        place = self.fields.index(name)
+        place = self.all_names.index(name)
         return rows[self.dtype.names[place]].reshape(-1) if self.dtype.names else rows[:, place]
 
 
 def _fields(array: np.ndarray) -> tuple[str, ...]:
-    """Names of the columns; those of a plain array after x, y, z are called 3, 4, …, by their place."""
+    """Names of the columns; of a plain array x, y, z and then their places, 3, 4 and so on."""
     if array.dtype.names:
         names = tuple(column_name(name) for name in array.dtype.names)
         if (

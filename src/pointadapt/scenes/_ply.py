@@ -52,16 +52,16 @@ class PlySource(Source):
         else:
             found = ", ".join(element.name for element in elements) or "nothing"
             raise FileFormatError(f"has no 'vertex' element; it holds: {found}")
-        self.count, self.fields = element.count, [column_name(n) for n, _ in element.fields]
+        self.count, self.all_names = element.count, tuple(column_name(n) for n, _ in element.fields)
         if any(kind is None for part in (*before, element) for _, kind in part.fields):
             raise FileFormatError("has lists before or in its vertices: save it without them")
-        if not set(XYZ) <= set(self.fields):
-            raise FileFormatError(f"has vertices with {', '.join(self.fields)}: no x, y and z")
+        if not set(XYZ) <= set(self.all_names):
+            raise FileFormatError(f"has vertices with {', '.join(self.all_names)}: no x, y and z")
         self.dtype = np.dtype([(f"f{k}", self._type(kind)) for k, (_, kind) in enumerate(
             element.fields)])  # fmt: skip
-        self.names = tuple(n for n in self.fields if n not in XYZ)
+        self.names = tuple(n for n in self.all_names if n not in XYZ)
         self.whole = frozenset(
-            name for k, name in enumerate(self.fields) if self.dtype[k].kind in "iu"
+            name for k, name in enumerate(self.all_names) if self.dtype[k].kind in "iu"
         )
         rows = sum(part.count for part in before)
         size = sum(part.count * sum(np.dtype(self._type(k)).itemsize for _, k in part.fields)
@@ -69,7 +69,7 @@ class PlySource(Source):
         self.before = size if self.order else rows  # bytes, or lines of text
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
-        wanted = [self.fields.index(name) for name in (*XYZ, *columns)]
+        wanted = [self.all_names.index(name) for name in (*XYZ, *columns)]
         done = 0
         with self.path.open("rb") as stream:
             self._to_vertices(stream)
@@ -88,16 +88,16 @@ class PlySource(Source):
                 yield block[:, :3], block[:, 3:].astype(np.float32)
 
     def prepare(self, field: str | None, highest: int) -> int:
-        place = label_place(self.fields, field)
+        place = label_place(self.all_names, field)
         if place is None:
             check_name(field)
         else:
-            check_fits(highest, self.dtype[place], f"its property {self.fields[place]!r}")
+            check_fits(highest, self.dtype[place], f"its property {self.all_names[place]!r}")
         more = 0 if place is not None else max(np.min_scalar_type(highest).itemsize, 2)
         return self.path.stat().st_size + self.count * more
 
     def write(self, out: Path, labels: np.ndarray, field: str | None) -> Iterator[int]:
-        place, done = label_place(self.fields, field), 0
+        place, done = label_place(self.all_names, field), 0
         new = (
             None
             if place is not None

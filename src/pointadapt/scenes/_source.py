@@ -25,6 +25,7 @@ class Source:
         count: number of points.
         names: columns besides x, y, z, by their names in lower case, that can be read as numbers.
         whole: those of them that are stored as whole numbers.
+        all_names: every column, in the file's order.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -33,6 +34,7 @@ class Source:
         self.path = path
         self.count = 0
         self.names: tuple[str, ...] = ()
+        self.all_names: tuple[str, ...] = ()
         self.whole: frozenset[str] = frozenset()
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
@@ -42,6 +44,11 @@ class Source:
             FileFormatError: the file is damaged, or cut short.
         """
         raise NotImplementedError
+
+    def field_name(self, field: str | None) -> str:
+        """What is written to: the name of ``field``, or of the format's own."""
+        place = label_place(self.all_names, field)
+        return check_name(field) if place is None else self.all_names[place]
 
     def prepare(self, field: str | None, highest: int) -> int:
         """Check that labels up to ``highest`` fit into ``field``; how large the copy will be.

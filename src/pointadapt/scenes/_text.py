@@ -34,6 +34,7 @@ class TextSource(Source):
         self.skip, self.promised = layout.skip, layout.count
         self.style = Style(layout.delimiter, layout.decimal_comma)
         self.columns, self.header = self._names(text, layout.columns)
+        self.all_names = tuple(self.columns)
         self.names = tuple(n for n in self.columns if n not in XYZ)
         self.count = sum(sum(map(is_point, lines)) for lines in self._data(LINES))
         if self.promised not in (None, self.count):
@@ -77,9 +78,8 @@ class TextSource(Source):
                 yield done
 
     def _place(self, field: str | None) -> int | None:
-        names = tuple(self.columns)
-        found = label_place(names, field)
-        return None if found is None else self.columns[names[found]]
+        found = label_place(self.all_names, field)
+        return None if found is None else self.columns[self.all_names[found]]
 
     def _data(self, size: int) -> Iterator[list[bytes]]:
         with self.path.open("rb") as stream:
