@@ -359,9 +359,7 @@ def scene_predictions(rows: Sequence[ScenePrediction], to: Console) -> None:
         _panel(to, str(row.path), [*found, *([("not found", absent)] if absent else []), *facts])
     if done and done[0].labels is not None:
         out = done[0].labels.out
-        step = command_line("pointadapt predict", out) + " --adapter DIR --out OTHER"
-        next_steps(to, ("Look at it in CloudCompare", command_line("CloudCompare", out)),
-                   ("Label it anew with another adapter", step))  # fmt: skip
+        next_steps(to, ("Look at it in CloudCompare", command_line("CloudCompare", out)))
 
 
 JSON_ONLY = ("source", "needs", "command", "licence", "hardware")  # too long for a table

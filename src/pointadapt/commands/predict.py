@@ -36,7 +36,7 @@ class Predict:
         field: scenes: where labels are written; by default the classification of LAS, else the
             column of labels. A name that a file does not have is added to it.
         block: scenes: width of a tile in metres; by default as in training.
-        overlap: scenes: share of a tile that the next one covers too, up to 0.75; votes are averaged.
+        overlap: scenes: share of a tile that the next one covers too, up to 0.75; votes add up.
         passes: scenes: samples of a tile that the network sees at most; the points left over take
             their neighbours' probabilities. 0 lets it see every point, which takes longer.
         temp: scenes: folder for temporary files; by default that of the copies.

@@ -175,8 +175,8 @@ def label_scene(
         del labels
     named = dict(zip(classes, counts.tolist(), strict=True))
     return SceneLabels(
-        path, out, source.field_name(field), source.count, tiles, samples, named, sure / source.count,
-        time.perf_counter() - began, peak_memory(),
+        path, out, source.field_name(field), source.count, tiles, samples, named,
+        sure / source.count, time.perf_counter() - began, peak_memory(),
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import ConfigError, FileFormatError
-from ..io._cloud import LABELS
+from ..io._cloud import LABELS, column_name
 from ..io._read import _named
 
 Chunk = tuple[np.ndarray, np.ndarray]
@@ -80,7 +80,7 @@ def label_place(names: Sequence[str], field: str | None) -> int | None:
     That is the column called ``field``, or by default the first that has a usual name for labels.
     """
     if field is not None:
-        field = field.strip().lower()
+        field = column_name(field)
         return names.index(field) if field in names else None
     usual = (name for (name,) in LABELS)
     return next((names.index(name) for name in usual if name in names), None)
