@@ -24,6 +24,8 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
     if train_set.part_names != test_set.part_names:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
+    if train_set.feature_names != test_set.feature_names:
+        raise DataLayoutError(f"{config.data}: train and test have different features of points")
     if config.select != "val":
         return train_set, test_set, None
     kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
@@ -47,15 +49,17 @@ def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
 
 
 def build_model(
-    config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = ()
-) -> PointModel:
+    config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = (),
+    features: tuple[str, ...] = (),
+) -> PointModel:  # fmt: skip
     """The backbone with a fresh adapter, from ``config.seed``."""
     changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
     backbone = load_backbone(config.backbone, seed=config.seed, **changes)
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
     task = make_task(config.task, key_values(config.task_options))
-    model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head, parts))
+    adapter = Adapter(backbone, method, task, classes, config.head, parts, features)
+    model = PointModel(backbone, adapter)
     backbone.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model

@@ -165,6 +165,9 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
     if "instance_miou" in scores:
         text = f"{scores['instance_miou']:.2f} % (mean of classes {scores['class_miou']:.2f} %)"
         return "instance mIoU", f"{text}, points right {scores['accuracy']:.2f} %"
+    if "miou" in scores:
+        text = f"{scores['miou']:.2f} % (points right {scores['accuracy']:.2f} %"
+        return "mIoU", f"{text}, mean of classes {scores['class_accuracy']:.2f} %)"
     text = f"{scores['accuracy']:.2f} % (mean of classes {scores['class_accuracy']:.2f} %)"
     return "accuracy", text
 
@@ -303,6 +306,18 @@ def evaluation(scores: Mapping[str, Any], title: str, to: Console) -> None:
     to.print(f"{title}: {scores['count']:,} clouds, {votes}", style="bold")
     to.print(table)
     to.print(what, text)
+
+
+def rooms(scores: Mapping[str, Any], title: str, to: Console) -> None:
+    """Scores of whole scenes, the classes with the worst first."""
+    table = Table("class")
+    table.add_column("IoU %", justify="right")
+    for name, value in sorted(scores["per_class"].items(), key=lambda item: item[1]):
+        table.add_row(name, f"{value:.1f}")
+    points = f"{scores['labelled']:,} labelled points"
+    to.print(f"{title}: {scores['count']:,} scenes, {points}", style="bold")
+    to.print(table)
+    to.print(*_headline(scores))
 
 
 def predictions(rows: Sequence[Prediction], to: Console) -> None:

@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from . import hub
+from .batches import Batch, training_batch
 from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
 from .data import Clouds
-from .data.transforms import augment, augment_labelled, resample, resample_labelled
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
-from .ops import normalize
 from .prepare import build_model, load_clouds
 from .runtime import (
     derive_seed,
@@ -51,7 +49,8 @@ class _Run:
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self.config, self.acc = config, accelerator
         self.train_set, self.test_set, self.val_set = load_clouds(config)
-        self.model = build_model(config, self.train_set.classes, self.train_set.part_names)
+        known = self.train_set
+        self.model = build_model(config, known.classes, known.part_names, known.feature_names)
         self.task = self.model.adapter.task
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
@@ -112,24 +111,13 @@ class _Run:
         size = self.config.batch_size * acc.num_processes
         return order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
 
-    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The points and the target of a share, augmented, from a generator of its own."""
+    def _batch(self, step: int, order: np.ndarray) -> Batch:
+        """A share of a step's clouds, augmented, from a generator of its own."""
         c, acc, at = self.config, self.acc, self._rows(step, order)
         seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
         draw = torch.Generator().manual_seed(seed)
-        points = normalize(torch.from_numpy(self.train_set.points[at]).to(acc.device).float())
-        target = torch.from_numpy(self.task.target(self.train_set)[at]).to(acc.device)
-        if self.task.per_point:
-            points, target = resample_labelled(points, target, c.points, draw)
-            return augment_labelled(points, target, c.augment, draw)
-        return augment(resample(points, c.points, draw), c.augment, draw), target
-
-    def _told(self, step: int, order: np.ndarray) -> tuple[Tensor, ...]:
-        """What else the model is given of a share: the class of each cloud, for some tasks."""
-        if not self.task.given_class:
-            return ()
-        return (
-            torch.from_numpy(self.train_set.labels[self._rows(step, order)]).to(self.acc.device),
+        return training_batch(
+            self.train_set, at, self.model.adapter, c.points, c.augment, draw, acc.device
         )
 
     def _set_lr(self, step: int) -> float:
@@ -152,18 +140,18 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
-            points, target = self._batch(step, order)
+            batch = self._batch(step, order)
             with acc.accumulate(self.net):
                 with acc.autocast():
-                    output = self.net(points, *self._told(step, order))
-                loss = self.task.loss(output, target)
+                    output = self.net(batch.points, **batch.told)
+                loss = self.task.loss(output, batch.target)
                 acc.backward(loss)
                 if acc.sync_gradients:
                     acc.clip_grad_norm_(self.net.parameters(), c.clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             total += loss.detach()
-            right += (output.detach().argmax(dim=-1) == target).float().mean()
+            right += self.task.accuracy(output.detach(), batch.target)
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
         sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
@@ -283,6 +271,7 @@ class _Run:
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),
+            "confusion": scores.get("confusion", {}),
             "machine": describe_machine(),
             "config": to_plain(c),
         }  # fmt: skip

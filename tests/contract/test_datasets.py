@@ -38,7 +38,7 @@ def test_says_where_it_comes_from(name):
 @each
 def test_benchmarks_are_cited(name):
     cls = DATASETS[name]
-    assert (name in ("folder", "shapes")) == (not cls.citation)
+    assert (name in ("folder", "folder_segmentation", "shapes")) == (not cls.citation)
     assert bool(cls.citation) == bool(cls.url)
 
 
@@ -86,11 +86,16 @@ def check(clouds, points):
     assert (clouds.points.dtype, clouds.labels.dtype) == (np.float32, np.int64)
     assert np.isfinite(clouds.points).all()
     assert set(clouds.labels.tolist()) <= set(range(len(clouds.classes)))
-    assert len(set(clouds.classes)) == len(clouds.classes) > 1
+    names = clouds.part_names if clouds.classes == ("scene",) else clouds.classes
+    assert len(set(names)) == len(names) > 1
     assert len(set(clouds.ids)) == n
     if clouds.parts is not None:
         assert clouds.parts.shape == (n, points)
         assert 0 <= clouds.parts.min() <= clouds.parts.max() < len(clouds.part_names)
+    if clouds.features is not None:
+        assert clouds.features.shape == (n, points, len(clouds.feature_names))
+        assert clouds.features.dtype == np.float32
+        assert np.isfinite(clouds.features).all()
 
 
 def load_both(name, **options):

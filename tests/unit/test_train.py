@@ -137,15 +137,15 @@ def test_every_batch_is_augmented_anew(config):
 
     def batch(epoch, seed=0):
         run.epoch, run.config = epoch, replace(config, seed=seed)
-        return run._batch(0, order)[0]
+        return run._batch(0, order).points
 
     assert torch.equal(batch(0), batch(0))
     run.model.train()
-    seen = [batch(0), batch(1), batch(0, seed=1), run._batch(0, np.roll(order, 8))[0]]
+    seen = [batch(0), batch(1), batch(0, seed=1), run._batch(0, np.roll(order, 8)).points]
     scales = [points.amax(dim=1) - points.amin(dim=1) for points in seen]
     for i, one in enumerate(scales):
         assert not any(torch.allclose(one, other) for other in scales[i + 1 :])
-    first = [run._batch(step, np.zeros(40, int))[0] for step in (0, 1)]
+    first = [run._batch(step, np.zeros(40, int)).points for step in (0, 1)]
     assert not torch.equal(*first)
 
 
@@ -397,12 +397,12 @@ def without_chance(config, **changes):
     )  # fmt: skip
 
 
-def first_points(points, n, generator):
-    return points[:, :n]
+def first_points(points, along, n, generator):
+    return points[:, :n], [x[:, :n] for x in along]
 
 
 def test_accumulating_equals_a_larger_batch(config, monkeypatch):
-    monkeypatch.setattr(loop, "resample", first_points)
+    monkeypatch.setattr("pointadapt.batches.resample_along", first_points)
     a = without_chance(config, batch_size=4, accumulate=2)
     b = without_chance(config, batch_size=8, out=config.out / "b")
     train(a)
@@ -454,15 +454,16 @@ loop = importlib.import_module("pointadapt.train")
 from pointadapt.config import TrainConfig, load_config
 from pointadapt.runtime import make_accelerator
 
-loop.resample = lambda points, n, generator: points[:, :n]
+batches = importlib.import_module("pointadapt.batches")
+batches.resample_along = lambda points, along, n, generator: (points[:, :n], along)
 config = load_config(sys.argv[1], TrainConfig)
 run = loop._Run(config, make_accelerator(config.precision, config.accumulate))
 batch, seen = run._batch, []
 
 def watched(step, order):
-    points, labels = batch(step, order)
-    seen.append([float(cloud.sum()) for cloud in points.double()])
-    return points, labels
+    made = batch(step, order)
+    seen.append([float(cloud.sum()) for cloud in made.points.double()])
+    return made
 
 run._batch = watched
 results = run.run()
@@ -501,7 +502,7 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
     assert same(ranks[0]["state"], ranks[1]["state"])
     assert same(adapter(two.out), ranks[0]["state"])
 
-    monkeypatch.setattr(loop, "resample", first_points)
+    monkeypatch.setattr("pointadapt.batches.resample_along", first_points)
     one = without_chance(config, batch_size=8, out=tmp_path / "one")
     train(one)
     for key, value in adapter(one.out).items():
