@@ -12,9 +12,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -125,7 +126,7 @@ class Spill:
 
     def close(self) -> None:
         """Remove the file."""
-        self.file.close()
+        _discard(self.file)
 
     def corner(self, place: int) -> np.ndarray:
         """(2,) float64 corner of a cell, in the file's coordinates."""
@@ -164,7 +165,7 @@ def blank_labels(folder: Path, count: int, dtype: np.dtype, stack: ExitStack) ->
     first: a mapped file that finds the disk full would end the process.
     """
     file = tempfile.TemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115
-    stack.enter_context(file)
+    stack.callback(_discard, file)
     for start in range(0, count, CHUNK):
         file.write(bytes(min(CHUNK, count - start) * dtype.itemsize))
     file.flush()
@@ -205,6 +206,11 @@ def full_disk_said(folder: Path) -> Iterator[None]:
         raise PointAdaptError(
             f"{folder}: {error.strerror}: make room, or choose another disk with --temp"
         ) from error
+
+
+def _discard(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what a full disk refused before, it refuses again
+        file.close()
 
 
 def _check_finite(values: np.ndarray, first: int, what: str) -> None:

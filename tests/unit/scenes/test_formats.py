@@ -27,7 +27,10 @@ def wanted(scene):
 def test_las_differs_in_the_bits_of_the_classification_alone(scene, las, form, at, bits):
     before, out = run(las(scene, form=form), scene)
     old, new = np.frombuffer(before, np.uint8), np.fromfile(out, np.uint8)
-    start, width = int.from_bytes(before[96:100], "little"), int.from_bytes(before[105:107], "little")
+    start, width = (
+        int.from_bytes(before[96:100], "little"),
+        int.from_bytes(before[105:107], "little"),
+    )
     end = start + width * len(scene.xyz)
     assert (old[:start] == new[:start]).all()
     assert (old[end:] == new[end:]).all()
@@ -52,9 +55,9 @@ def test_laspy_finds_the_labels_and_all_else_unchanged(scene, las, name, field, 
     for name in old.point_format.dimension_names:
         if name != label:
             np.testing.assert_array_equal(old[name], new[name], err_msg=name)
-    assert [n for n in new.point_format.dimension_names if n not in [*old.point_format.dimension_names]] == (
-        ["label"] if field == "label" else []
-    )
+    assert [
+        n for n in new.point_format.dimension_names if n not in [*old.point_format.dimension_names]
+    ] == (["label"] if field == "label" else [])
     for a, b in ((old.header.vlrs, new.header.vlrs), (old.evlrs or [], new.evlrs or [])):
         kept = [v for v in a if v.user_id == "someone"]
         assert [v.record_data for v in kept] == [v.record_data for v in b if v.user_id == "someone"]
@@ -88,7 +91,14 @@ def test_undescribed_extra_bytes_stay_before_a_new_field(scene, las):
     np.testing.assert_array_equal(points[:, :38], old)
 
 
-PLY = [("x", "f8"), ("y", "f8"), ("z", "f8"), ("quality", "f4"), ("scalar_Label", "i4"), ("id", "u4")]
+PLY = [
+    ("x", "f8"),
+    ("y", "f8"),
+    ("z", "f8"),
+    ("quality", "f4"),
+    ("scalar_Label", "i4"),
+    ("id", "u4"),
+]
 
 
 def ply(path, scene, text, order, label):
