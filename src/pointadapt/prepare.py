@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from .backbones._weights import load_backbone
 from .config import TrainConfig, key_values
 from .data import Clouds, load_dataset
+from .data._blocks import SCENE
 from .errors import DataLayoutError
+from .evaluate import take
 from .methods import make_method
 from .model import Adapter, PointModel
+from .ops import normalize
 from .tasks import make_task
 
 
@@ -28,8 +34,23 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         raise DataLayoutError(f"{config.data}: train and test have different features of points")
     if config.select != "val":
         return train_set, test_set, None
-    kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
+    kept, held = held_out(train_set, config.val_fraction, config.seed)
     return train_set.subset(kept), test_set, train_set.subset(held)
+
+
+def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out) of clouds: whole scenes of blocks, or a share of every class.
+
+    Blocks of one scene may overlap, so that some of them say little about the others. Only where
+    there is a single scene are blocks held out themselves.
+    """
+    scenes = np.array([name.rpartition("#")[0] for name in clouds.ids])
+    names = np.unique(scenes)
+    if clouds.classes != (SCENE,) or len(names) < 2:
+        return stratified_split(clouds.labels, share, seed)
+    count = min(max(1, round(share * len(names))), len(names) - 1)
+    held = np.isin(scenes, np.random.default_rng(seed).permutation(names)[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,3 +84,42 @@ def build_model(
     backbone.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model
+
+
+@dataclass(frozen=True)
+class TrainingClouds:
+    """Training clouds as :meth:`pointadapt.methods.Method.prepare` sees them: not augmented.
+
+    Attributes:
+        points: (M, N, 3) of the data set.
+        count: points of a cloud that enter the network.
+        seed: of the run.
+        device: where batches are to be.
+    """
+
+    points: np.ndarray
+    count: int
+    seed: int = 0
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """The clouds of these numbers, (len(rows), count, 3), sampled and scaled as for scoring.
+
+        Raises:
+            PointCloudError: they have fewer points than that.
+        """
+        points = torch.from_numpy(self.points[rows.numpy()]).to(self.device).float()
+        return take(normalize(points), self.count)
+
+
+@torch.no_grad()
+def show_clouds(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
+    """Let the method of ``model`` look at the training clouds, see ``Method.prepare``."""
+    was_training, device = model.training, next(model.parameters()).device
+    shown = TrainingClouds(clouds.points, config.points, config.seed, device)
+    adapter = model.eval().adapter
+    adapter.method.prepare(adapter.taps, model.backbone, shown)
+    model.train(was_training)

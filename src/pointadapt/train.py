@@ -20,7 +20,7 @@ from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
-from .prepare import build_model, load_clouds
+from .prepare import build_model, load_clouds, show_clouds
 from .runtime import (
     derive_seed,
     describe_machine,
@@ -51,7 +51,7 @@ class _Run:
         self.train_set, self.test_set, self.val_set = load_clouds(config)
         known = self.train_set
         self.model = build_model(config, known.classes, known.part_names, known.feature_names)
-        self.task = self.model.adapter.task
+        self.task = self.model.adapter.task.fitted(known)
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
@@ -83,6 +83,8 @@ class _Run:
         elif main:
             self._start_folder()
         began = time.monotonic() - self.seconds
+        if not c.resume:  # else the checkpoint holds what the method found
+            show_clouds(self.model, self.train_set, c)
         with TrainingDisplay(c, self.steps, self.epoch, main) as display:
             while self.epoch < c.epochs:
                 row = self._one_epoch(display)

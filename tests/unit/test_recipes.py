@@ -10,7 +10,7 @@ from pointadapt.config import TrainConfig
 from pointadapt.errors import UnknownNameError
 from pointadapt.recipes import RECIPES, get_recipe
 
-PAPERS = [name for name in RECIPES if not name.endswith(("-laptop", "-few-shot"))]
+PAPERS = [name for name in RECIPES if not name.endswith(("-laptop", "-few-shot", "-s3dis"))]
 FEW_SHOT = [name for name in RECIPES if name.endswith("-few-shot")]
 SCAN = ("pb", "objbg", "objonly")
 
@@ -69,6 +69,30 @@ def test_the_papers_protocol(name):
         variant = {"pb": "pb_t50_rs", "objbg": "obj_bg", "objonly": "obj_only"}
         assert c.data_options == (f"variant={variant[name.rpartition('-')[2]]}",)
     assert f"pointadapt fetch {c.backbone}" in RECIPES[name].needs
+
+
+@pytest.mark.parametrize("method", ["dapt", "full", "linear_probe"])
+def test_s3dis(method):
+    from pointadapt.config import key_values
+    from pointadapt.data import load_dataset
+    from pointadapt.data._s3dis_rooms import CLASSES
+    from pointadapt.metrics import parameter_counts
+    from pointadapt.prepare import build_model
+
+    c = RECIPES[f"{method.replace('_', '-')}-s3dis"].config
+    expected = {
+        "epochs": 60, "warmup_epochs": 10, "lr": 2e-4, "batch_size": 32, "points": 2048,
+        "groups": 128, "group_size": 32, "method": method, "head": (), "select": "last",
+    }  # fmt: skip
+    assert {key: getattr(c, key) for key in expected} == expected
+    data = load_dataset(c.data, **key_values(c.data_options))
+    assert (data.area, data.blocks, data.block) == (5, 20000, 1.0)
+    own = replace(c, backbone="point_vit:small")
+    model = build_model(own, ("scene",), CLASSES, ("red", "green", "blue", "x", "y", "z"))
+    assert model.adapter.names.features == ()
+    # The head's 64 channels of an embedded class are gone, and 13 outputs replace 50.
+    head = 5_238_706 - (16 * 64 + 2 * 64) - 64 * 512 - 37 * 257
+    assert parameter_counts(model.adapter.head)[0] == head
 
 
 @pytest.mark.parametrize("name", FEW_SHOT)

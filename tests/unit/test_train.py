@@ -19,7 +19,7 @@ from pointadapt.backbones._weights import read_safetensors
 from pointadapt.config import TrainConfig, load_config
 from pointadapt.errors import CheckpointError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.evaluate import evaluate
-from pointadapt.prepare import build_model, load_clouds, stratified_split
+from pointadapt.prepare import build_model, held_out, load_clouds, stratified_split
 from pointadapt.runtime import make_accelerator
 from pointadapt.schedule import warmup_cosine
 
@@ -193,8 +193,9 @@ def stop_at(monkeypatch, epoch, step):
         {"select": "test", "method": "full", "options": ()},
         {"method": "linear_probe", "options": (), "schedule": "epoch"},
         {"accumulate": 2, "batch_size": 7, "precision": "bf16"},
+        {"method": "point_peft", "options": ("bank=8",)},  # which looks at the clouds first
     ],
-    ids=["dapt", "val", "full", "probe", "accumulate"],
+    ids=["dapt", "val", "full", "probe", "accumulate", "bank"],
 )
 def test_resuming_is_exact(config, changes, monkeypatch):
     whole = replace(config, **changes, out=config.out / "whole")
@@ -589,3 +590,19 @@ def test_out_that_cannot_be_written(config):
     with pytest.raises(PointAdaptError, match="cannot write"):
         train(config)
     assert config.out.read_text() == "a file"
+
+
+def test_blocks_are_held_out_by_whole_scenes():
+    from pointadapt.data import Clouds
+
+    ids = tuple(f"room{k % 5}#{k}" for k in range(40))
+    blocks = Clouds(
+        np.zeros((40, 8, 3), np.float32), np.zeros(40, np.int64), ("scene",), ids,
+        np.zeros((40, 8), np.int64), ("floor", "wall"),
+    )  # fmt: skip
+    kept, held = held_out(blocks, 0.2, 0)
+    assert {k % 5 for k in held} and not {k % 5 for k in held} & {k % 5 for k in kept}
+    assert (len(kept), len(held)) == (32, 8)
+    one = blocks.subset(np.arange(0, 40, 5))
+    kept, held = held_out(one, 0.25, 0)  # a single scene
+    assert (len(kept), len(held)) == (6, 2)

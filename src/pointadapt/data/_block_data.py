@@ -30,8 +30,8 @@ class BlockData(Dataset):
     """Base of the data sets of scenes. A subclass says where its scenes lie; this cuts them.
 
     Training blocks lie at random places and are drawn once, when the data are loaded. Test blocks
-    lie on a grid; those of the scenes that are left out, see ``test_blocks``, are missing from the
-    score of training, which therefore is that of a sample. :meth:`rooms` gives whole scenes.
+    lie on a grid, of which ``test_blocks`` are taken at random: the score at the end of training is
+    that of a sample, block by block. :meth:`rooms` gives whole scenes.
 
     A block of 4,096 points takes 80 kB of memory, and 16 kB more for each four features: 1,000
     blocks of s3dis are 180 MB, and while they are joined twice that.
@@ -43,7 +43,7 @@ class BlockData(Dataset):
             vote for each point.
         blocks: training blocks, shared among scenes by their numbers of points; 0 is the field's
             rule, one for every ``points`` points of the scenes.
-        test_blocks: at most so many test blocks, evenly spread over the grids; 0 takes all.
+        test_blocks: at most so many test blocks of the grids, shared like ``blocks``; 0 takes all.
         least: a training block has more points than this.
     """
 
@@ -87,10 +87,8 @@ class BlockData(Dataset):
             if train:
                 blocks = draw_blocks(scene, count, self.points, self.block, self.least, rng)
             else:
-                blocks = list(grid_blocks(scene, self.points, self.block, self.stride, rng))
-                if count and len(blocks) > count:
-                    some = np.linspace(0, len(blocks) - 1, count).round().astype(int)
-                    blocks = [blocks[k] for k in some]
+                grid = (self.points, self.block, self.stride, rng, bool(count))
+                blocks = list(islice(grid_blocks(scene, *grid), count or None))
             parts.append(self._clouds(scene, blocks))
         return join(parts)
 

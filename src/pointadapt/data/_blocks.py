@@ -13,6 +13,7 @@ from ._base import Clouds
 
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse
 NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code
+SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
 CHUNK = 64  # blocks of a scene that are made at a time
 
 
@@ -117,17 +118,20 @@ def draw_blocks(
 
 
 def grid_blocks(
-    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator
-) -> Iterator[Block]:
+    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator,
+    shuffle: bool = False,
+) -> Iterator[Block]:  # fmt: skip
     """Blocks every ``stride`` along both axes which together hold every point, ``n`` at a time.
 
     The last ones end at the scene's border. A block of more points gives several, filled up with
-    repetitions.
+    repetitions. ``shuffle`` gives the places in random order, so that the first are a sample.
     """
     cells = Cells(scene.points, size)
     steps = np.ceil((cells.high - cells.low - size).clip(0) / stride).astype(int) + 1
-    for i, j in np.ndindex(*steps):
-        high = np.minimum(cells.low + np.array([i, j]) * stride + size, cells.high)
+    places = rng.permutation(steps.prod()) if shuffle else np.arange(steps.prod())
+    for place in places:
+        at = np.array(np.unravel_index(place, steps))
+        high = np.minimum(cells.low + at * stride + size, cells.high)
         low = high - size
         inside = rng.permutation(cells.within(low - NUDGE, high + NUDGE))
         extra = -len(inside) % n
@@ -152,7 +156,7 @@ def to_clouds(
     return Clouds(
         points.astype(np.float32),
         np.zeros(len(blocks), np.int64),
-        ("scene",),
+        (SCENE,),
         tuple(f"{scene.name}#{k}" for k in range(len(blocks))),
         scene.labels[index].astype(np.int64),
         labels,

@@ -29,7 +29,7 @@ def raw_rooms(root: Path) -> dict[str, Path]:
     """Name (Area_1_office_1) -> folder of every room of the raw tree; empty if it is none."""
     found = {}
     for area in sorted(root.glob("Area_[1-6]")):
-        for room in sorted(path for path in area.iterdir() if path.is_dir()):
+        for room in sorted(path for path in area.glob("[!.]*") if path.is_dir()):
             found[f"{area.name}_{room.name}"] = room
     return found
 
@@ -113,7 +113,7 @@ def _add(out: Path, name: str, entry: dict[str, Any]) -> None:
 
 def read_room(folder: Path) -> tuple[np.ndarray, list[str]]:
     """(n, 7) float32 x y z r g b label of a raw room, and what had to be mended in its files."""
-    files = sorted(folder.glob("Annotations/*.txt"))
+    files = sorted(folder.glob("Annotations/[!.]*.txt"))  # without what a Mac leaves: ._wall_1.txt
     if not files:
         raise DataLayoutError(
             f"{folder / 'Annotations'}: missing, or without .txt files of the room's objects; "

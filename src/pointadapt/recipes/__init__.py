@@ -8,8 +8,9 @@ from ._base import Recipe
 from .few_shot import FEW_SHOT
 from .laptop import LAPTOP
 from .published import PUBLISHED
+from .s3dis import S3DIS
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *FEW_SHOT, *LAPTOP)}
+RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *S3DIS, *FEW_SHOT, *LAPTOP)}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -94,6 +94,11 @@ class Task:
         """The true labels, (n,) of clouds or (n, N) of points."""
         return clouds.labels
 
+    def fitted(self, clouds: Clouds) -> Task:
+        """The task with what its loss has to know of the training clouds; most need nothing."""
+        del clouds
+        return self
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar training loss."""
         raise NotImplementedError
