@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from . import hub
-from .config import TrainConfig, key_values
+from .config import Precision, TrainConfig, key_values
 from .data import load_dataset
 from .data._label_names import codes_of
 from .errors import ConfigError, PointAdaptError
@@ -81,7 +80,7 @@ class SceneLabeller:
             )
         self.model = load_ready(adapter, backbone)
         self.names = self.model.adapter.names
-        self.precision = trained.precision if trained else "fp32"
+        self.precision: Precision = trained.precision if trained else "fp32"
         self.tiling = Tiling(
             block=float(width), overlap=overlap, points=int(config["points"]), passes=passes,
             batch=self.model.adapter.task.batch, seed=seed,
@@ -131,8 +130,8 @@ class SceneLabeller:
 
     def predict(self, points: np.ndarray, features: np.ndarray | None) -> np.ndarray:
         """(B, n, K) probabilities of the points (B, n, 3) of blocks."""
-        given = {} if features is None else {"features": torch.from_numpy(features)}
-        return predict_probabilities(self.model, points, points.shape[1], **given).numpy()
+        n = points.shape[1]
+        return predict_probabilities(self.model, points, n, features=features).numpy()
 
 
 def write_table(path: Path | str, rows: Sequence[ScenePrediction]) -> None:

@@ -352,11 +352,9 @@ def part_predictions(rows: Sequence[PartPrediction], to: Console) -> None:
 
 def scene_predictions(rows: Sequence[ScenePrediction], to: Console) -> None:
     """What was found in each scene, how long it took, and where the labelled copy is."""
-    done = [row for row in rows if row.labels is not None]
-    for row in done:
-        labels = row.labels
-        assert labels is not None
-        order = sorted(labels.counts, key=lambda name: -labels.counts[name])
+    done = [(row, row.labels) for row in rows if row.labels is not None]
+    for row, labels in done:
+        order = sorted(labels.counts, key=labels.counts.__getitem__, reverse=True)
         found = [
             (name, f"{labels.counts[name]:,} ({100 * labels.counts[name] / labels.points:.1f} %), "
              f"label {row.codes[name]}")
@@ -372,9 +370,8 @@ def scene_predictions(rows: Sequence[ScenePrediction], to: Console) -> None:
             ("labelled copy", f"{labels.out}: written to {labels.field}"),
         ]
         _panel(to, str(row.path), [*found, *([("not found", absent)] if absent else []), *facts])
-    if done and done[0].labels is not None:
-        out = done[0].labels.out
-        next_steps(to, ("Look at it in CloudCompare", command_line("CloudCompare", out)))
+    for _, labels in done[:1]:
+        next_steps(to, ("Look at it in CloudCompare", command_line("CloudCompare", labels.out)))
 
 
 JSON_ONLY = ("source", "needs", "command", "licence", "hardware")  # too long for a table

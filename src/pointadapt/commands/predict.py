@@ -113,6 +113,9 @@ class Predict:
     def _scenes(self) -> int:
         from ..predict_scenes import SceneLabeller, write_table
 
+        for name in ("category", "up", "picture"):
+            if getattr(self, name) is not None:
+                raise PointAdaptError(f"scenes take no --{name}: leave it out")
         label = SceneLabeller(
             self.adapter, backbone=self.backbone, block=self.block, overlap=self.overlap,
             passes=self.passes, field=self.field, temp=self.temp,

@@ -76,7 +76,7 @@ class NpySource(Source):
             wide = np.empty(rows.shape, np.dtype(descr))  # type: ignore[call-overload]
             for name in self.dtype.names:
                 wide[name] = rows[name]
-            wide[wide.dtype.names[-1]] = labels.reshape(rows.shape)
+            wide[wide.dtype.descr[-1][0]] = labels.reshape(rows.shape)
             return wide
         if place is None:
             return np.concatenate([rows, labels[:, None].astype(self.dtype)], axis=1)

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..data._labelled import USUAL
 from ..errors import ConfigError, FileFormatError
-from ..io._cloud import LABELS, column_name
+from ..io._cloud import column_name
 from ..io._read import _named
 
 Chunk = tuple[np.ndarray, np.ndarray]
@@ -82,8 +83,7 @@ def label_place(names: Sequence[str], field: str | None) -> int | None:
     if field is not None:
         field = column_name(field)
         return names.index(field) if field in names else None
-    usual = (name for (name,) in LABELS)
-    return next((names.index(name) for name in usual if name in names), None)
+    return next((names.index(name) for name in USUAL if name in names), None)
 
 
 def check_fits(highest: int, dtype: np.dtype, what: str) -> None:

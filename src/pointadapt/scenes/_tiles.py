@@ -29,6 +29,7 @@ class Tile:
         cells: places of the cells that the points belong to.
         rows: for each of them, which of its points, in the order of the passes.
         weights: for each of them, (k,) float32 how much their votes count.
+        order: the places of these points, cell by cell, among the P n.
     """
 
     own: int
@@ -37,7 +38,7 @@ class Tile:
     cells: tuple[int, ...]
     rows: tuple[np.ndarray, ...]
     weights: tuple[np.ndarray, ...]
-    order: np.ndarray  # of the points, cell by cell, in the passes
+    order: np.ndarray
 
 
 @dataclass(frozen=True)

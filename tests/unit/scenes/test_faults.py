@@ -45,6 +45,16 @@ def test_labels_without_a_place_in_las_are_refused(scene, las, form, codes, fiel
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+def test_a_copc_whose_index_would_break_is_refused(scene, las):
+    path = las(scene, "s.laz")
+    raw = path.read_bytes().replace(
+        b"someone\0\0\0\0\0\0\0\0\0\7\0", b"copc\0\0\0\0\0\0\0\0\0\0\0\0\1\0"
+    )
+    path.write_bytes(raw)
+    with pytest.raises(FileFormatError, match=r"COPC .* convert it"):
+        label(path, scene)
+
+
 def test_labels_that_a_column_cannot_hold_are_refused(scene, tmp_path):
     table = np.zeros(4, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("label", "i1")])
     np.save(tmp_path / "s.npy", table)

@@ -208,3 +208,35 @@ def test_a_single_point_and_equal_points_are_labelled(scene, tmp_path):
             tmp_path / "s.npy", tmp_path / "o.npy", scene.rule, CLASSES, Tiling(5, 0.5, 32)
         )
         assert done.counts == {"low": len(points), "high": 0}
+
+
+def test_the_scale_of_colours_is_told_by_all_three(scene, tmp_path):
+    table = np.zeros(
+        2, [("x", "f4"), ("y", "f4"), ("z", "f4"), ("r", "u2"), ("g", "u2"), ("b", "u2")]
+    )
+    table["r"], table["b"], table["x"] = 200, 40_000, (0, 1)  # 16 bits, though red is small
+    np.save(tmp_path / "s.npy", table)
+    seen = []
+
+    def keep(points, features):
+        seen.append(features)
+        return scene.rule(points, features)
+
+    label_scene(
+        tmp_path / "s.npy", tmp_path / "o.npy", keep, CLASSES, Tiling(5, 0, 2), features=("red",)
+    )
+    np.testing.assert_allclose(seen[0], 200 / 65535, rtol=1e-6)
+
+
+def test_a_cell_that_no_network_saw_takes_its_labels_from_the_rest_of_its_tile(scene, tmp_path):
+    """One point beside thousands: whichever 16 of them are seen, it gets their label."""
+    crowd = np.random.default_rng(0).random((3000, 3)) * [4, 4, 1] + [5, 5, 0]
+    crowd[:, 2] += 8
+    np.save(tmp_path / "s.npy", np.concatenate([crowd, [[4.9, 4.9, 0.0]]]))
+    for seed in range(4):
+        done = label_scene(
+            tmp_path / "s.npy", tmp_path / "o.npy", scene.rule, CLASSES,
+            Tiling(10, 0.5, 16, seed=seed),
+        )  # fmt: skip
+        assert done.counts == {"low": 0, "high": 3001}
+        assert done.confidence == pytest.approx(1)
