@@ -19,7 +19,16 @@ from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they re
 from ._features import Channels
 from ._grid import Grid
 from ._source import SOURCES, Source, naming
-from ._spill import CHUNK, Spill, blank_labels, check_room, full_disk_said, record_type, survey
+from ._spill import (
+    CHUNK,
+    Spill,
+    blank_labels,
+    check_room,
+    full_disk_said,
+    record_type,
+    survey,
+    sweep,
+)
 from ._tiles import Cutter, Tile, Votes
 
 Predict = Callable[[np.ndarray, "np.ndarray | None"], np.ndarray]
@@ -159,6 +168,7 @@ def label_scene(
             raise PointCloudError("has no points")
         copy = source.prepare(field, int(values.max()))
         channels = Channels.of(features, source)
+    sweep(out)
     size = source.count * record_type(source.count, len(channels.columns)).itemsize
     size += source.count * values.itemsize
     check_room([(folder, size, "temporary files"), (out.parent, copy, "the labelled copy")])

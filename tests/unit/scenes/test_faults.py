@@ -189,3 +189,15 @@ def test_a_kill_leaves_the_input_and_no_copy(scene, tmp_path, stage):
     left = {p.name for p in work.iterdir()} - {"s.npy"}
     assert not any(Path(name).suffix == ".npy" for name in left)
     assert len(left) == (stage == "writing")
+
+
+def test_what_a_killed_run_left_is_removed_once_it_is_old(scene, tmp_path):
+    np.save(tmp_path / "s.npy", scene.xyz)
+    old, new = tmp_path / ".out.npy.1.part", tmp_path / ".out.npy.2.part"
+    other = tmp_path / ".else.npy.1.part"
+    for path in (old, new, other):
+        path.write_bytes(b"half")
+    for path in (old, other):
+        os.utime(path, (0, 0))
+    label(tmp_path / "s.npy", scene)
+    assert not old.exists() and new.exists() and other.exists()
