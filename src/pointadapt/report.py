@@ -17,15 +17,19 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from .predict import Prediction
     from .predict_parts import PartPrediction
+    from .predict_scenes import ScenePrediction
 
 SHOWN = 10  # classes of a summary
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
@@ -86,6 +90,32 @@ def progress(what: str, total: int | None) -> Iterator[Any]:
     with Progress(*columns, TimeRemainingColumn(), console=own, transient=True, disable=off) as bar:
         task = bar.add_task(what, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+class _Points(ProgressColumn):
+    """How many points are done, and how many a second."""
+
+    def render(self, task: Task) -> Text:
+        rate = "" if task.speed is None else f", {task.speed:,.0f} a second"
+        return Text(f"{int(task.completed):,} of {int(task.total or 0):,} points{rate}")
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for one stage after another; gives a function (stage, points done, of how many)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), _Points(), TimeRemainingColumn())
+    own = console(stderr=True)
+    off = not own.is_terminal
+    with Progress(*columns, console=own, transient=True, disable=off) as bar:
+        now = {"what": "", "task": bar.add_task("", total=None)}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what != now["what"]:
+                bar.remove_task(now["task"])  # type: ignore[arg-type]
+                now.update(what=what, task=bar.add_task(what, total=total))
+            bar.update(now["task"], completed=done)  # type: ignore[arg-type]
+
+        yield tell
 
 
 @contextmanager
@@ -349,6 +379,30 @@ def part_predictions(rows: Sequence[PartPrediction], to: Console) -> None:
             table.add_row(str(row.path), row.category or "-", shares, sure, str(row.out))
     if table.row_count:
         to.print(table)
+
+
+def scene_predictions(rows: Sequence[ScenePrediction], to: Console) -> None:
+    """What was found in each scene, how long it took, and where the labelled copy is."""
+    done = [(row, row.labels) for row in rows if row.labels is not None]
+    for row, labels in done:
+        order = sorted(labels.counts, key=labels.counts.__getitem__, reverse=True)
+        found = [
+            (name, f"{labels.counts[name]:,} ({100 * labels.counts[name] / labels.points:.1f} %), "
+             f"label {row.codes[name]}")
+            for name in order if labels.counts[name]
+        ]  # fmt: skip
+        absent = ", ".join(name for name in order if not labels.counts[name])
+        rate = labels.points / max(labels.seconds, 1e-9)
+        facts = [
+            ("confidence", f"{100 * labels.confidence:.1f} % (mean over the points)"),
+            ("points", f"{labels.points:,} in {labels.tiles:,} tiles, {labels.samples:,} samples"),
+            ("time", f"{duration(labels.seconds)}, {rate:,.0f} points a second"),
+            ("peak memory", size(labels.peak_memory_bytes)),
+            ("labelled copy", f"{labels.out}: written to {labels.field}"),
+        ]
+        _panel(to, str(row.path), [*found, *([("not found", absent)] if absent else []), *facts])
+    for _, labels in done[:1]:
+        next_steps(to, ("Look at it in CloudCompare", command_line("CloudCompare", labels.out)))
 
 
 JSON_ONLY = ("source", "needs", "command", "licence", "hardware")  # too long for a table

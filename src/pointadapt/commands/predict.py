@@ -1,4 +1,4 @@
-"""``pointadapt predict``: classify files, or label their points."""
+"""``pointadapt predict``: classify files, or label their points, or those of whole scenes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -25,7 +25,7 @@ MANY = 30  # files whose predictions are listed on the screen although they are 
 @command("predict")
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Classify files in any format that is read, or all such files in a folder, or label parts.
+    """Classify files in any format that is read, or all such files in a folder, or label points.
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
@@ -34,8 +34,15 @@ class Predict:
         top: how many classes to list for each file.
         up: the files' axis that points up; by default as in training.
         category: part segmentation: the files' class; by default the name of each one's folder.
-        out: part segmentation: folder for the labelled points, a file for each.
-        form: part segmentation: their format.
+        out: folder for the labelled points, a file for each; a scene's copy may be named itself.
+        form: part segmentation: their format. Scenes keep theirs.
+        field: scenes: where labels are written; by default the classification of LAS, else the
+            column of labels. A name that a file does not have is added to it.
+        block: scenes: width of a tile in metres; by default as in training.
+        overlap: scenes: share of a tile that the next one covers too, up to 0.75; votes add up.
+        passes: scenes: samples of a tile that the network sees at most; the points left over take
+            their neighbours' probabilities. 0 lets it see every point, which takes longer.
+        temp: scenes: folder for temporary files; by default that of the copies.
         csv: also write the predictions to this CSV file.
         picture: also draw the first 24 clouds to this .png, .pdf or .svg file.
         json: print the predictions as JSON on standard output.
@@ -49,6 +56,11 @@ class Predict:
     category: str | None = None
     out: Path = Path("predicted")
     form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
+    field: str | None = None
+    block: float | None = None
+    overlap: float = 0.5
+    passes: int = 1
+    temp: Path | None = None
     csv: Path | None = None
     picture: Path | None = None
     json: bool = False
@@ -59,8 +71,11 @@ class Predict:
         from ..hub import read_adapter_config
         from ..predict import list_files, predict
 
-        if read_adapter_config(self.adapter)["task"] == "part_segmentation":
+        task = read_adapter_config(self.adapter)["task"]
+        if task == "part_segmentation":
             return self._parts()
+        if task == "scene_segmentation":
+            return self._scenes()
         many = len(list_files(self.paths))
         bar = report.progress("predicting", many) if many > 1 else nullcontext(lambda done: None)
         with bar as done:
@@ -78,13 +93,7 @@ class Predict:
             report.prediction_counts(rows, str(self.csv), report.console())
         else:
             report.predictions(rows, report.console())
-        errors = [row.error for row in rows if row.error is not None]
-        told = MANY if self.csv is not None or self.json else len(errors)
-        for error in errors[:told]:
-            report.error_line(error)
-        if errors[told:]:
-            report.error_line(f"and {len(errors) - told} more files that could not be read")
-        return 2 if errors else 0
+        return _errors(rows, brief=self.csv is not None or self.json)
 
     def _parts(self) -> int:
         from ..predict_parts import Labeller, write_table
@@ -104,10 +113,27 @@ class Predict:
             report.print_json([row.to_dict() for row in rows])
         else:
             report.part_predictions(rows, report.console())
-        errors = [row.error for row in rows if row.error is not None]
-        for error in errors:
-            report.error_line(error)
-        return 2 if errors else 0
+        return _errors(rows)
+
+    def _scenes(self) -> int:
+        from ..predict_scenes import SceneLabeller, write_table
+
+        for name in ("category", "up", "picture"):
+            if getattr(self, name) is not None:
+                raise PointAdaptError(f"scenes take no --{name}: leave it out")
+        label = SceneLabeller(
+            self.adapter, backbone=self.backbone, block=self.block, overlap=self.overlap,
+            passes=self.passes, field=self.field, temp=self.temp,
+        )  # fmt: skip
+        with report.stages() as stage:
+            rows = label.files(self.paths, self.out, stage)
+        if self.csv is not None:
+            write_table(self.csv, rows)
+        if self.json:
+            report.print_json([row.to_dict() for row in rows])
+        else:
+            report.scene_predictions(rows, report.console())
+        return _errors(rows)
 
     def _draw(self, rows: Sequence[Prediction]) -> None:
         import numpy as np
@@ -122,6 +148,17 @@ class Predict:
             titles = [f"{row.path.name}\n{row.label} {100 * row.confidence:.0f} %" for row in good]
             clouds = np.stack([read(row.path) for row in good])
             prediction_grid(clouds, titles, [None] * len(good), self.picture)
+
+
+def _errors(rows: Sequence[Any], brief: bool = False) -> int:
+    """Print why files could not be predicted, ``MANY`` of them where ``brief``; the exit status."""
+    errors = [row.error for row in rows if row.error is not None]
+    told = MANY if brief else len(errors)
+    for error in errors[:told]:
+        report.error_line(error)
+    if errors[told:]:
+        report.error_line(f"and {len(errors) - told} more files that could not be read")
+    return 2 if errors else 0
 
 
 def _write_csv(path: Path, rows: Sequence[Prediction], top: int) -> None:

@@ -1,0 +1,234 @@
+"""A scene's points sorted by cell, in a temporary file: what lets tiles be read one by one.
+
+The file has no name where the system allows that, so that even a killed process leaves nothing.
+Plain reads and writes: pages of a mapped file would count as memory, and a full disk would end the
+process instead of raising an error.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..errors import PointAdaptError, PointCloudError
+from ..report import size as size_text
+from ._grid import Cells, Grid
+from ._source import Source
+
+CHUNK = 1 << 20  # points read at a time
+PREFIX = ".pointadapt-"
+STALE = 3600  # seconds without a write
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+Tell = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a first pass finds.
+
+    Attributes:
+        cells: those that are not empty.
+        low, high: (3,) float64 bounds of the coordinates.
+        peaks: (C,) largest value of each column.
+    """
+
+    cells: Cells
+    low: np.ndarray
+    high: np.ndarray
+    peaks: np.ndarray
+
+
+def survey(
+    source: Source, grid: Grid, columns: Sequence[str], tell: Tell, chunk: int = CHUNK
+) -> Survey:
+    """Count the points of each cell.
+
+    Raises:
+        PointCloudError: no point, or a coordinate or feature is NaN or infinite.
+    """
+    counts: dict[tuple[int, int], int] = {}
+    low, high, done = np.full(3, np.inf), np.full(3, -np.inf), 0
+    peaks = np.zeros(len(columns))
+    for xyz, more in source.chunks(columns, chunk):
+        _check_finite(xyz, done, "coordinates")
+        _check_finite(more, done, "features (" + ", ".join(columns) + ")")
+        low, high = np.minimum(low, xyz.min(axis=0)), np.maximum(high, xyz.max(axis=0))
+        peaks = np.maximum(peaks, more.max(axis=0, initial=0.0))
+        found, number = _distinct(grid.cells_of(xyz))
+        for cell, n in zip(map(tuple, found.tolist()), number.tolist(), strict=True):
+            counts[cell] = counts.get(cell, 0) + n
+        done += len(xyz)
+        tell(done)
+    if not counts:
+        raise PointCloudError("has no points")
+    cells = Cells.of(np.array(list(counts), np.int64), np.array(list(counts.values())))
+    return Survey(cells, low, high, peaks)
+
+
+def _distinct(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of (n, 2) cells, and how often each occurs."""
+    low = cells.min(axis=0)
+    span = cells.max(axis=0) - low + 1
+    if int(span[0]) * int(span[1]) > 2**62:
+        raise PointCloudError("has points too far apart for tiles of this width")
+    keys, number = np.unique(
+        (cells[:, 0] - low[0]) * span[1] + cells[:, 1] - low[1], return_counts=True
+    )
+    return np.stack(np.divmod(keys, span[1]), axis=1) + low, number
+
+
+def record_type(count: int, columns: int) -> np.dtype:
+    """A point in the spill: from its cell's corner and the scene's lowest point, in float32.
+
+    Within a cell, float32 is exact to about a micrometre, wherever on Earth the scene lies.
+    """
+    number = "<u4" if count <= np.iinfo(np.uint32).max else "<u8"
+    return np.dtype([("xyz", "<f4", (3,)), ("more", "<f4", (columns,)), ("id", number)])
+
+
+class Spill:
+    """The points by cell.
+
+    Args:
+        source: the scene.
+        grid, found: how it is cut, and its cells.
+        columns: what is read besides the coordinates.
+        folder: where the temporary file lies.
+        tell: called with the number of points done.
+    """
+
+    def __init__(
+        self, source: Source, grid: Grid, found: Survey, columns: Sequence[str], folder: Path,
+        tell: Tell, chunk: int = CHUNK,
+    ) -> None:  # fmt: skip
+        self.grid, self.found = grid, found
+        self.dtype = record_type(source.count, len(columns))
+        self._next = found.cells.starts[:-1].copy()  # where each cell's next point goes
+        self.file = tempfile.TemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115
+        done = 0
+        try:
+            for xyz, more in source.chunks(columns, chunk):
+                self._add(xyz, more, done)
+                done += len(xyz)
+                tell(done)
+            self.file.flush()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Remove the file."""
+        _discard(self.file)
+
+    def corner(self, place: int) -> np.ndarray:
+        """(2,) float64 corner of a cell, in the file's coordinates."""
+        return self.found.cells.index[place] * self.grid.stride
+
+    def cell(self, place: int) -> np.ndarray:
+        """The points of a cell, in the order of the file."""
+        cells = self.found.cells
+        self.file.seek(int(cells.starts[place]) * self.dtype.itemsize)
+        return np.frombuffer(
+            self.file.read(int(cells.counts[place]) * self.dtype.itemsize), self.dtype
+        )
+
+    def _add(self, xyz: np.ndarray, more: np.ndarray, first: int) -> None:
+        places = self.found.cells.find(self.grid.cells_of(xyz))
+        records = np.empty(len(xyz), self.dtype)
+        corners = self.found.cells.index[places] * self.grid.stride
+        records["xyz"][:, :2] = xyz[:, :2] - corners
+        records["xyz"][:, 2] = xyz[:, 2] - self.found.low[2]
+        records["more"] = more
+        records["id"] = np.arange(first, first + len(xyz))
+        order = np.argsort(places, kind="stable")  # cells keep the file's order
+        records, places = records[order], places[order]
+        starts = np.flatnonzero(np.diff(places, prepend=-1))
+        for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
+            place = places[start]
+            self.file.seek(int(self._next[place]) * self.dtype.itemsize)
+            self.file.write(records[start:stop].tobytes())
+            self._next[place] += stop - start
+
+
+def blank_labels(folder: Path, count: int, dtype: np.dtype, stack: ExitStack) -> np.ndarray:
+    """(count,) zeros in a temporary file, which ``stack`` removes.
+
+    It is mapped, since labels are found in another order than they are written. Its room is taken
+    first: a mapped file that finds the disk full would end the process.
+    """
+    file = tempfile.TemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115
+    stack.callback(_discard, file)
+    for start in range(0, count, CHUNK):
+        file.write(bytes(min(CHUNK, count - start) * dtype.itemsize))
+    file.flush()
+    return np.memmap(file, dtype, "r+", shape=(count,))
+
+
+def sweep(out: Path) -> None:
+    """Remove what killed runs left of the copy ``out``: nobody has written to it for an hour."""
+    for left in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE:
+                left.unlink()
+
+
+def check_room(needs: Sequence[tuple[Path, int, str]]) -> None:
+    """Check that each folder has room for what it is to hold, those of one disk together.
+
+    Raises:
+        PointAdaptError: it has not.
+    """
+    disks: dict[int, list[tuple[Path, int, str]]] = {}
+    for need in needs:
+        disks.setdefault(os.stat(need[0]).st_dev, []).append(need)
+    for held in disks.values():
+        wanted, free = sum(n for _, n, _ in held), shutil.disk_usage(held[0][0]).free
+        if wanted > free:
+            what = " and ".join(f"{size_text(n)} for {name}" for _, n, name in held)
+            raise PointAdaptError(
+                f"{held[0][0]}: {size_text(free)} are free, but {size_text(wanted)} are needed "
+                f"({what}): make room, or choose another disk with --temp and --out"
+            )
+
+
+@contextmanager
+def full_disk_said(folder: Path) -> Iterator[None]:
+    """Say it in one line if the disk of ``folder`` is full.
+
+    Raises:
+        PointAdaptError: it is.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise PointAdaptError(
+            f"{folder}: {error.strerror}: make room, or choose another disk with --temp"
+        ) from error
+
+
+def _discard(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what a full disk refused before, it refuses again
+        file.close()
+
+
+def _check_finite(values: np.ndarray, first: int, what: str) -> None:
+    good = np.isfinite(values).all(axis=1)
+    if not good.all():
+        row = first + int(np.argmin(good))
+        raise PointCloudError(
+            f"has NaN or infinite {what}, first in point {row} (counted from 0): "
+            "remove or repair them"
+        )
