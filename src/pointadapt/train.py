@@ -138,6 +138,11 @@ class _Run:
         self.step.set_lr(lr)
         return lr
 
+    def _loss_scale(self) -> float:
+        """What the engine multiplies a loss by before its backward pass."""
+        scaler = self.acc.scaler
+        return (scaler.get_scale() if scaler is not None else 1.0) / self.config.accumulate
+
     def _one_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
         c, acc = self.config, self.acc
         order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
@@ -150,6 +155,7 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
+            self.model.adapter.taps.loss_scale = self._loss_scale()
             batch = self._batch(step, order)
             loss, output = self.step(batch.points, batch.target, **batch.told)
             total += loss

@@ -660,3 +660,23 @@ def test_blocks_are_held_out_by_whole_scenes():
     one = blocks.subset(np.arange(0, 40, 5))
     kept, held = held_out(one, 0.25, 0)  # a single scene
     assert (len(kept), len(held)) == (6, 2)
+
+
+def test_losses_of_taps_are_scaled_as_the_loop_scales_its_own(config):
+    """Twice the same half batch, accumulated, gives the gradients of one, score loss included."""
+    grads = []
+    for accumulate in (1, 2):
+        options = {"method": "point_lora", "options": (), "accumulate": accumulate}
+        torch.manual_seed(0)
+        run = loop._Run(replace(config, **options), make_accelerator("fp32", accumulate))
+        run.net.eval()  # BatchNorm and dropout as in prediction; the score loss needs training
+        run.model.adapter.taps.train()
+        run.optimizer.step = run.optimizer.zero_grad = lambda *a, **k: None
+        run.step.clip = 1e9
+        batch = run._batch(0, np.arange(len(run.train_set)))
+        run.model.adapter.taps.loss_scale = run._loss_scale()
+        for _ in range(accumulate):
+            run.step(batch.points, batch.target, **batch.told)
+        grads.append([p.grad.clone() for p in run.model.adapter.taps.score.parameters()])
+    for one, two in zip(*grads, strict=True):
+        torch.testing.assert_close(two, one)

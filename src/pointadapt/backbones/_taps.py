@@ -106,6 +106,8 @@ class Taps(nn.Module):
             Point-MAE fine-tunes, or "once" before the first, as DAPT does.
         wanted: numbers of the blocks, from 0 and without the last, whose tokens the head needs
             besides the final ones; they come back as ``Tokens.hidden``.
+        loss_scale: what the training loop multiplies the loss by before its backward pass, so that
+            taps with a loss of their own (``methods/point_lora.py``) do the same.
 
     Class attributes:
         lean: the taps of the LayerNorms are plain functions of their input, so that a lean forward
@@ -113,6 +115,7 @@ class Taps(nn.Module):
     """
 
     wanted: tuple[int, ...] = ()
+    loss_scale: float = 1.0
     lean: ClassVar[bool] = False
 
     def __init__(

@@ -134,7 +134,7 @@ class PointLoraTaps(Taps):
         x, pos = (torch.cat(parts, dim=1) for parts in zip(*chosen, strict=True))
         if self.training:
             loss = terms[0] + 0.25 * sum(terms[1:])
-            x = AddGradient.apply(x, self.weight * loss)
+            x = AddGradient.apply(x, self.loss_scale * self.weight * loss)
         return tokens.insert_prompts(x, pos)
 
 

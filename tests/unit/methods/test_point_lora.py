@@ -63,6 +63,10 @@ def test_score_loss_enters_the_gradient_alone(one):
 
     loss = 0.5 * (term(tokens.x) + 0.25 * term(patches(64, 64).x))
     torch.testing.assert_close(weight.grad, torch.autograd.grad(loss, weight)[0])
+    once = weight.grad.clone()
+    weight.grad, taps.loss_scale = None, 0.25
+    taps.tokens_in(tokens, SimpleNamespace(patches=patches)).x.sum().backward()
+    torch.testing.assert_close(weight.grad, 0.25 * once)
 
 
 def test_add_gradient_is_a_sum_of_losses():
