@@ -29,14 +29,16 @@ def classification_scores(
 
     Returns:
         ``accuracy`` (overall, the papers' OA), ``class_accuracy`` (mean over classes that occur,
-        mAcc), ``per_class`` by name, ``count``.
+        mAcc), ``macro_f1`` (mean F1 of these classes), ``per_class`` accuracy by name, ``count``.
     """
     matrix = confusion_matrix(probabilities.argmax(dim=1), target, len(classes)).double()
     per_class = 100.0 * matrix.diagonal() / matrix.sum(dim=1)
+    f1 = 200.0 * matrix.diagonal() / (matrix.sum(dim=0) + matrix.sum(dim=1))
     present = matrix.sum(dim=1) > 0
     return {
         "accuracy": round(100.0 * float(matrix.diagonal().sum() / matrix.sum()), 4),
         "class_accuracy": round(float(per_class[present].mean()), 4),
+        "macro_f1": round(float(f1[present].mean()), 4),
         "per_class": {
             name: round(float(value), 2)
             for name, value, seen in zip(classes, per_class.tolist(), present.tolist(), strict=True)

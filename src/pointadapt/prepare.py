@@ -8,23 +8,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .backbones._weights import load_backbone
+from .backbones._weights import check_backbone, load_backbone
 from .config import TrainConfig, key_values
-from .data import Clouds, load_dataset
+from .data import Clouds, Dataset, load_dataset
 from .data._blocks import SCENE
+from .data._repeats import tell_shared
 from .errors import DataLayoutError
 from .evaluate import take
 from .methods import make_method
 from .model import Adapter, PointModel
 from .ops import normalize
 from .tasks import make_task
+from .tasks._base import check_inputs
+
+
+def check_names(config: TrainConfig) -> None:
+    """Check every name and option before any data are read, which may take long.
+
+    Raises:
+        UnknownNameError: a method, task, backbone, data set, head input or option of that name
+            does not exist.
+        ConfigError: a value of the wrong type or outside its range.
+    """
+    make_method(config.method, key_values(config.options))
+    make_task(config.task, key_values(config.task_options))
+    check_backbone(config.backbone)
+    if config.head:
+        check_inputs(config.head)
+    make_dataset(config)
+
+
+def make_dataset(config: TrainConfig) -> Dataset:
+    """The data set with its options set; nothing is read."""
+    options = key_values(config.data_options)
+    options = {"root": config.root, "points": config.available or config.points, **options}
+    return load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
 
 
 def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
     """(train, test, val); ``val`` is None unless the configuration selects on it."""
-    options = key_values(config.data_options)
-    options = {"root": config.root, "points": config.available or config.points, **options}
-    data = load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
+    data = make_dataset(config)
     train_set, test_set = data.load("train"), data.load("test")
     if train_set.classes != test_set.classes:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
@@ -32,6 +55,8 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
     if train_set.feature_names != test_set.feature_names:
         raise DataLayoutError(f"{config.data}: train and test have different features of points")
+    if config.data == "folder":  # benchmarks are as they are
+        tell_shared(train_set, test_set)
     if config.select != "val":
         return train_set, test_set, None
     kept, held = held_out(train_set, config.val_fraction, config.seed)

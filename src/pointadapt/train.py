@@ -14,14 +14,15 @@ from accelerate import Accelerator
 from . import hub
 from .batches import Batch, training_batch
 from .capture import make_step
-from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
+from .config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from .data import Clouds
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
-from .prepare import build_model, load_clouds, show_clouds
+from .order import epoch_order
+from .prepare import build_model, check_names, load_clouds, show_clouds
 from .resident import Resident
 from .runtime import (
     derive_seed,
@@ -39,6 +40,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     Raises:
         PointAdaptError: bad input, in one line.
     """
+    check_names(config)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -138,7 +140,7 @@ class _Run:
 
     def _one_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
         c, acc = self.config, self.acc
-        order = np.random.default_rng((c.seed, self.epoch)).permutation(len(self.train_set))
+        order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
         # Seeding every epoch makes a resumed run equal to an uninterrupted one without storing
         # generator states; ranks differ so that their DropPath draws do.
         torch.manual_seed(derive_seed(c.seed, self.epoch, acc.process_index))
@@ -220,10 +222,10 @@ class _Run:
         state = load_state(path)
         try:
             # Values, not text: a whole number and the same one from a YAML file may be spelt apart.
-            if json.loads(state["identity"]) != json.loads(self._identity()):
-                what = _difference(state["identity"], self._identity())
+            differ = other_options(json.loads(state["identity"]), json.loads(self._identity()))
+            if differ:
                 raise CheckpointError(
-                    f"{path} was made with other options{what}: "
+                    f"{path} was made with other options ({differ}): "
                     "resume with the same ones, or choose another --out"
                 )
             self.model.load_adapter_state(state["adapter"], str(path))
@@ -267,7 +269,8 @@ class _Run:
                 "selection": _SELECTION[c.select],
                 "selected_epoch": self.best.get("epoch", c.epochs),
                 "epochs": c.epochs, "seed": c.seed, "augmentation": list(c.augment),
-                "votes": c.votes, "points": c.points, "precision": c.precision,
+                "sampling": c.sampling, "votes": c.votes, "points": c.points,
+                "precision": c.precision,
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),
@@ -291,9 +294,3 @@ _SELECTION = {
     "val": "best epoch on a split held out of train",
     "test": "best epoch on the test set (the papers' way)",
 }
-
-
-def _difference(old: str, new: str) -> str:
-    before, after = json.loads(old), json.loads(new)
-    keys = [k for k in after if before.get(k) != after[k]]
-    return f" ({keys[0]}: {before.get(keys[0])} then, {after[keys[0]]} now)" if keys else ""

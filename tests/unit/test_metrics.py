@@ -35,6 +35,8 @@ def test_classification_scores():
     assert scores == {
         "accuracy": pytest.approx(100 * 4 / 6, abs=1e-4),
         "class_accuracy": pytest.approx((75 + 0 + 100) / 3, abs=1e-4),
+        # F1: bed 2·3/(4+3), cup 0, fly 2·1/(1+2)
+        "macro_f1": pytest.approx(100 * (6 / 7 + 0 + 2 / 3) / 3, abs=1e-4),
         "per_class": {"bed": 75.0, "cup": 0.0, "fly": 100.0},
         "count": 6,
     }

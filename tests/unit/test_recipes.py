@@ -10,7 +10,8 @@ from pointadapt.config import TrainConfig
 from pointadapt.errors import UnknownNameError
 from pointadapt.recipes import RECIPES, get_recipe
 
-PAPERS = [name for name in RECIPES if not name.endswith(("-laptop", "-few-shot", "-s3dis"))]
+OURS = ("-laptop", "-folder", "-few-shot", "-s3dis")
+PAPERS = [name for name in RECIPES if not name.endswith(OURS)]
 FEW_SHOT = [name for name in RECIPES if name.endswith("-few-shot")]
 SCAN = ("pb", "objbg", "objonly")
 
@@ -32,7 +33,7 @@ def trained(config: TrainConfig) -> int:
 
 
 def test_what_must_exist():
-    data = ["modelnet40", *(f"scanobjectnn-{v}" for v in SCAN), "laptop"]
+    data = ["modelnet40", *(f"scanobjectnn-{v}" for v in SCAN), "laptop", "folder"]
     methods = ("dapt", "full", "linear-probe")
     assert {f"{m}-{d}" for m in methods for d in data} <= set(RECIPES)
 
@@ -128,8 +129,10 @@ def test_full_and_linear_probe():
     assert trained(probe) == 267_535  # the head
 
 
-def test_laptop_recipes_share_one_budget():
-    configs = [r.config for name, r in RECIPES.items() if name.endswith("-laptop")]
+@pytest.mark.parametrize(("ending", "data"), [("-laptop", "modelnet40"), ("-folder", "folder")])
+def test_recipes_of_one_kind_share_one_budget(ending, data):
+    configs = [r.config for name, r in RECIPES.items() if name.endswith(ending)]
+    assert len(configs) >= 3 and configs[0].data == data
     own = {"method", "options", "head", "out", "recipe", "lr"}  # a method has its own best rate
     for f in fields(TrainConfig):
         if f.name not in own:

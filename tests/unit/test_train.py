@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,8 +18,17 @@ import torch
 from pointadapt import hub
 from pointadapt.backbones._weights import read_safetensors
 from pointadapt.config import TrainConfig, load_config
-from pointadapt.errors import CheckpointError, ConfigError, DataLayoutError, PointAdaptError
+from pointadapt.data.folder import Folder
+from pointadapt.errors import (
+    CheckpointError,
+    ConfigError,
+    DataLayoutError,
+    PointAdaptError,
+    UnknownNameError,
+)
 from pointadapt.evaluate import evaluate
+from pointadapt.files import load_state, save_state
+from pointadapt.order import epoch_order
 from pointadapt.prepare import build_model, held_out, load_clouds, stratified_split
 from pointadapt.runtime import make_accelerator
 from pointadapt.schedule import warmup_cosine
@@ -194,8 +204,9 @@ def stop_at(monkeypatch, epoch, step):
         {"method": "linear_probe", "options": (), "schedule": "epoch"},
         {"accumulate": 2, "batch_size": 7, "precision": "bf16"},
         {"method": "point_peft", "options": ("bank=8",)},  # which looks at the clouds first
+        {"sampling": "balanced"},
     ],
-    ids=["dapt", "val", "full", "probe", "accumulate", "bank"],
+    ids=["dapt", "val", "full", "probe", "accumulate", "bank", "balanced"],
 )
 def test_resuming_is_exact(config, changes, monkeypatch):
     whole = replace(config, **changes, out=config.out / "whole")
@@ -294,6 +305,49 @@ def test_resuming_with_other_options_names_the_option(config, change, message):
     with pytest.raises(CheckpointError, match=message) as caught:
         train(replace(config, resume=True, **change))
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_from_before_an_option_existed(config):
+    """It was made with what is the option's default now."""
+    train(replace(config, epochs=2))
+    path = config.out / "checkpoint.pt"
+    state = load_state(path)
+    identity = json.loads(state["identity"])
+    del identity["sampling"]
+    save_state(path, {**state, "identity": json.dumps(identity)})
+    train(replace(config, epochs=2, resume=True))
+    with pytest.raises(CheckpointError, match="sampling: uniform then, balanced now"):
+        train(replace(config, epochs=2, resume=True, sampling="balanced"))
+
+
+def test_processes_share_a_balanced_step(config):
+    order = epoch_order(np.repeat(np.arange(4), (20, 12, 6, 2)), "balanced", 0, 0)
+
+    def share(rank):
+        acc = SimpleNamespace(num_processes=2, process_index=rank)
+        return loop._Run._rows(SimpleNamespace(acc=acc, config=config), 1, order).tolist()
+
+    assert len(share(0)) == len(share(1)) == 8
+    assert sorted(share(0) + share(1)) == sorted(order[16:32].tolist())
+
+
+@pytest.mark.parametrize(
+    "typo",
+    [
+        {"method": "dapd"}, {"options": ("rnak=4",)}, {"task": "clasification"},
+        {"task_options": ("hiden=3",)}, {"backbone": "tinny"}, {"backbone": "point_vit:smal"},
+        {"head": ("clss",)}, {"data": "foldr"}, {"data_options": ("min_pionts=20",)},
+    ],
+    ids="-".join,
+)  # fmt: skip
+def test_names_are_checked_before_data_are_read(config, typo, monkeypatch):
+    def load(self, split):
+        raise AssertionError("the data were read first")
+
+    monkeypatch.setattr(Folder, "load", load)
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        train(replace(config, **typo))
+    assert not config.out.exists()
 
 
 def test_resuming_elsewhere_with_other_threads(config):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -111,19 +111,39 @@ class Dataset:
     url: ClassVar[str] = ""
     where: ClassVar[str] = ""  # one sentence: how a person gets the data
     needs_root: ClassVar[bool] = True
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")  # what there is to load
 
     root: Path | None = None
     points: int = 1024
     seed: int = 0
 
     def load(self, split: str) -> Clouds:
-        """Clouds of ``split`` ("train" or "test").
+        """Clouds of ``split``, one of :attr:`splits`.
 
         Raises:
             DataLayoutError: something needed is missing under ``root``.
             FileFormatError: a file is damaged or of the wrong kind.
         """
         raise NotImplementedError
+
+    def verify(self) -> list[str]:
+        """What differs from the official release, a line each; empty where nothing is known.
+
+        :func:`pointadapt.data.check` looks at this and at everything else.
+        """
+        return []
+
+    def variants(self) -> Iterator[tuple[str, Dataset]]:
+        """What there is to check, each with a name: this alone, unless a release is many sets."""
+        yield "", self
+
+    def point_counts(self, split: str) -> np.ndarray | None:
+        """(n,) points of each cloud as stored, before any is chosen; None where that is not known.
+
+        Raises:
+            PointAdaptError: as :meth:`load`.
+        """
+        return None
 
     def found_root(self) -> Path:
         """``root``, if it exists; otherwise an error that says where to get the data."""
