@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import ConfigError, DataLayoutError, UnknownNameError
 from ..io import SAMPLINGS, Sampling, read_points
 from ._base import DATASETS, Clouds, Dataset
+from ._cache import cached_points
 from ._layouts import SPLITS, find_samples, split_samples
 
 Axis = Literal["x", "y", "z"]
@@ -45,6 +46,9 @@ class Folder(Dataset):
         sampling: how points are chosen: "random", or "fps" (evenly spread, slower).
         up: the files' axis that points up. It becomes z.
         min_points: a cloud of fewer points is an error.
+        cache: where the points are kept, so that the next start need not read the files: a
+            folder, "no", or "auto", which keeps what took more than five seconds in the user's
+            cache folder.
 
     """
 
@@ -57,6 +61,7 @@ class Folder(Dataset):
     sampling: Sampling = "random"
     up: Axis = "z"
     min_points: int = 16
+    cache: str = "auto"
 
     def load(self, split: str) -> Clouds:
         """Read the clouds of ``split``, coordinates as :func:`pointadapt.io.read_points` gives.
@@ -73,13 +78,15 @@ class Folder(Dataset):
         samples = split_samples(find_samples(root), self.test_fraction, self.seed)
         classes = sorted({sample.label for sample in samples if sample.split == "train"})
         wanted = [sample for sample in samples if sample.split == split]
-        points = read_folder(
-            [sample.path for sample in wanted],
-            self.points,
-            self.seed,
-            sampling=self.sampling,
-            minimum=self.min_points,
-        )
+        paths = [sample.path for sample in wanted]
+        options = (self.points, self.seed, self.sampling, self.min_points)
+        n, seed = self.points, self.seed
+        points = cached_points(
+            self.cache, f"folder {root.resolve()} {split}", paths, {"options": options},
+            lambda: read_folder(
+                paths, n, seed, sampling=self.sampling, minimum=self.min_points
+            ),
+        )  # fmt: skip
         return Clouds(
             points=upright(points, self.up),
             labels=np.array([classes.index(s.label) for s in wanted], dtype=np.int64),

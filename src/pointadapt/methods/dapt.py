@@ -153,6 +153,8 @@ class DynamicAdapter(nn.Module):
         x = again(self.norm, x)
         scale = F.relu(self.scale(x)) if self.scale is not None else self.fixed_scale
         out = again(self.up, dropped(again(F.gelu, self.down(x)), self.dropout))
+        if not torch.is_grad_enabled():
+            return out.mul_(scale)
         return again(torch.mul, out, scale) if isinstance(scale, Tensor) else out * scale
 
 
@@ -190,7 +192,7 @@ class DaptBlockTaps(ScaleShiftBlockTaps):
     def internal_prompts(self, adapted: Tensor) -> Tensor:
         """The adapter's output (B, T, D) to (B, prompts, D)."""
         mean = (F.gelu(adapted) if self.prompt_gelu else adapted).mean(dim=1, keepdim=True)
-        flat = mean.repeat(1, 1, self.prompts)
+        flat = mean.repeat(1, 1, self.prompts) if self.prompts > 1 else mean
         if self.ss_prompt is not None:
             flat = self.ss_prompt(flat)
         return flat.unflatten(-1, (self.prompts, -1)).squeeze(1)
