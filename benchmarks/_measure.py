@@ -128,7 +128,7 @@ def child(script: str, *arguments: object) -> dict[str, Any]:
     """What ``python SCRIPT --child ARGUMENTS`` prints as JSON in its last line: a clean process."""
     path = Path(__file__).with_name(script)
     command = [sys.executable, str(path), "--child", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
