@@ -185,7 +185,7 @@ def print_table(title: str, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         cells = (row.get(key, "") for key in keys)
         table.add_row(*(f"{v:.3g}" if isinstance(v, float) else str(v) for v in cells))
-    Console(width=max(100, Console().width)).print(table)
+    Console(width=max(150, Console().width)).print(table)
 
 
 def commit() -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 from . import hub
 from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
 from .data import Clouds
+from .data._first import FirstPoints
 from .data.transforms import augment, augment_labelled, resample, resample_labelled
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
@@ -58,6 +59,7 @@ class _Run:
         )
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.first = FirstPoints(len(self.train_set), config.points)
         self.epoch, self.seconds = 0, 0.0
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
@@ -122,6 +124,7 @@ class _Run:
         if self.task.per_point:
             points, target = resample_labelled(points, target, c.points, draw)
             return augment_labelled(points, target, c.augment, draw)
+        points = self.first(at, points)
         return augment(resample(points, c.points, draw), c.augment, draw), target
 
     def _told(self, step: int, order: np.ndarray) -> tuple[Tensor, ...]:
