@@ -1,6 +1,6 @@
 """How fast clouds come: training batches against the step, the cache, the procedural stream.
 
-    python benchmarks/data.py [--seconds 4] [--workers 1 2] [--roots modelnet40=DIR shapedb=DIR]
+    python benchmarks/data.py [--seconds 3] [--workers 1 2] [--roots modelnet40=DIR shapedb=DIR]
                               [--parts prepare cache stream]
 
 - prepare: what fine-tuning does to a batch before the step (rows out of the data set, normalise,
@@ -175,7 +175,7 @@ def stream_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    own = parser(__doc__, seconds=4)
+    own = parser(__doc__, seconds=3)
     own.add_argument("--parts", nargs="+", default=["prepare", "cache", "stream"])
     own.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     own.add_argument("--roots", nargs="*", default=[])

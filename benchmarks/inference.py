@@ -1,6 +1,6 @@
 """Prediction: folded DAPT against the plain backbone, and a folder of files.
 
-    python benchmarks/inference.py [--seconds 12] [--batches 1 8 32] [--files 300] [--device cuda]
+    python benchmarks/inference.py [--seconds 8] [--batches 1 8 32] [--files 300] [--device cuda]
 
 One forward pass of `small` on random clouds, no gradient, evaluation mode; the variants take turns,
 ``--seconds`` for each batch and number format:
@@ -114,7 +114,7 @@ def predict_row(count: int, cores: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    own = parser(__doc__, seconds=12)
+    own = parser(__doc__, seconds=8)
     own.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
     own.add_argument("--precisions", nargs="+", default=["fp32", "bf16"])
     own.add_argument("--files", type=int, default=300, help="0 leaves the folder out")

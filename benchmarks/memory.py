@@ -24,7 +24,7 @@ from pointadapt.runtime import peak_memory
 
 VARIANTS = [
     ("full", "all"), ("dapt", "all"), ("dapt", "lean"), ("dapt", "recompute"),
-    ("lora", "all"), ("lora", "recompute"), ("linear_probe", "all"),
+    ("lora", "all"), ("linear_probe", "all"),
 ]  # fmt: skip
 
 

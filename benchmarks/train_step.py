@@ -1,6 +1,6 @@
 """Time and memory of one training step of `small`: ours against plain eager DAPT and full tuning.
 
-    python benchmarks/train_step.py [--batch 32] [--seconds 90] [--check 50] [--device cuda]
+    python benchmarks/train_step.py [--batch 32] [--seconds 60] [--check 50] [--device cuda]
 
 The recipe of PB_T50_RS (2,048 points, 128 groups, 15 classes, rank 64, DropPath .2, dropout .2) on
 random clouds, which cost what real ones do. The variants take turns; times are ratios to the first:
@@ -60,7 +60,7 @@ def variants(device: str, few: bool) -> dict[str, Step]:
 
 
 def main() -> None:
-    own = parser(__doc__, seconds=90)
+    own = parser(__doc__, seconds=60)
     own.add_argument("--batch", type=int, default=8)
     own.add_argument("--check", type=int, default=0, help="steps over which losses are compared")
     own.add_argument("--few", action="store_true", help="plain, DAPT and full alone")
