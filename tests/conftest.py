@@ -41,11 +41,21 @@ def toy_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def toy_batch():
     """32 clouds (32, 64, 3) of four classes, normalised, and their labels."""
+    return toy_clouds(8)
+
+
+@pytest.fixture(scope="session")
+def toy_batch_64():
+    """64 such clouds."""
+    return toy_clouds(16)
+
+
+def toy_clouds(each):
     import torch
 
     from pointadapt.ops import normalize
 
-    points, labels = TOY.clouds(8)
+    points, labels = TOY.clouds(each)
     return normalize(torch.from_numpy(points)), torch.from_numpy(labels)
 
 

@@ -176,6 +176,8 @@ class TrainConfig:
         select: which epoch is kept: the "last", the best on a split held out of train ("val"), or
             the best on the test set ("test", the papers' way, and labelled so).
         val_fraction: share of train that "val" holds out.
+        sampling: which clouds an epoch takes: "uniform", each once, or "balanced", as many of each
+            class, where some classes have far fewer files than others.
         votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
         precision: number format of the forward pass.
         keep: what the forward pass keeps for the backward: "lean" computes again what is cheap to
@@ -216,6 +218,7 @@ class TrainConfig:
     augment: tuple[Augmentation, ...] = ("scale_shift",)
     select: Literal["last", "val", "test"] = "last"
     val_fraction: float = 0.1
+    sampling: Literal["uniform", "balanced"] = "uniform"
     votes: int = 0
     precision: Precision = "fp32"
     keep: Literal["all", "lean", "recompute"] = "lean"
@@ -286,6 +289,23 @@ def to_plain(config: Any) -> dict[str, Any]:
         return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
 
     return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def other_options(was: dict[str, Any], now: dict[str, Any]) -> str:
+    """The first option of an earlier run that differs from now, as text; empty if none does.
+
+    What the earlier run's version did not have yet had its default.
+
+    Args:
+        was: the plain values of the earlier run.
+        now: those of this one.
+    """
+    defaults = to_plain(TrainConfig())
+    for key, value in now.items():
+        before = was.get(key, defaults.get(key))
+        if key not in MAY_DIFFER and before != value:
+            return f"{key}: {before} then, {value} now"
+    return ""
 
 
 def read_config(path: Path | str) -> dict[str, Any]:

@@ -36,7 +36,10 @@ def fold(model: PointModel) -> PointModel:
     method = old.method.fold(folding, old.taps)
     net = folding.backbone()
     with torch.random.fork_rng(devices=[]):
-        adapter = Adapter(net, method, old.task, old.classes, old.head_inputs)
+        names = old.names
+        adapter = Adapter(
+            net, method, old.task, names.classes, old.head_inputs, names.parts, names.features
+        )
     before = old.taps.state_dict()
     adapter.taps.load_state_dict({k: before[k] for k in adapter.taps.state_dict()})
     adapter.head.load_state_dict(old.head.state_dict())

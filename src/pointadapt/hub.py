@@ -74,6 +74,7 @@ def save_adapter(
         "head_inputs": list(adapter.head_inputs),
         "classes": list(adapter.classes),
         "parts": list(adapter.names.parts),
+        "features": list(adapter.names.features),
         "points": points,
         "dataset": dataset,
         "results": dict(results or {}),
@@ -196,11 +197,11 @@ def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     try:
         method = make_method(config["method"], config["method_options"])
         task = make_task(config["task"], config["task_options"])
-        task.names(config["classes"], config.get("parts", ()))
+        parts, features = (config.get(key, ()) for key in ("parts", "features"))  # once absent
+        task.names(config["classes"], parts, features)
     except (UnknownNameError, DataLayoutError) as error:
         raise AdapterError(f"{folder / CONFIG}: {error}") from error
-    inputs, parts = config["head_inputs"], config.get("parts", ())  # absent before 0.2
-    return Adapter(net, method, task, config["classes"], inputs, parts)
+    return Adapter(net, method, task, config["classes"], config["head_inputs"], parts, features)
 
 
 def _backbone(
@@ -257,8 +258,12 @@ def _card(config: Mapping[str, Any], size: int) -> str:
     parts = config["parts"]
     labels = f"{len(parts)} parts: {', '.join(parts)}.\n" if parts else ""
     given, shapes = "points", f"(B, {config['points']}, 3)"
-    if parts:
-        given, shapes = "points, category", f"{shapes}, and (B,) indices into the classes"
+    if make_task(config["task"], config["task_options"]).given_class:
+        given, shapes = f"{given}, category", f"{shapes}, and (B,) indices into the classes"
+    if config["features"]:
+        given = f"{given}, features=features"
+        shapes = f"{shapes}, and (B, {config['points']}, {len(config['features'])}) features: "
+        shapes += ", ".join(config["features"])
     return f"""---
 library_name: pointadapt
 tags: [point-cloud, {config["method"]}, {config["task"]}]

@@ -30,10 +30,10 @@ class Adapter(nn.Module):
 
     def __init__(
         self, backbone: Backbone, method: Method, task: Task, classes: Sequence[str],
-        head_inputs: Sequence[str] = (), parts: Sequence[str] = (),
+        head_inputs: Sequence[str] = (), parts: Sequence[str] = (), features: Sequence[str] = (),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.method, self.task, self.names = method, task, task.names(classes, parts)
+        self.method, self.task, self.names = method, task, task.names(classes, parts, features)
         self.head_inputs = tuple(head_inputs) or task.head_inputs or method.default_head()
         self.taps = method.attach(backbone)
         self.head = task.make_head(backbone.config, self.head_inputs, self.names)
@@ -49,8 +49,9 @@ class Adapter(nn.Module):
 class PointModel(nn.Module):
     """One backbone, which no other model may share, and named adapters, of which one is in use.
 
-    ``forward`` takes points (B, N, 3), and for a task that is told it the class (B,) of each cloud;
-    it returns the active head's output. ``keep`` says what it keeps for the backward, see
+    ``forward`` takes points (B, N, 3), for a task that is told it the class (B,) of each cloud, and
+    for one that takes them the features (B, N, C) of the points, which the frozen backbone does not
+    see; it returns the active head's output. ``keep`` says what it keeps for the backward, see
     :class:`pointadapt.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use` swaps
     the few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm statistics)
     and puts them back exactly.
@@ -78,12 +79,14 @@ class PointModel(nn.Module):
         """Names of the active adapter's classes."""
         return self.adapter.classes
 
-    def forward(self, points: Tensor, category: Tensor | None = None) -> Tensor:
+    def forward(
+        self, points: Tensor, category: Tensor | None = None, features: Tensor | None = None
+    ) -> Tensor:
         adapter = self.adapter
         keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
         with keeping(keep):
             tokens = self.backbone(points, adapter.taps)
-        return adapter.head(tokens, points, category)
+        return adapter.head(tokens, points, category, features)
 
     def train(self, mode: bool = True) -> PointModel:
         super().train(mode)

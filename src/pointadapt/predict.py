@@ -13,9 +13,8 @@ from . import hub
 from .config import TrainConfig, key_values
 from .data import load_dataset
 from .data._layouts import readable_files
-from .data.folder import UPRIGHT, Axis, Folder, upright
+from .data.folder import UPRIGHT, Axis, Folder
 from .errors import ConfigError, PointAdaptError, UnknownNameError
-from .io import read_points
 from .prefetch import one_ahead
 from .protocol import load_ready, training_config
 
@@ -64,11 +63,7 @@ class FileReader:
         Raises:
             FileFormatError, PointCloudError: the file is bad.
         """
-        f = self.folder
-        cloud = read_points(
-            path, n=self.points, seed=f.seed, sampling=f.sampling, minimum=f.min_points
-        )
-        return upright(cloud, f.up)
+        return replace(self.folder, points=self.points).read(path).points
 
 
 def predict(
@@ -160,6 +155,10 @@ def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:
         from .data.episodes import source_options
 
         return source_options("folder", trained.root, key_values(trained.data_options))
+    if trained.data == "folds":
+        from .data import folds
+
+        return folds.source_options("folder", trained.root)
     return key_values(trained.data_options) if trained.data == "folder" else {}
 
 

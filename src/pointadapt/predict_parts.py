@@ -204,7 +204,7 @@ def draw_parts(model: PointModel, clouds: Clouds, n: int, path: Path | str, most
     from .viz import part_grid
 
     names = model.adapter.names
-    if not names.parts or clouds.parts is None:
+    if model.adapter.task.name != "part_segmentation" or clouds.parts is None:
         raise ConfigError("only part segmentation has a picture of parts: leave out --picture")
     first = np.unique(clouds.labels, return_index=True)[1]
     some = clouds.subset(first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)])

@@ -2,32 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from torch import Tensor
 
-from .backbones._weights import load_backbone
+from .backbones._weights import check_backbone, load_backbone
 from .config import TrainConfig, key_values
-from .data import Clouds, load_dataset
+from .data import Clouds, Dataset, load_dataset
+from .data._blocks import SCENE
+from .data._repeats import tell_shared
 from .errors import DataLayoutError
+from .evaluate import take
 from .methods import make_method
 from .model import Adapter, PointModel
+from .ops import normalize
 from .tasks import make_task
+from .tasks._base import check_inputs
+
+
+def check_names(config: TrainConfig) -> None:
+    """Check every name and option before any data are read, which may take long.
+
+    Raises:
+        UnknownNameError: a method, task, backbone, data set, head input or option of that name
+            does not exist.
+        ConfigError: a value of the wrong type or outside its range.
+    """
+    make_method(config.method, key_values(config.options))
+    make_task(config.task, key_values(config.task_options))
+    check_backbone(config.backbone)
+    if config.head:
+        check_inputs(config.head)
+    make_dataset(config)
+
+
+def make_dataset(config: TrainConfig) -> Dataset:
+    """The data set with its options set; nothing is read."""
+    options = key_values(config.data_options)
+    options = {"root": config.root, "points": config.available or config.points, **options}
+    return load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
 
 
 def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
     """(train, test, val); ``val`` is None unless the configuration selects on it."""
-    options = key_values(config.data_options)
-    options = {"root": config.root, "points": config.available or config.points, **options}
-    data = load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
+    data = make_dataset(config)
     train_set, test_set = data.load("train"), data.load("test")
     if train_set.classes != test_set.classes:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
     if train_set.part_names != test_set.part_names:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
+    if train_set.feature_names != test_set.feature_names:
+        raise DataLayoutError(f"{config.data}: train and test have different features of points")
+    if config.data == "folder":  # benchmarks are as they are
+        tell_shared(train_set, test_set)
     if config.select != "val":
         return train_set, test_set, None
-    kept, held = stratified_split(train_set.labels, config.val_fraction, config.seed)
+    kept, held = held_out(train_set, config.val_fraction, config.seed)
     return train_set.subset(kept), test_set, train_set.subset(held)
+
+
+def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out) of clouds: whole scenes of blocks, or a share of every class.
+
+    Blocks of one scene may overlap, so that some of them say little about the others. Only where
+    there is a single scene are blocks held out themselves.
+    """
+    scenes = np.array([name.rpartition("#")[0] for name in clouds.ids])
+    names = np.unique(scenes)
+    if clouds.classes != (SCENE,) or len(names) < 2:
+        return stratified_split(clouds.labels, share, seed)
+    count = min(max(1, round(share * len(names))), len(names) - 1)
+    held = np.isin(scenes, np.random.default_rng(seed).permutation(names)[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -47,15 +95,56 @@ def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.nd
 
 
 def build_model(
-    config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = ()
-) -> PointModel:
+    config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = (),
+    features: tuple[str, ...] = (),
+) -> PointModel:  # fmt: skip
     """The backbone with a fresh adapter, from ``config.seed``."""
     changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
     backbone = load_backbone(config.backbone, seed=config.seed, **changes)
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
     task = make_task(config.task, key_values(config.task_options))
-    model = PointModel(backbone, Adapter(backbone, method, task, classes, config.head, parts))
+    adapter = Adapter(backbone, method, task, classes, config.head, parts, features)
+    model = PointModel(backbone, adapter)
     backbone.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model
+
+
+@dataclass(frozen=True)
+class TrainingClouds:
+    """Training clouds as :meth:`pointadapt.methods.Method.prepare` sees them: not augmented.
+
+    Attributes:
+        points: (M, N, 3) of the data set.
+        count: points of a cloud that enter the network.
+        seed: of the run.
+        device: where batches are to be.
+    """
+
+    points: np.ndarray
+    count: int
+    seed: int = 0
+    device: torch.device | str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """The clouds of these numbers, (len(rows), count, 3), sampled and scaled as for scoring.
+
+        Raises:
+            PointCloudError: they have fewer points than that.
+        """
+        points = torch.from_numpy(self.points[rows.numpy()]).to(self.device).float()
+        return take(normalize(points), self.count)
+
+
+@torch.no_grad()
+def show_clouds(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
+    """Let the method of ``model`` look at the training clouds, see ``Method.prepare``."""
+    was_training, device = model.training, next(model.parameters()).device
+    shown = TrainingClouds(clouds.points, config.points, config.seed, device)
+    adapter = model.eval().adapter
+    adapter.method.prepare(adapter.taps, model.backbone, shown)
+    model.train(was_training)

@@ -1,9 +1,10 @@
 """Linear SVM on frozen features: the usual first measure of a pre-trained backbone.
 
 Protocol: clouds normalised, not augmented; features are the maximum and the mean over the patch
-tokens, side by side; each is brought to mean 0 and variance 1 over the training clouds; a linear
-support vector machine, one against one, C = 0.01, is fitted on train and scored on test. Papers
-differ in C and in whether features are scaled, so scores compare within one protocol only.
+tokens, side by side; each is brought to mean 0 and variance 1 over the training clouds, or left as
+it is, as papers do; a linear support vector machine, one against one, C = 0.01, is fitted on train
+and scored on test. Scores compare within one protocol only: scaling lifts random weights, whose
+features vary little, by far more than trained ones.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def features(
 
 def linear_svm(
     backbone: Backbone, train: Clouds, test: Clouds, c: float = C, most: int = 0,
-    precision: Literal["fp32", "bf16"] = "fp32",
+    precision: Literal["fp32", "bf16"] = "fp32", scaled: bool = True,
 ) -> float:  # fmt: skip
     """Test accuracy in percent of a linear SVM trained on ``features`` of ``train``.
 
@@ -55,6 +56,7 @@ def linear_svm(
         c: the SVM's penalty.
         most: fit on the first ``most`` training clouds of a fixed shuffle; 0 takes all.
         precision: number format of the forward pass.
+        scaled: bring each feature to mean 0 and variance 1 over the training clouds.
 
     Raises:
         PointAdaptError: scikit-learn is not installed, or the features are no numbers.
@@ -70,14 +72,16 @@ def linear_svm(
     x, y = (features(backbone, clouds, precision=precision) for clouds in (train, test))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise PointAdaptError("the backbone's features are not all numbers: it is damaged")
-    scaler = StandardScaler().fit(x)
+    if scaled:
+        scaler = StandardScaler().fit(x)
+        x, y = scaler.transform(x), scaler.transform(y)
     # One against one solves many small problems: seconds where LinearSVC's 40 large ones of all
     # clouds against one class take minutes.
     model = SVC(kernel="linear", C=c, cache_size=500)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it takes many classes of few clouds for numbers
-        model.fit(scaler.transform(x), train.labels)
-    return 100.0 * float(model.score(scaler.transform(y), test.labels))
+        model.fit(x, train.labels)
+    return 100.0 * float(model.score(y, test.labels))
 
 
 def fixed_subset(clouds: Clouds, most: int) -> Clouds:
@@ -100,7 +104,7 @@ def needs_sklearn() -> None:
 def probe(
     backbone: str | Path, data: str = "modelnet40", root: Path | None = None, *,
     points: int = 1024, c: float = C, most: int = 0, random: bool = False,
-    precision: Literal["fp32", "bf16"] = "bf16",
+    precision: Literal["fp32", "bf16"] = "bf16", scaled: bool = True,
 ) -> dict[str, Any]:  # fmt: skip
     """The linear SVM's score of a backbone, with what it was measured on.
 
@@ -113,6 +117,7 @@ def probe(
         most: fit on so many training clouds of a fixed shuffle; 0 takes all.
         random: also score the same network with random weights (torch's start values, seed 0).
         precision: number format of the forward pass.
+        scaled: bring each feature to mean 0 and variance 1 over the training clouds.
 
     Raises:
         PointAdaptError: bad input, or scikit-learn is missing.
@@ -126,14 +131,15 @@ def probe(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {"accuracy": net, **({"random_accuracy": random_twin(net)} if random else {})}
     scores = {
-        key: round(linear_svm(each.to(device), train, test, c, most, precision), 2)
+        key: round(linear_svm(each.to(device), train, test, c, most, precision, scaled), 2)
         for key, each in nets.items()
     }
     return {
         "backbone": str(backbone), "sha256": net.fingerprint, "data": data, **scores,
         "train_clouds": min(most or len(train), len(train)), "test_clouds": len(test),
         "points": points, "c": c, "precision": precision,
-        "protocol": "linear SVM, one against one, on standardised max and mean of patch tokens",
+        "protocol": "linear SVM, one against one, on max and mean of patch tokens, "
+        + ("scaled to variance 1" if scaled else "as they are"),
     }  # fmt: skip
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .predict import Prediction
     from .predict_parts import PartPrediction
 
+SHOWN = 10  # classes of a summary
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
 
 
@@ -135,8 +136,20 @@ def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
     if "instance_miou" in scores:
         text = f"{scores['instance_miou']:.2f} % (mean of classes {scores['class_miou']:.2f} %)"
         return "instance mIoU", f"{text}, points right {scores['accuracy']:.2f} %"
-    text = f"{scores['accuracy']:.2f} % (mean of classes {scores['class_accuracy']:.2f} %)"
-    return "accuracy", text
+    if "miou" in scores:
+        text = f"{scores['miou']:.2f} % (points right {scores['accuracy']:.2f} %"
+        return "mIoU", f"{text}, mean of classes {scores['class_accuracy']:.2f} %)"
+    text = f"mean of classes {scores['class_accuracy']:.2f} %"
+    text += f", macro F1 {scores['macro_f1']:.2f} %" if "macro_f1" in scores else ""
+    return "accuracy", f"{scores['accuracy']:.2f} % ({text})"
+
+
+def _worst(per_class: Mapping[str, float]) -> list[tuple[str, str]]:
+    """A row with the classes that do worst; none where the scores do not tell."""
+    ranked = sorted(per_class.items(), key=lambda item: item[1])
+    text = ", ".join(f"{name} {value:.1f}" for name, value in ranked[:SHOWN])
+    title = f"worst of {len(ranked)}" if len(ranked) > SHOWN else "classes"
+    return [(title, text)] if ranked else []
 
 
 def train_summary(results: Mapping[str, Any], to: Console) -> None:
@@ -144,11 +157,14 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
     p, adapter = results["protocol"], results["adapter"]
     trained = share(results["trainable_parameters"], results["total_parameters"])
     votes = f"{p['votes']} votes" if p["votes"] else "no voting"
+    drawn = ", ".join(p["augmentation"]) or "none"
+    drawn += ", classes equally often" if p.get("sampling") == "balanced" else ""
     rows = [
         _headline(results),
+        *_worst(results.get("per_class", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
-        ("protocol", f"seed {p['seed']}, augmentation {', '.join(p['augmentation']) or 'none'}"),
+        ("protocol", f"seed {p['seed']}, augmentation {drawn}"),
         ("trained", f"{trained} parameters"),
         ("time", duration(results["seconds"])),
         ("peak memory", size(results["peak_memory_bytes"])),
@@ -275,6 +291,18 @@ def evaluation(scores: Mapping[str, Any], title: str, to: Console) -> None:
     to.print(what, text)
 
 
+def rooms(scores: Mapping[str, Any], title: str, to: Console) -> None:
+    """Scores of whole scenes, the classes with the worst first."""
+    table = Table("class")
+    table.add_column("IoU %", justify="right")
+    for name, value in sorted(scores["per_class"].items(), key=lambda item: item[1]):
+        table.add_row(name, f"{value:.1f}")
+    points = f"{scores['labelled']:,} labelled points"
+    to.print(f"{title}: {scores['count']:,} scenes, {points}", style="bold")
+    to.print(table)
+    to.print(*_headline(scores))
+
+
 def predictions(rows: Sequence[Prediction], to: Console) -> None:
     """The files that could be read, with class, confidence, and what else they may be."""
     table = Table("file", "class")
@@ -289,6 +317,24 @@ def predictions(rows: Sequence[Prediction], to: Console) -> None:
             table.add_row(*cells, *([rest] if others else []))
     if table.row_count:
         to.print(table)
+
+
+def prediction_counts(rows: Sequence[Prediction], where: str, to: Console) -> None:
+    """How many of many files are what, and where each one's prediction is."""
+    table = Table("class", show_footer=True)
+    good = [row for row in rows if row.error is None]
+    table.columns[0].footer = "all"
+    table.add_column("files", str(len(good)), justify="right")
+    sure = sum(row.confidence for row in good) / len(good) if good else 0.0
+    table.add_column("mean confidence", f"{100 * sure:.0f} %", justify="right")
+    for label in sorted({row.label for row in good}):
+        own = [row.confidence for row in good if row.label == label]
+        table.add_row(label, str(len(own)), f"{100 * sum(own) / len(own):.0f} %")
+    to.print(table)
+    bad = len(rows) - len(good)
+    to.print(
+        f"{len(rows):,} files, {bad:,} of them not readable; each one: {where}", soft_wrap=True
+    )
 
 
 def part_predictions(rows: Sequence[PartPrediction], to: Console) -> None:

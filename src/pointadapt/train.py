@@ -10,20 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from . import hub
-from .config import MAY_DIFFER, TrainConfig, save_config, to_plain
+from .batches import Batch, training_batch
+from .config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from .data import Clouds
 from .data._first import FirstPoints
-from .data.transforms import augment, augment_labelled, resample, resample_labelled
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
-from .ops import normalize
-from .prepare import build_model, load_clouds
+from .order import epoch_order
+from .prepare import build_model, check_names, load_clouds, show_clouds
 from .runtime import (
     derive_seed,
     describe_machine,
@@ -40,6 +39,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     Raises:
         PointAdaptError: bad input, in one line.
     """
+    check_names(config)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -52,8 +52,9 @@ class _Run:
     def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
         self.config, self.acc = config, accelerator
         self.train_set, self.test_set, self.val_set = load_clouds(config)
-        self.model = build_model(config, self.train_set.classes, self.train_set.part_names)
-        self.task = self.model.adapter.task
+        known = self.train_set
+        self.model = build_model(config, known.classes, known.part_names, known.feature_names)
+        self.task = self.model.adapter.task.fitted(known)
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
@@ -86,6 +87,8 @@ class _Run:
         elif main:
             self._start_folder()
         began = time.monotonic() - self.seconds
+        if not c.resume:  # else the checkpoint holds what the method found
+            show_clouds(self.model, self.train_set, c)
         with TrainingDisplay(c, self.steps, self.epoch, main) as display:
             while self.epoch < c.epochs:
                 row = self._one_epoch(display)
@@ -114,25 +117,20 @@ class _Run:
         size = self.config.batch_size * acc.num_processes
         return order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
 
-    def _batch(self, step: int, order: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The points and the target of a share, augmented, from a generator of its own."""
+    def _batch(self, step: int, order: np.ndarray) -> Batch:
+        """A share of a step's clouds, augmented, from a generator of its own."""
         c, acc, at = self.config, self.acc, self._rows(step, order)
         seed = derive_seed(c.seed, self.epoch, step, acc.process_index)
         draw = torch.Generator().manual_seed(seed)
-        points = normalize(torch.from_numpy(self.train_set.points[at]).to(acc.device).float())
-        target = torch.from_numpy(self.task.target(self.train_set)[at]).to(acc.device)
-        if self.task.per_point:
-            points, target = resample_labelled(points, target, c.points, draw)
-            return augment_labelled(points, target, c.augment, draw)
-        points = self.first(at, points)
-        return augment(resample(points, c.points, draw), c.augment, draw), target
-
-    def _told(self, step: int, order: np.ndarray) -> tuple[Tensor, ...]:
-        """What else the model is given of a share: the class of each cloud, for some tasks."""
-        if not self.task.given_class:
-            return ()
-        return (
-            torch.from_numpy(self.train_set.labels[self._rows(step, order)]).to(self.acc.device),
+        return training_batch(
+            self.train_set,
+            at,
+            self.model.adapter,
+            c.points,
+            c.augment,
+            draw,
+            acc.device,
+            self.first,
         )
 
     def _set_lr(self, step: int) -> float:
@@ -145,7 +143,7 @@ class _Run:
 
     def _one_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
         c, acc = self.config, self.acc
-        order = np.random.default_rng((c.seed, self.epoch)).permutation(len(self.train_set))
+        order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
         # Seeding every epoch makes a resumed run equal to an uninterrupted one without storing
         # generator states; ranks differ so that their DropPath draws do.
         torch.manual_seed(derive_seed(c.seed, self.epoch, acc.process_index))
@@ -155,18 +153,18 @@ class _Run:
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
-            points, target = self._batch(step, order)
+            batch = self._batch(step, order)
             with acc.accumulate(self.net):
                 with acc.autocast():
-                    output = self.net(points, *self._told(step, order))
-                loss = self.task.loss(output, target)
+                    output = self.net(batch.points, **batch.told)
+                loss = self.task.loss(output, batch.target)
                 acc.backward(loss)
                 if acc.sync_gradients:
                     acc.clip_grad_norm_(self.net.parameters(), c.clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             total += loss.detach()
-            right += (output.detach().argmax(dim=-1) == target).float().mean()
+            right += self.task.accuracy(output.detach(), batch.target)
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(total) / (step + 1))
         sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
@@ -235,10 +233,10 @@ class _Run:
         state = load_state(path)
         try:
             # Values, not text: a whole number and the same one from a YAML file may be spelt apart.
-            if json.loads(state["identity"]) != json.loads(self._identity()):
-                what = _difference(state["identity"], self._identity())
+            differ = other_options(json.loads(state["identity"]), json.loads(self._identity()))
+            if differ:
                 raise CheckpointError(
-                    f"{path} was made with other options{what}: "
+                    f"{path} was made with other options ({differ}): "
                     "resume with the same ones, or choose another --out"
                 )
             self.model.load_adapter_state(state["adapter"], str(path))
@@ -282,10 +280,12 @@ class _Run:
                 "selection": _SELECTION[c.select],
                 "selected_epoch": self.best.get("epoch", c.epochs),
                 "epochs": c.epochs, "seed": c.seed, "augmentation": list(c.augment),
-                "votes": c.votes, "points": c.points, "precision": c.precision,
+                "sampling": c.sampling, "votes": c.votes, "points": c.points,
+                "precision": c.precision,
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),
+            "confusion": scores.get("confusion", {}),
             "machine": describe_machine(),
             "config": to_plain(c),
         }  # fmt: skip
@@ -305,9 +305,3 @@ _SELECTION = {
     "val": "best epoch on a split held out of train",
     "test": "best epoch on the test set (the papers' way)",
 }
-
-
-def _difference(old: str, new: str) -> str:
-    before, after = json.loads(old), json.loads(new)
-    keys = [k for k in after if before.get(k) != after[k]]
-    return f" ({keys[0]}: {before.get(keys[0])} then, {after[keys[0]]} now)" if keys else ""

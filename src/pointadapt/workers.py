@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import report
-from .config import MAY_DIFFER, TrainConfig, load_config, save_config, to_plain
+from .config import TrainConfig, load_config, other_options, save_config, to_plain
 from .errors import ConfigError, PointAdaptError
 from .files import read_json, write_json
 
@@ -54,11 +54,10 @@ class Job:
         if not (out / CONFIG).exists():
             return None
         was, now = to_plain(load_config(out / CONFIG, TrainConfig)), to_plain(self.config)
-        differ = [key for key in now if key not in MAY_DIFFER and was[key] != now[key]]
+        differ = other_options(was, now)
         if differ:
-            key = differ[0]
             raise ConfigError(
-                f"{out} was made with other options ({key}: {was[key]} then, {now[key]} now): "
+                f"{out} was made with other options ({differ}): "
                 "use the same ones, or choose another --out"
             )
         needed = [RESULTS, TIMING] if self.timed else [RESULTS]

@@ -16,6 +16,7 @@ from pointadapt.errors import AdapterError, CannotFold
 from pointadapt.fold import fold
 from pointadapt.methods import METHODS, make_method
 from pointadapt.model import Adapter, PointModel
+from pointadapt.prepare import TrainingClouds
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")
@@ -217,12 +218,31 @@ def test_state_is_strict_and_all_or_nothing(name, damage, message, bare_backbone
 
 
 @each_method
-def test_overfits_a_small_set(name, bare_backbone, toy_batch):
+def test_overfits_64_clouds(name, bare_backbone, toy_batch_64):
     model = new_model(bare_backbone("point_vit"), name)
-    losses = steps(model, toy_batch, count=60, lr=2e-3)
+    losses = steps(model, toy_batch_64, count=60, lr=2e-3)
     assert losses[-1] < 0.2 * losses[0]
-    right = (outputs(model, toy_batch).argmax(dim=1) == toy_batch[1]).float().mean()
+    right = (outputs(model, toy_batch_64).argmax(dim=1) == toy_batch_64[1]).float().mean()
     assert right > 0.9
+
+
+@each_family
+@each_method
+def test_may_look_at_the_clouds_first(name, family, bare_backbone, toy_batch, tmp_path):
+    """What it finds is the same again, lies in the buffers of its taps alone, and is saved."""
+    clouds, found = TrainingClouds(toy_batch[0].numpy(), 64), []
+    for _ in range(2):
+        model = new_model(bare_backbone(family), name).eval()
+        before = tensors(model)
+        with torch.no_grad():
+            model.adapter.method.prepare(model.adapter.taps, model.backbone, clouds)
+        found.append(tensors(model))
+    buffers = {f"adapters.default.taps.{n}" for n, _ in model.adapter.taps.named_buffers()}
+    assert same(*found)
+    assert {k for k in before if not torch.equal(before[k], found[0][k])} <= buffers
+    steps(model, toy_batch)
+    hub.save_adapter(model, tmp_path / "a", backbone=str(bare_backbone(family)), points=64)
+    assert torch.equal(outputs(hub.load(tmp_path / "a"), toy_batch), outputs(model, toy_batch))
 
 
 @each_family

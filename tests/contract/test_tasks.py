@@ -10,7 +10,7 @@ from pointadapt.backbones import Tokens
 from pointadapt.backbones._base import POOLS, BackboneConfig
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.tasks import TASKS, make_task
-from pointadapt.tasks._base import Names
+from pointadapt.tasks._base import Names, Task
 
 CLASSES = ("a", "b", "c", "d")
 PARTS = tuple(f"{name}/{part}" for name in CLASSES for part in (0, 1))
@@ -79,7 +79,8 @@ def test_head_loss_and_score_fit_together(name):
     assert scores(wrong)[task.metric] == 0.0
     assert json.loads(json.dumps(scores(target))) == scores(target)
     assert scores(target)["count"] == 6
-    assert set(scores(target)["per_class"]) == set(CLASSES)
+    judged = names.parts if name == "scene_segmentation" else CLASSES
+    assert set(scores(target)["per_class"]) == set(judged)
 
 
 @each_task
@@ -164,3 +165,24 @@ def test_label_smoothing_is_the_textbooks():
     torch.testing.assert_close(got, want)
     plain = make_task("classification").loss(output, target)
     torch.testing.assert_close(plain, -logp[0, 2])
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if TASKS[name].per_point])
+def test_single_clouds_are_scored_like_all(name):
+    task = make_task(name)
+    names, target, predicted = labelled(task)
+    predicted = predicted.clone()
+    predicted[2] = target[2]
+    each = task.cloud_scores(predicted, target, names, CATEGORY)
+    assert each.tolist() == [0, 0, 100, 0, 0, 0]
+    # Where the metric is no mean over clouds, the points that are right are compared instead.
+    key = task.metric if task.metric.startswith("instance") else "accuracy"
+    whole = task.score(predicted, target, names, CATEGORY)[key]
+    assert whole == pytest.approx(float(each.mean()), abs=1e-3)
+
+
+def test_points_whose_label_is_not_known_do_not_count():
+    target = torch.tensor([[0, 1, -1], [1, 1, 0], [-1, -1, -1]])
+    predicted = torch.tensor([[0, 0, 0], [1, 1, 1], [0, 0, 0]])
+    each = Task().cloud_scores(predicted, target, NAMES, torch.zeros(3))
+    assert each.tolist() == pytest.approx([50, 66.6667, 0], abs=1e-3)

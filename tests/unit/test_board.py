@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from pointadapt import cli, report
-from pointadapt.board import CompareConfig, _plot, _run, compare
+from pointadapt.board import CompareConfig, _plot, _run, _tune, compare
 from pointadapt.board._entries import make_entries
 from pointadapt.board._tables import to_csv, to_markdown
 from pointadapt.config import TrainConfig, save_config
 from pointadapt.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
-from pointadapt.workers import Outcome, work
+from pointadapt.workers import Job, Outcome, work
 
 BASE = TrainConfig(epochs=3, head=("cls",))
 
@@ -115,9 +115,10 @@ def config(tmp_path, toy_root, bare_backbone):
     )  # fmt: skip
 
 
-def inline(jobs, on_done, keep_going, **_):
+def inline(jobs, keep_going, on_done=lambda outcome: None, **_):
     """As ``run_all``, in this process."""
     assert keep_going
+    outcomes = []
     for job in jobs:
         kept, error = job.finished(), ""
         if kept is None:
@@ -126,12 +127,15 @@ def inline(jobs, on_done, keep_going, **_):
                 work(job.config, job.timed)
             except PointAdaptError as reason:
                 error = f"{job.name}: {reason}"
-        on_done(Outcome(job, kept or job.finished(), error, kept is not None))
+        outcomes.append(Outcome(job, kept or job.finished(), error, kept is not None))
+        on_done(outcomes[-1])
+    return outcomes
 
 
 @pytest.fixture
 def here(monkeypatch):
     monkeypatch.setattr(_run, "run_all", inline)
+    monkeypatch.setattr(_tune, "run_all", inline)
 
 
 def test_board(config, here):
@@ -309,3 +313,46 @@ def test_the_best_stands_first_and_the_failed_last():
     assert [line.split(",")[0] for line in to_csv(board).splitlines()[1:]] == [
         "method_0", "method_1", "method_2",
     ]  # fmt: skip
+
+
+# ---- learning rates
+
+
+def test_each_method_gets_the_best_of_the_learning_rates(config, here):
+    config = replace(config, methods=("linear_probe", "bitfit"), seeds=(0,),
+                     method_options=("bitfit:lr=2e-3",), lrs=(1e-9, 1e-2), tune_epochs=2,
+                     val_fraction=0.5)  # fmt: skip
+    board = compare(config)
+    probe, bitfit = board["methods"]
+    assert set(probe["tuned"]) == {"1e-09", "0.01"} and bitfit["tuned"] == {}
+    assert probe["lr"] == float(max(probe["tuned"], key=probe["tuned"].get))
+    assert bitfit["lr"] == 2e-3
+    assert not (config.out / "tuning" / "bitfit").exists()
+    results = json.loads((config.out / "runs/linear_probe/seed0/results.json").read_text())
+    assert (
+        results["config"]["lr"] == probe["lr"] and results["protocol"]["selection"] == "last epoch"
+    )
+    assert "the best of 1e-09, 0.01 after 2 epochs" in to_markdown(board)
+    assert compare(config)["methods"][0]["accuracies"] == probe["accuracies"]
+
+
+def test_the_last_epoch_decides_and_failures_do_not(tmp_path):
+    entry = entries(["dapt"])[0]
+    scores = {1e-3: (50, 90), 3e-3: (95, 70), 1e-2: None}
+    outcomes = {}
+    for lr, epochs in scores.items():
+        job = Job(f"lr {lr}", replace(BASE, out=tmp_path / str(lr)))
+        job.config.out.mkdir()
+        rows = [json.dumps({"epoch": i, "val_accuracy": a}) for i, a in enumerate(epochs or ())]
+        (job.config.out / "log.jsonl").write_text("\n".join(rows) + "\n")
+        outcomes[lr] = Outcome(job, {} if epochs is None else {"accuracy": 1}, "lr 0.01: NaN")
+    best = _tune._best(entry, outcomes)
+    assert best.entry.changes == {"lr": 1e-3} and not best.error
+    assert best.scores == {1e-3: 90.0, 3e-3: 70.0, 1e-2: None}
+    none = _tune._best(entry, {1e-2: outcomes[1e-2]})
+    assert none.error == "lr 0.01: NaN" and none.entry == entry
+
+
+def test_wrong_learning_rates():
+    with pytest.raises(ConfigError, match="different numbers above 0"):
+        CompareConfig(lrs=(1e-3, 0.0))

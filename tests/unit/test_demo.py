@@ -1,12 +1,14 @@
 """The demo's pieces, and one quick run of the whole on a micro backbone."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pointadapt import report
 from pointadapt.cli import main
+from pointadapt.config import to_plain
 from pointadapt.demo import MARK, METHODS, Budget, advice, first_of_each, prepare, run, table
 from pointadapt.errors import PointAdaptError
 
@@ -59,9 +61,12 @@ def test_table(capsys):
         assert cell in text
 
 
-def test_every_method_gets_the_same_budget():
-    flags = Budget().flags
-    assert "--epochs" in flags and "--method" not in flags
+def test_every_method_gets_the_same_budget(tmp_path):
+    own = {"method", "out", "lr", "options"}
+    configs = [to_plain(Budget().config(method, tmp_path, "tiny")) for method in METHODS]
+    shared = [{k: v for k, v in config.items() if k not in own} for config in configs]
+    assert shared[0] == shared[1] == shared[2]
+    assert [Path(config["out"]).name for config in configs] == list(METHODS)
 
 
 def test_first_of_each():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import pointadapt
+from pointadapt import cli
 from pointadapt.data.folder import upright
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.io import read_points, write_points
@@ -131,3 +132,27 @@ def test_arguments(own_files, micro_adapter):
     with pytest.raises(UnknownNameError, match="axis"):
         predict(own_files, micro_adapter, up="w")  # type: ignore[arg-type]
     assert len(predict(own_files, micro_adapter, top=99)[0].top) > 9
+
+
+def test_many_files_are_counted_where_a_table_is_written(
+    micro_adapter, tmp_path, capsys, monkeypatch
+):
+    from pointadapt.commands import predict as command
+
+    monkeypatch.setattr(command, "MANY", 2)
+    rng = np.random.default_rng(0)
+    for name in ("a", "deep/b", "deep/er/c"):
+        (tmp_path / f"in/{name}.npy").parent.mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / f"in/{name}.npy", rng.normal(size=(90, 3)))
+    for k in range(4):
+        (tmp_path / f"in/bad{k}.xyz").write_text("1 2\n")
+    flags = ["predict", str(tmp_path / "in"), "--adapter", str(micro_adapter)]
+    table = tmp_path / "p.csv"
+    assert cli.main([*flags, "--csv", str(table)]) == 2
+    out, err = capsys.readouterr()
+    assert "7 files, 4 of them not readable" in out and "a.npy" not in out
+    assert len(err.splitlines()) == 3 and "and 2 more files" in err
+    assert len(table.read_text().splitlines()) == 8
+    assert cli.main(flags) == 2  # without the table all are listed
+    out, err = capsys.readouterr()
+    assert "a.npy" in out and len(err.splitlines()) == 4

@@ -76,3 +76,14 @@ def test_the_score_says_how_it_was_measured(bare_backbone, toy_root, net, clouds
     assert (result["c"], result["precision"], result["points"]) == (0.01, "fp32", 64)
     assert {"accuracy", "random_accuracy"} < set(result)
     assert "random_accuracy" not in probe(folder, "folder", toy_root, points=64)
+
+
+def test_features_as_they_are_or_scaled(net, clouds):
+    svm = pytest.importorskip("sklearn.svm")
+    train, test = clouds.subset(np.arange(16)), clouds.subset(np.arange(16, 32))
+    x, y = features(net, train), features(net, test)
+    for scaled in (True, False):
+        scale = x.std(axis=0) if scaled else np.ones(x.shape[1])
+        model = svm.SVC(kernel="linear", C=0.01).fit((x - x.mean(axis=0)) / scale, train.labels)
+        want = 100 * model.score((y - x.mean(axis=0)) / scale, test.labels)
+        assert linear_svm(net, train, test, scaled=scaled) == pytest.approx(want)

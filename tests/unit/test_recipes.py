@@ -10,7 +10,8 @@ from pointadapt.config import TrainConfig
 from pointadapt.errors import UnknownNameError
 from pointadapt.recipes import RECIPES, get_recipe
 
-PAPERS = [name for name in RECIPES if not name.endswith(("-laptop", "-few-shot"))]
+OURS = ("-laptop", "-folder", "-few-shot", "-s3dis")
+PAPERS = [name for name in RECIPES if not name.endswith(OURS)]
 FEW_SHOT = [name for name in RECIPES if name.endswith("-few-shot")]
 SCAN = ("pb", "objbg", "objonly")
 
@@ -32,7 +33,7 @@ def trained(config: TrainConfig) -> int:
 
 
 def test_what_must_exist():
-    data = ["modelnet40", *(f"scanobjectnn-{v}" for v in SCAN), "laptop"]
+    data = ["modelnet40", *(f"scanobjectnn-{v}" for v in SCAN), "laptop", "folder"]
     methods = ("dapt", "full", "linear-probe")
     assert {f"{m}-{d}" for m in methods for d in data} <= set(RECIPES)
 
@@ -71,6 +72,30 @@ def test_the_papers_protocol(name):
     assert f"pointadapt fetch {c.backbone}" in RECIPES[name].needs
 
 
+@pytest.mark.parametrize("method", ["dapt", "full", "linear_probe"])
+def test_s3dis(method):
+    from pointadapt.config import key_values
+    from pointadapt.data import load_dataset
+    from pointadapt.data._s3dis_rooms import CLASSES
+    from pointadapt.metrics import parameter_counts
+    from pointadapt.prepare import build_model
+
+    c = RECIPES[f"{method.replace('_', '-')}-s3dis"].config
+    expected = {
+        "epochs": 60, "warmup_epochs": 10, "lr": 2e-4, "batch_size": 32, "points": 2048,
+        "groups": 128, "group_size": 32, "method": method, "head": (), "select": "last",
+    }  # fmt: skip
+    assert {key: getattr(c, key) for key in expected} == expected
+    data = load_dataset(c.data, **key_values(c.data_options))
+    assert (data.area, data.blocks, data.block) == (5, 20000, 1.0)
+    own = replace(c, backbone="point_vit:small")
+    model = build_model(own, ("scene",), CLASSES, ("red", "green", "blue", "x", "y", "z"))
+    assert model.adapter.names.features == ()
+    # The head's 64 channels of an embedded class are gone, and 13 outputs replace 50.
+    head = 5_238_706 - (16 * 64 + 2 * 64) - 64 * 512 - 37 * 257
+    assert parameter_counts(model.adapter.head)[0] == head
+
+
 @pytest.mark.parametrize("name", FEW_SHOT)
 def test_the_papers_few_shot_protocol(name):
     c = RECIPES[name].config
@@ -104,8 +129,10 @@ def test_full_and_linear_probe():
     assert trained(probe) == 267_535  # the head
 
 
-def test_laptop_recipes_share_one_budget():
-    configs = [r.config for name, r in RECIPES.items() if name.endswith("-laptop")]
+@pytest.mark.parametrize(("ending", "data"), [("-laptop", "modelnet40"), ("-folder", "folder")])
+def test_recipes_of_one_kind_share_one_budget(ending, data):
+    configs = [r.config for name, r in RECIPES.items() if name.endswith(ending)]
+    assert len(configs) >= 3 and configs[0].data == data
     own = {"method", "options", "head", "out", "recipe", "lr"}  # a method has its own best rate
     for f in fields(TrainConfig):
         if f.name not in own:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +18,18 @@ import torch
 from pointadapt import hub
 from pointadapt.backbones._weights import read_safetensors
 from pointadapt.config import TrainConfig, load_config
-from pointadapt.errors import CheckpointError, ConfigError, DataLayoutError, PointAdaptError
+from pointadapt.data.folder import Folder
+from pointadapt.errors import (
+    CheckpointError,
+    ConfigError,
+    DataLayoutError,
+    PointAdaptError,
+    UnknownNameError,
+)
 from pointadapt.evaluate import evaluate
-from pointadapt.prepare import build_model, load_clouds, stratified_split
+from pointadapt.files import load_state, save_state
+from pointadapt.order import epoch_order
+from pointadapt.prepare import build_model, held_out, load_clouds, stratified_split
 from pointadapt.runtime import make_accelerator
 from pointadapt.schedule import warmup_cosine
 
@@ -137,15 +147,15 @@ def test_every_batch_is_augmented_anew(config):
 
     def batch(epoch, seed=0):
         run.epoch, run.config = epoch, replace(config, seed=seed)
-        return run._batch(0, order)[0]
+        return run._batch(0, order).points
 
     assert torch.equal(batch(0), batch(0))
     run.model.train()
-    seen = [batch(0), batch(1), batch(0, seed=1), run._batch(0, np.roll(order, 8))[0]]
+    seen = [batch(0), batch(1), batch(0, seed=1), run._batch(0, np.roll(order, 8)).points]
     scales = [points.amax(dim=1) - points.amin(dim=1) for points in seen]
     for i, one in enumerate(scales):
         assert not any(torch.allclose(one, other) for other in scales[i + 1 :])
-    first = [run._batch(step, np.zeros(40, int))[0] for step in (0, 1)]
+    first = [run._batch(step, np.zeros(40, int)).points for step in (0, 1)]
     assert not torch.equal(*first)
 
 
@@ -193,8 +203,10 @@ def stop_at(monkeypatch, epoch, step):
         {"select": "test", "method": "full", "options": ()},
         {"method": "linear_probe", "options": (), "schedule": "epoch"},
         {"accumulate": 2, "batch_size": 7, "precision": "bf16"},
+        {"method": "point_peft", "options": ("bank=8",)},  # which looks at the clouds first
+        {"sampling": "balanced"},
     ],
-    ids=["dapt", "val", "full", "probe", "accumulate"],
+    ids=["dapt", "val", "full", "probe", "accumulate", "bank", "balanced"],
 )
 def test_resuming_is_exact(config, changes, monkeypatch):
     whole = replace(config, **changes, out=config.out / "whole")
@@ -293,6 +305,49 @@ def test_resuming_with_other_options_names_the_option(config, change, message):
     with pytest.raises(CheckpointError, match=message) as caught:
         train(replace(config, resume=True, **change))
     assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_from_before_an_option_existed(config):
+    """It was made with what is the option's default now."""
+    train(replace(config, epochs=2))
+    path = config.out / "checkpoint.pt"
+    state = load_state(path)
+    identity = json.loads(state["identity"])
+    del identity["sampling"]
+    save_state(path, {**state, "identity": json.dumps(identity)})
+    train(replace(config, epochs=2, resume=True))
+    with pytest.raises(CheckpointError, match="sampling: uniform then, balanced now"):
+        train(replace(config, epochs=2, resume=True, sampling="balanced"))
+
+
+def test_processes_share_a_balanced_step(config):
+    order = epoch_order(np.repeat(np.arange(4), (20, 12, 6, 2)), "balanced", 0, 0)
+
+    def share(rank):
+        acc = SimpleNamespace(num_processes=2, process_index=rank)
+        return loop._Run._rows(SimpleNamespace(acc=acc, config=config), 1, order).tolist()
+
+    assert len(share(0)) == len(share(1)) == 8
+    assert sorted(share(0) + share(1)) == sorted(order[16:32].tolist())
+
+
+@pytest.mark.parametrize(
+    "typo",
+    [
+        {"method": "dapd"}, {"options": ("rnak=4",)}, {"task": "clasification"},
+        {"task_options": ("hiden=3",)}, {"backbone": "tinny"}, {"backbone": "point_vit:smal"},
+        {"head": ("clss",)}, {"data": "foldr"}, {"data_options": ("min_pionts=20",)},
+    ],
+    ids="-".join,
+)  # fmt: skip
+def test_names_are_checked_before_data_are_read(config, typo, monkeypatch):
+    def load(self, split):
+        raise AssertionError("the data were read first")
+
+    monkeypatch.setattr(Folder, "load", load)
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        train(replace(config, **typo))
+    assert not config.out.exists()
 
 
 def test_resuming_elsewhere_with_other_threads(config):
@@ -397,12 +452,12 @@ def without_chance(config, **changes):
     )  # fmt: skip
 
 
-def first_points(points, n, generator):
-    return points[:, :n]
+def first_points(points, along, n, generator):
+    return points[:, :n], [x[:, :n] for x in along]
 
 
 def test_accumulating_equals_a_larger_batch(config, monkeypatch):
-    monkeypatch.setattr(loop, "resample", first_points)
+    monkeypatch.setattr("pointadapt.batches.resample_along", first_points)
     a = without_chance(config, batch_size=4, accumulate=2)
     b = without_chance(config, batch_size=8, out=config.out / "b")
     train(a)
@@ -454,15 +509,16 @@ loop = importlib.import_module("pointadapt.train")
 from pointadapt.config import TrainConfig, load_config
 from pointadapt.runtime import make_accelerator
 
-loop.resample = lambda points, n, generator: points[:, :n]
+batches = importlib.import_module("pointadapt.batches")
+batches.resample_along = lambda points, along, n, generator: (points[:, :n], along)
 config = load_config(sys.argv[1], TrainConfig)
 run = loop._Run(config, make_accelerator(config.precision, config.accumulate))
 batch, seen = run._batch, []
 
 def watched(step, order):
-    points, labels = batch(step, order)
-    seen.append([float(cloud.sum()) for cloud in points.double()])
-    return points, labels
+    made = batch(step, order)
+    seen.append([float(cloud.sum()) for cloud in made.points.double()])
+    return made
 
 run._batch = watched
 results = run.run()
@@ -501,7 +557,7 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
     assert same(ranks[0]["state"], ranks[1]["state"])
     assert same(adapter(two.out), ranks[0]["state"])
 
-    monkeypatch.setattr(loop, "resample", first_points)
+    monkeypatch.setattr("pointadapt.batches.resample_along", first_points)
     one = without_chance(config, batch_size=8, out=tmp_path / "one")
     train(one)
     for key, value in adapter(one.out).items():
@@ -588,3 +644,19 @@ def test_out_that_cannot_be_written(config):
     with pytest.raises(PointAdaptError, match="cannot write"):
         train(config)
     assert config.out.read_text() == "a file"
+
+
+def test_blocks_are_held_out_by_whole_scenes():
+    from pointadapt.data import Clouds
+
+    ids = tuple(f"room{k % 5}#{k}" for k in range(40))
+    blocks = Clouds(
+        np.zeros((40, 8, 3), np.float32), np.zeros(40, np.int64), ("scene",), ids,
+        np.zeros((40, 8), np.int64), ("floor", "wall"),
+    )  # fmt: skip
+    kept, held = held_out(blocks, 0.2, 0)
+    assert {k % 5 for k in held} and not {k % 5 for k in held} & {k % 5 for k in kept}
+    assert (len(kept), len(held)) == (32, 8)
+    one = blocks.subset(np.arange(0, 40, 5))
+    kept, held = held_out(one, 0.25, 0)  # a single scene
+    assert (len(kept), len(held)) == (6, 2)

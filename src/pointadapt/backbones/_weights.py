@@ -91,6 +91,25 @@ def find_backbone(name: str | Path) -> Path | None:
     return Path(name) if (Path(name) / "config.json").is_file() else in_cache(str(name))
 
 
+def check_backbone(name: str | Path) -> None:
+    """Check that :func:`load_backbone` knows ``name``; nothing is read or fetched.
+
+    Raises:
+        UnknownNameError: nothing is called so.
+    """
+    from ..fetch import can_fetch
+
+    if find_backbone(name) is not None or can_fetch(str(name)):
+        return
+    family, _, size = str(name).partition(":")
+    if family not in BACKBONES or not size:
+        known = [f"{f}:{s}" for f in BACKBONES for s in BACKBONES[f].sizes]
+        known += [*BUNDLED, *all_tags()]
+        raise UnknownNameError("backbone or backbone folder", str(name), known)
+    if size not in BACKBONES[family].sizes:
+        raise UnknownNameError(f"size of {family}", size, BACKBONES[family].sizes)
+
+
 def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Backbone:
     """A backbone by name.
 
@@ -116,14 +135,9 @@ def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Back
         torch.manual_seed(seed)
         folder = find_backbone(name)
         if folder is None:
+            check_backbone(name)
             family, _, size = str(name).partition(":")
-            if family not in BACKBONES or not size:
-                known = [f"{f}:{s}" for f in BACKBONES for s in BACKBONES[f].sizes]
-                known += [*BUNDLED, *all_tags()]
-                raise UnknownNameError("backbone or backbone folder", str(name), known)
             cls = BACKBONES[family]
-            if size not in cls.sizes:
-                raise UnknownNameError(f"size of {family}", size, cls.sizes)
             backbone = cls(replace(cls.sizes[size], **changes))  # type: ignore[arg-type]
             backbone.seed = seed
             return backbone.seal()

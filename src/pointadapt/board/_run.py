@@ -17,6 +17,7 @@ from ..workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:
     from ._entries import Entry
+    from ._tune import Tuned
 
 NAME = "board"  # of the files: board.json, board.csv, board.md, board.png
 
@@ -31,6 +32,9 @@ class CompareConfig(TrainConfig):
             min_lr, warmup_epochs, weight_decay, clip, drop_path and head.
         methods_file: the same in YAML, a line for each: "dapt-r64: {method: dapt, rank: 64}".
         seeds: a run for each.
+        lrs: learning rates to choose among, for each method that is given none of its own: a short
+            run with each, scored on training clouds held out (``val_fraction``), before the board.
+        tune_epochs: length of those runs.
         jobs: runs at a time. More than one makes them slow one another, which their times show; 0
             takes one for every GPU, or else core, 8 at most.
     """
@@ -40,12 +44,17 @@ class CompareConfig(TrainConfig):
     method_options: tuple[str, ...] = ()
     methods_file: Path | None = None
     seeds: tuple[int, ...] = (0,)
+    lrs: tuple[float, ...] = ()
+    tune_epochs: int = 3
     jobs: int = 1
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, 0, "jobs")
+        at_least(self, 1, "tune_epochs")
+        if len(set(self.lrs)) < len(self.lrs) or min(self.lrs, default=1.0) <= 0:
+            raise ConfigError(f"lrs must be different numbers above 0, not {list(self.lrs)}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise ConfigError(f"seeds must be different whole numbers, not {list(self.seeds)}")
 
@@ -68,14 +77,17 @@ def compare(
     """
     from ._entries import make_entries
     from ._plot import trade_off
+    from ._tune import Tuned, tune
 
     entries = make_entries(config.methods, config.method_options, config.methods_file, config)
-    jobs = {(e.label, s): _job(e, config, s) for e in entries for s in config.seeds}
+    lines = tune(entries, config) if config.lrs else [Tuned(entry, {}) for entry in entries]
+    jobs = {(line.entry.label, s): _job(line.entry, config, s)
+            for line in lines if not line.error for s in config.seeds}  # fmt: skip
     done: dict[str, Outcome] = {}
 
     def one_done(outcome: Outcome) -> None:
         done[outcome.job.name] = outcome
-        _write(_board(config, entries, jobs, done), config.out)
+        _write(_board(config, lines, jobs, done), config.out)
         if on_done is not None:
             on_done(outcome)
 
@@ -83,7 +95,7 @@ def compare(
         list(jobs.values()), what="comparing", at_once=config.jobs, keep_going=True,
         on_done=one_done,
     )  # fmt: skip
-    board = _board(config, entries, jobs, done)
+    board = _board(config, lines, jobs, done)
     if all(row["accuracy"] is None for row in board["methods"]):
         raise PointAdaptError(f"every method failed; the first: {board['methods'][0]['error']}")
     trade_off(board, config.out / f"{NAME}.png")
@@ -96,13 +108,14 @@ def _job(entry: Entry, config: CompareConfig, seed: int) -> Job:
 
 
 def _board(
-    config: CompareConfig, entries: Sequence[Entry], jobs: Mapping[tuple[str, int], Job],
+    config: CompareConfig, lines: Sequence[Tuned], jobs: Mapping[tuple[str, int], Job],
     done: Mapping[str, Outcome],
 ) -> dict[str, Any]:  # fmt: skip
     rows = []
-    for entry in entries:
-        of = [done.get(jobs[entry.label, seed].name) for seed in config.seeds]
-        rows.append(_row(entry, config, [outcome for outcome in of if outcome]))
+    for line in lines:
+        of = [done.get(jobs[line.entry.label, seed].name) for seed in config.seeds
+              if not line.error]  # fmt: skip
+        rows.append(_row(line, config, [outcome for outcome in of if outcome]))
     first = next((o.results for o in done.values() if o.results), None)
     protocol = dict(first["protocol"]) if first else {}
     for key in ("selected_epoch", "seed"):
@@ -114,6 +127,8 @@ def _board(
         "backbone": config.backbone,
         "protocol": protocol | {"batch_size": config.batch_size, "seeds": list(config.seeds),
                                 "sd": "of the seeds, divided by their number less 1",
+                                "lrs": list(config.lrs), "tune_epochs": config.tune_epochs,
+                                "val_fraction": config.val_fraction,
                                 "jobs": config.jobs},
         "machine": first["machine"] if first else {},
         "methods": rows,
@@ -122,8 +137,9 @@ def _board(
     }  # fmt: skip
 
 
-def _row(entry: Entry, config: CompareConfig, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _row(line: Tuned, config: CompareConfig, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """A line of the table; None where nothing is known yet."""
+    entry = line.entry
     good = [o.results for o in outcomes if o.results]
     accuracies = [r["accuracy"] for r in good]
     sizes = ("trainable_parameters", "total_parameters", "adapter_bytes")
@@ -134,6 +150,7 @@ def _row(entry: Entry, config: CompareConfig, outcomes: Sequence[Outcome]) -> di
         "options": list(entry.options),
         "lr": entry.changes.get("lr", config.lr),
         "own": entry.stated,
+        "tuned": {f"{lr:g}": score for lr, score in line.scores.items()},
         "accuracy": round(statistics.mean(accuracies), 4) if good else None,
         "accuracy_sd": round(statistics.stdev(accuracies), 4) if len(good) > 1 else None,
         "accuracies": accuracies,
@@ -143,7 +160,7 @@ def _row(entry: Entry, config: CompareConfig, outcomes: Sequence[Outcome]) -> di
         "inference_seconds": min(t["seconds_per_cloud"] for t in timing) if good else None,
         "inference_batch": timing[0]["batch_size"] if good else None,
         "runs": [str(o.job.config.out) for o in outcomes if o.results],
-        "error": next((o.error for o in outcomes if o.error), ""),
+        "error": next((o.error for o in outcomes if o.error), line.error),
     }
 
 

@@ -76,6 +76,12 @@ def protocol_lines(board: Mapping[str, Any]) -> list[str]:
             "process of its own; peak memory is "
             f"{'the GPU memory of its tensors' if machine['gpu'] != 'none' else 'all it held'}.",
         ]
+    if p.get("lrs"):
+        lines.append(
+            f"Learning rate of each method: the best of {', '.join(f'{lr:g}' for lr in p['lrs'])} "
+            f"after {p['tune_epochs']} epochs, by {100 * p['val_fraction']:g} % of the training "
+            "clouds held out."
+        )
     if not board["finished"]:
         lines.append("Not finished: runs are missing.")
     return lines

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from .. import report
 from ..config import Precision
+from ..options import at_least
 from ._base import command
 
 
@@ -26,6 +28,10 @@ class Evaluate:
         backbone: where the backbone is now, if the adapter does not find it.
         picture: for part segmentation, also draw true above predicted parts of the first clouds of
             the classes to this .png, .pdf or .svg file.
+        html: also write a page: confusions, scores of each class, calibration, pictures of the
+            worst errors, and the protocol, in one file that needs no other.
+        report_json: also write what the page tells, as a JSON file.
+        pictures: clouds on the page of each kind.
         precision: number format of the forward pass; by default as in training.
         json: print the scores as JSON on standard output.
     """
@@ -38,25 +44,49 @@ class Evaluate:
     votes: int = 0
     backbone: str | None = None
     picture: Path | None = None
+    html: Path | None = None
+    report_json: Path | None = None
+    pictures: int = 12
     precision: Precision | None = None
     json: bool = False
 
     def run(self) -> int:
-        from ..evaluate import evaluate
+        from ..examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
+        from ..files import write_json
         from ..predict_parts import draw_parts
         from ..protocol import Protocol, autocast, load_ready
 
+        at_least(self, 0, "votes", "pictures")
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
         model = load_ready(self.adapter, self.backbone)
-        clouds = protocol.load(self.split)
+        clouds, began = protocol.load(self.split), time.monotonic()
+        precision = self.precision or protocol.precision
         bar = report.progress(f"{protocol.data} {self.split}", len(clouds))
-        with bar as done, autocast(model, self.precision or protocol.precision):
-            scores = evaluate(model, clouds, protocol.points, votes=self.votes, on_batch=done)
+        with bar as done, autocast(model, precision):
+            seen = examine(model, clouds, protocol.points, votes=self.votes, on_batch=done)
+            seconds = round(time.monotonic() - began, 1)
             if self.picture is not None:
                 draw_parts(model, clouds, protocol.points, self.picture)
+        facts, steps = facts_of(seen, self.pictures), next_steps(self)
+        facts["protocol"] = protocol_facts(
+            self.adapter, model, protocol, split=self.split, clouds=len(clouds), votes=self.votes,
+            precision=precision, seconds=seconds,
+        )  # fmt: skip
+        facts["remarks"] = remarks(facts)
+        if self.report_json is not None:
+            write_json(self.report_json, facts)
+        if self.html is not None:
+            write_page(self.html, seen, facts, steps)
+        scores = {**seen.scores, "ece": facts["calibration"]["ece"]}
         scores |= {"adapter": str(self.adapter), "data": protocol.data, "split": self.split}
         if self.json:
             report.print_json(scores)
-        else:
-            report.evaluation(scores, f"{protocol.data} {self.split}", report.console())
+            return 0
+        to = report.console()
+        report.evaluation(scores, f"{protocol.data} {self.split}", to)
+        for text in facts["remarks"]:
+            to.print(f"- {text}", soft_wrap=True)
+        if self.html is not None:
+            to.print(f"page: {self.html}", soft_wrap=True)
+        report.next_steps(to, *steps)
         return 0

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ..predict import Prediction
 
 
+MANY = 30  # files whose predictions are listed on the screen although they are in a CSV file
+
+
 @command("predict")
 @dataclass(frozen=True, kw_only=True)
 class Predict:
@@ -71,11 +74,16 @@ class Predict:
             self._draw(rows)
         if self.json:
             report.print_json([row.to_dict() for row in rows])
+        elif self.csv is not None and len(rows) > MANY:
+            report.prediction_counts(rows, str(self.csv), report.console())
         else:
             report.predictions(rows, report.console())
         errors = [row.error for row in rows if row.error is not None]
-        for error in errors:
+        told = MANY if self.csv is not None or self.json else len(errors)
+        for error in errors[:told]:
             report.error_line(error)
+        if errors[told:]:
+            report.error_line(f"and {len(errors) - told} more files that could not be read")
         return 2 if errors else 0
 
     def _parts(self) -> int:

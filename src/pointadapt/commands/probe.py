@@ -27,6 +27,8 @@ class Probe:
         most: fit on so many training clouds, always the same; 0 takes all.
         random: also score the same network with random weights.
         precision: number format of the forward pass.
+        scaled: bring each feature to mean 0 and variance 1 over the training clouds; --no-scaled
+            leaves them as they are, as papers do.
         threads: CPU threads; 0 leaves it to torch.
         json: print the score as JSON on standard output.
     """
@@ -39,6 +41,7 @@ class Probe:
     most: int = 0
     random: bool = False
     precision: Literal["fp32", "bf16"] = "bf16"
+    scaled: bool = True
     threads: int = 0
     json: bool = False
 
@@ -57,6 +60,7 @@ class Probe:
         result = probe(
             self.backbone, self.data, self.root, points=self.points, c=self.c, most=self.most,
             random=self.random, precision=self.precision,
+            scaled=self.scaled,
         )  # fmt: skip
         if self.json:
             report.print_json(result)

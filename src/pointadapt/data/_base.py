@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,8 +23,13 @@ class Clouds:
         labels: (n,) int64 class of each cloud, an index into ``classes``.
         classes: names of the classes.
         ids: (n,) a name for each cloud (file or identifier), for reports.
-        parts: (n, N) int64 part of each point, an index into ``part_names``; None if not labelled.
+        parts: (n, N) int64 part of each point, an index into ``part_names``, or -1 where that is
+            not known; None if no point is labelled.
         part_names: names of the parts over all classes.
+        features: (n, N, C) float32, what is known of each point besides its coordinates, such as
+            colours; None if nothing is. They travel with their points; augmentation leaves their
+            values as they are.
+        feature_names: (C,) names of the channels.
     """
 
     points: np.ndarray
@@ -33,6 +38,8 @@ class Clouds:
     ids: tuple[str, ...] = ()
     parts: np.ndarray | None = None
     part_names: tuple[str, ...] = ()
+    features: np.ndarray | None = None
+    feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.points.ndim != 3 or self.points.shape[2] != 3:
@@ -46,9 +53,9 @@ class Clouds:
                 f"labels run from {self.labels.min()} to {self.labels.max()}, "
                 f"but there are {len(self.classes)} classes"
             )
-
         if self.parts is not None:
             self._check_parts(self.parts)
+        self._check_features()
 
     def _check_parts(self, parts: np.ndarray) -> None:
         if parts.shape != self.points.shape[:2]:
@@ -56,10 +63,18 @@ class Clouds:
                 f"part labels must have shape {self.points.shape[:2]}, one for each point, "
                 f"not {parts.shape}"
             )
-        if parts.size and not 0 <= int(parts.min()) <= int(parts.max()) < len(self.part_names):
+        if parts.size and not -1 <= int(parts.min()) <= int(parts.max()) < len(self.part_names):
             raise PointCloudError(
                 f"part labels run from {parts.min()} to {parts.max()}, "
                 f"but there are {len(self.part_names)} parts"
+            )
+
+    def _check_features(self) -> None:
+        want = (*self.points.shape[:2], len(self.feature_names))
+        have = (*want[:2], 0) if self.features is None else self.features.shape
+        if have != want:
+            raise PointCloudError(
+                f"features must have shape {want}, a channel for each of their names, not {have}"
             )
 
     def __len__(self) -> int:
@@ -75,6 +90,8 @@ class Clouds:
             ids=tuple(self.ids[i] for i in index) if self.ids else (),
             parts=None if self.parts is None else self.parts[index],
             part_names=self.part_names,
+            features=None if self.features is None else self.features[index],
+            feature_names=self.feature_names,
         )
 
 
@@ -94,19 +111,39 @@ class Dataset:
     url: ClassVar[str] = ""
     where: ClassVar[str] = ""  # one sentence: how a person gets the data
     needs_root: ClassVar[bool] = True
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")  # what there is to load
 
     root: Path | None = None
     points: int = 1024
     seed: int = 0
 
     def load(self, split: str) -> Clouds:
-        """Clouds of ``split`` ("train" or "test").
+        """Clouds of ``split``, one of :attr:`splits`.
 
         Raises:
             DataLayoutError: something needed is missing under ``root``.
             FileFormatError: a file is damaged or of the wrong kind.
         """
         raise NotImplementedError
+
+    def verify(self) -> list[str]:
+        """What differs from the official release, a line each; empty where nothing is known.
+
+        :func:`pointadapt.data.check` looks at this and at everything else.
+        """
+        return []
+
+    def variants(self) -> Iterator[tuple[str, Dataset]]:
+        """What there is to check, each with a name: this alone, unless a release is many sets."""
+        yield "", self
+
+    def point_counts(self, split: str) -> np.ndarray | None:
+        """(n,) points of each cloud as stored, before any is chosen; None where that is not known.
+
+        Raises:
+            PointAdaptError: as :meth:`load`.
+        """
+        return None
 
     def found_root(self) -> Path:
         """``root``, if it exists; otherwise an error that says where to get the data."""

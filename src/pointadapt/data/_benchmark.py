@@ -82,8 +82,14 @@ class Benchmark(Release):
 
     def stored_points(self, split: str) -> int:
         """Number of points that the first cloud of ``split`` has on disk."""
-        check_choice("split", split, SPLITS)
+        check_choice("split", split, self.splits)
         return len(self.raw(split).read(0))
+
+    def point_counts(self, split: str) -> np.ndarray:
+        """(n,) points of each cloud on disk."""
+        check_choice("split", split, self.splits)
+        raw = self.raw(split)
+        return np.array([len(raw.read(i)) for i in range(len(raw.labels))])
 
     def load(self, split: str) -> Clouds:
         """Clouds of ``split``, each of exactly ``points`` points, coordinates as stored.
@@ -94,7 +100,7 @@ class Benchmark(Release):
             PointCloudError: clouds with fewer points than asked for, NaN or infinite coordinates.
             UnknownNameError: no such split, or an option with a value that does not exist.
         """
-        check_choice("split", split, SPLITS)
+        check_choice("split", split, self.splits)
         check_choice("sampling", self.sampling, ("auto", *get_args(SamplingRule)))
         if self.points < 1 or self.seed < 0:
             raise ConfigError(f"points={self.points}, seed={self.seed}: use points >= 1, seed >= 0")

@@ -109,6 +109,29 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         raise FileFormatError(f"{path}: damaged, or no .npz file: {_one_line(error)}") from error
 
 
+def read_npy(path: Path, *, clouds: bool = False) -> np.ndarray:
+    """The array of an ``.npy`` file, not yet in memory; objects are refused.
+
+    Args:
+        path: the file.
+        clouds: it must hold point clouds (n, N, 3).
+    """
+    existing(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise ValueError("it holds several arrays")
+    except Exception as error:  # damaged files, too
+        raise FileFormatError(
+            f"{path}: truncated, or no .npy file: {_one_line(error)}; get it again"
+        ) from error
+    if clouds and (array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f"):
+        raise FileFormatError(
+            f"{path}: must be real numbers (n, N, 3), not {array.dtype} {array.shape}"
+        )
+    return array
+
+
 def points_and_labels(
     path: Path, arrays: Mapping[str, Any], points_key: str
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -5,29 +5,20 @@ Told from folder names (three layouts) or from a ``manifest.csv``.
 
 from __future__ import annotations
 
-import csv
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import DataLayoutError
 from ..io import SUFFIXES
+from ._manifest import read_manifest
+from ._sample import SPLITS, Sample
 
-SPLITS = ("train", "test")
 MANIFEST = "manifest.csv"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One labelled file; ``split`` is None where it is still to be drawn."""
-
-    path: Path
-    label: str
-    split: str | None = None
 
 
 def readable_files(folder: Path, *, nested: bool = False) -> list[Path]:
@@ -47,8 +38,12 @@ def readable_files(folder: Path, *, nested: bool = False) -> list[Path]:
     return sorted(files)
 
 
-def find_samples(root: Path) -> list[Sample]:
+def find_samples(root: Path, manifest: Path | None = None) -> list[Sample]:
     """Find the labelled files under ``root``, in an order that does not depend on the machine.
+
+    Args:
+        root: the folder.
+        manifest: the CSV that names files and labels; by default ROOT/manifest.csv, if it is there.
 
     Raises:
         DataLayoutError: no class, a class without files, a test class that is not in train.
@@ -56,8 +51,10 @@ def find_samples(root: Path) -> list[Sample]:
     """
     if not root.is_dir():
         raise DataLayoutError(f"{root}: is not a folder")
-    if (root / MANIFEST).is_file():
-        samples = read_manifest(root / MANIFEST)
+    if manifest is None and (root / MANIFEST).is_file():
+        manifest = root / MANIFEST
+    if manifest is not None:
+        samples = read_manifest(manifest, root)
     elif all((root / split).is_dir() for split in SPLITS):
         samples = [
             Sample(path, folder.name, split)
@@ -68,30 +65,6 @@ def find_samples(root: Path) -> list[Sample]:
     else:
         samples = [sample for folder in _class_folders(root) for sample in _of_class(folder)]
     _check_classes(root, samples)
-    return samples
-
-
-def read_manifest(path: Path) -> list[Sample]:
-    """Read a CSV with columns path, label and, if wanted, split; paths are relative to its folder.
-
-    Raises:
-        DataLayoutError: a column or a file is missing, or a label or split is not given.
-
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataLayoutError(f"{path}: is not UTF-8 text: save it as CSV in UTF-8") from error
-    first, *_ = text.splitlines() or [""]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    rows = csv.DictReader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
-    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
-    if not {"path", "label"} <= set(rows.fieldnames):
-        raise DataLayoutError(f"{path}: needs columns path,label[,split], not: {first.strip()}")
-    split = "split" in rows.fieldnames
-    samples = [_manifest_sample(path, rows.line_num, row, split) for row in rows]
-    if not samples:
-        raise DataLayoutError(f"{path}: lists no file")
     return samples
 
 
@@ -147,28 +120,6 @@ def _of_class(folder: Path) -> list[Sample]:
         for split in inner
         for path in readable_files(folder / split)
     ]
-
-
-def _manifest_sample(path: Path, line: int, row: dict[str, str | None], has_split: bool) -> Sample:
-    name, label = (row.get("path") or "").strip(), (row.get("label") or "").strip()
-    split = (row.get("split") or "").strip().lower() if has_split else None
-    file = path.parent / name
-    wrong = (
-        "has no path"
-        if not name
-        else f"has no label for {name}"
-        if not label
-        else f"has split {split!r} for {name}: train or test is needed"
-        if has_split and split not in SPLITS
-        else f"lists {name}, which does not exist"
-        if not file.is_file()
-        else f"lists {name}, whose ending is not read ({' '.join(SUFFIXES)})"
-        if file.suffix.lower() not in SUFFIXES
-        else None
-    )
-    if wrong:
-        raise DataLayoutError(f"{path}: line {line} {wrong}")
-    return Sample(file, label, split)
 
 
 def _check_classes(root: Path, samples: Sequence[Sample]) -> None:

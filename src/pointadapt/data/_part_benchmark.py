@@ -51,6 +51,12 @@ class PartBenchmark(Release):
         """The clouds of ``split`` as stored."""
         raise NotImplementedError
 
+    def point_counts(self, split: str) -> np.ndarray:
+        """(n,) points of each cloud on disk."""
+        check_choice("split", split, SPLITS)
+        raw = self.raw(split)
+        return np.array([len(raw.read(i)[0]) for i in range(len(raw.labels))])
+
     def load(self, split: str) -> Clouds:
         """Clouds of ``split`` ("train" or "test") with ``parts``, coordinates as stored.
 

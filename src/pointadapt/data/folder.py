@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from .. import report
 from ..errors import ConfigError, DataLayoutError, UnknownNameError
-from ..io import SAMPLINGS, Sampling, read_points
+from ..io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
 from ._base import DATASETS, Clouds, Dataset
 from ._cache import cached_points
-from ._layouts import SPLITS, find_samples, split_samples
+from ._layouts import find_samples, split_samples
+from ._sample import SPLITS, Sample
 
+T = TypeVar("T")
+# What a file's points depend on.
+_READING = ("points", "seed", "sampling", "min_points", "nan", "up")
+    "points",
+    "seed",
+    "sampling",
+    "min_points",
+    "nan",
+    "up",
+)  # what a file's points depend on
 Axis = Literal["x", "y", "z"]
 
 # Which columns become x, y, z, and their signs: rotations, so that nothing is mirrored.
+Feature = Literal["color", "normal"]
+FEATURES: dict[str, tuple[str, tuple[str, ...]]] = {  # field of a cloud, names of its channels
+    "color": ("colors", ("red", "green", "blue")),
+    "normal": ("normals", ("nx", "ny", "nz")),
+}
+
 UPRIGHT = {"x": ((2, 1, 0), (-1, 1, 1)), "y": ((0, 2, 1), (1, -1, 1)), "z": ((0, 1, 2), (1, 1, 1))}
 
 
@@ -32,7 +50,8 @@ class Folder(Dataset):
         ROOT/chair/a.ply             split here: the same at every run, within each class
         ROOT/train/chair/a.ply       ROOT/test/chair/b.ply
         ROOT/chair/train/a.off       ROOT/chair/test/b.off       (ModelNet40 as published)
-        ROOT/manifest.csv            columns path,label[,split]; used instead where present
+        ROOT/manifest.csv            columns path,label[,split]; used instead where present, or
+                                     another CSV with manifest=labels.csv
 
     Classes are the sorted names of train. Hidden files and other endings are ignored.
 
@@ -49,6 +68,12 @@ class Folder(Dataset):
         cache: where the points are kept, so that the next start need not read the files: a
             folder, "no", or "auto", which keeps what took more than five seconds in the user's
             cache folder.
+        manifest: a CSV with the columns path, label and, if wanted, split; in ROOT, or elsewhere.
+            Its paths are relative to itself, or else to ROOT. ROOT may be left out.
+        nan: "error", or "drop" to leave out points with NaN or infinite coordinates, which some
+            scanners write where they saw nothing.
+        features: what else of each point a task is given that takes it: "color" (0 to 1) and
+            "normal". Backbones see coordinates alone.
 
     """
 
@@ -62,6 +87,9 @@ class Folder(Dataset):
     up: Axis = "z"
     min_points: int = 16
     cache: str = "auto"
+    manifest: Path | None = None
+    nan: NonFinite = "error"
+    features: tuple[Feature, ...] = ()
 
     def load(self, split: str) -> Clouds:
         """Read the clouds of ``split``, coordinates as :func:`pointadapt.io.read_points` gives.
@@ -73,29 +101,91 @@ class Folder(Dataset):
             ConfigError, UnknownNameError: an option or split that does not exist.
 
         """
-        self._check(split)
-        root = self.found_root()
-        samples = split_samples(find_samples(root), self.test_fraction, self.seed)
+        root, samples = self._samples(split)
         classes = sorted({sample.label for sample in samples if sample.split == "train"})
         wanted = [sample for sample in samples if sample.split == split]
-        paths = [sample.path for sample in wanted]
-        options = (self.points, self.seed, self.sampling, self.min_points)
-        n, seed = self.points, self.seed
+
+        def read() -> list[Cloud]:
+            clouds = [self.read(sample.path) for sample in _watched(wanted)]
+            if split == "train":
+                _tell_unused(clouds, self.features)
+            return clouds
+
+        clouds: list[Cloud] = read() if self.features else []  # the cache has coordinates alone
         points = cached_points(
-            self.cache, f"folder {root.resolve()} {split}", paths, {"options": options},
-            lambda: read_folder(
-                paths, n, seed, sampling=self.sampling, minimum=self.min_points
-            ),
+            "no" if clouds else self.cache, f"folder {root.resolve()} {split}",
+            [sample.path for sample in wanted],
+            {k: str(getattr(self, k)) for k in _READING},
+            lambda: np.stack([cloud.points for cloud in clouds or read()]),
         )  # fmt: skip
         return Clouds(
-            points=upright(points, self.up),
+            points=points,
             labels=np.array([classes.index(s.label) for s in wanted], dtype=np.int64),
             classes=tuple(classes),
             ids=tuple(_name(s.path, root) for s in wanted),
+            **self._features(wanted, clouds),
         )
 
+    def read(self, path: Path | str) -> Cloud:
+        """Read one file as all of this data set are: ``points`` points, z up, what they carry.
+
+        Raises:
+            FileFormatError, PointCloudError: a bad file, named.
+
+        """
+        cloud = read_sample(
+            path,
+            n=self.points,
+            seed=self.seed,
+            sampling=self.sampling,
+            minimum=self.min_points,
+            nan=self.nan,
+        )
+        normals = None if cloud.normals is None else upright(cloud.normals, self.up)
+        return replace(cloud, points=upright(cloud.points, self.up), normals=normals)
+
+    def _features(self, samples: Sequence[Sample], clouds: Sequence[Cloud]) -> dict[str, Any]:
+        """Stack the features that are asked for, as arguments of Clouds."""
+        if not self.features:
+            return {}
+        rows = []
+        for sample, cloud in zip(samples, clouds, strict=True):
+            found = [getattr(cloud, FEATURES[name][0]) for name in self.features]
+            for name, values in zip(self.features, found, strict=True):
+                if values is None or not np.isfinite(values).all():
+                    raise DataLayoutError(
+                        f"{sample.path}: has no {FEATURES[name][0]} for each of its points, which "
+                        f"features={','.join(self.features)} needs"
+                    )
+            rows.append(np.concatenate(found, axis=1))
+        names = tuple(channel for name in self.features for channel in FEATURES[name][1])
+        return {"features": np.stack(rows).astype(np.float32), "feature_names": names}
+
+    def _places(self) -> tuple[Path, Path | None]:
+        """The folder, and the manifest where one is named."""
+        if self.manifest is None:
+            return self.found_root(), None
+        given = Path(self.manifest)
+        if self.root is None:
+            return given.parent, given
+        inside = self.found_root() / given
+        return self.found_root(), inside if inside.is_file() else given
+
+    def point_counts(self, split: str) -> np.ndarray:
+        """(n,) points of each file; of a mesh, its vertices."""
+        wanted = [sample.path for sample in self._samples(split)[1] if sample.split == split]
+        return np.array([len(read_cloud(path)) for path in wanted])
+
+    def _samples(self, split: str) -> tuple[Path, list[Sample]]:
+        """The root, and all labelled files under it with their splits."""
+        self._check(split)
+        root, manifest = self._places()
+        return root, split_samples(find_samples(root, manifest), self.test_fraction, self.seed)
+
     def _check(self, split: str) -> None:
-        choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS))
+        choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS),
+                   ("value of nan", self.nan, NON_FINITE),
+                   *(("feature", name, FEATURES) for name in self.features))  # fmt: skip
         for kind, value, known in (*choices, ("up axis", self.up, tuple(UPRIGHT))):
             if value not in known:
                 raise UnknownNameError(kind, value, known)
@@ -106,51 +196,29 @@ class Folder(Dataset):
             )
 
 
-def read_folder(
-    paths: Sequence[Path | str],
-    n: int = 1024,
-    seed: int = 0,
-    *,
-    sampling: Sampling = "random",
-    minimum: int = 1,
-) -> np.ndarray:
-    """Read many files, ``n`` points of each, with a progress bar where someone watches.
-
-    A file's points depend on the file and ``seed`` alone, not on the files around it.
-
-    Args:
-        paths: the files.
-        n: number of points of each.
-        seed: fixes the choice of points.
-        sampling: as in :func:`pointadapt.io.read_points`.
-        minimum: as in :func:`pointadapt.io.read_points`.
-
-    Returns:
-        (n_files, n, 3) float32.
-
-    Raises:
-        DataLayoutError: no path is given.
-        FileFormatError, PointCloudError: a bad file, named.
-        ConfigError, UnknownNameError: n below 1, or no such sampling.
-
-    """
-    if not paths:
-        raise DataLayoutError("there is no file to read")
-    return np.stack(
-        [
-            read_points(path, n=n, seed=seed, sampling=sampling, minimum=minimum)
-            for path in _watched(paths)
-        ]
-    )
-
-
 def upright(points: np.ndarray, up: Axis) -> np.ndarray:
     """Rotate points (..., 3) by a quarter turn so that the axis ``up`` becomes z."""
     columns, signs = UPRIGHT[up]
     return points[..., columns] * np.array(signs, dtype=points.dtype)
 
 
-def _watched(paths: Sequence[Path | str]) -> Iterable[Path | str]:
+def _tell_unused(clouds: Sequence[Cloud], used: Sequence[str]) -> None:
+    """Say once, in a line on standard error, what the files hold that nobody asked for."""
+    counts = {
+        field: sum(getattr(cloud, field) is not None for cloud in clouds)
+        for name, (field, _) in FEATURES.items()
+        if name not in used
+    }
+    found = [f"{field} of {count} files" for field, count in counts.items() if count]
+    if found:
+        report.console(stderr=True).print(
+            f"note: {' and '.join(found)} of the training set are not used: the backbone takes "
+            "coordinates alone",
+            soft_wrap=True,
+        )
+
+
+def _watched(paths: Sequence[T]) -> Iterable[T]:
     if not sys.stderr.isatty():
         return paths
     from rich.console import Console

@@ -173,12 +173,17 @@ SCANS: tuple[Callable[[np.ndarray, np.random.Generator], np.ndarray], ...] = (
 )
 
 
+POSES = ("none", "z", "lying", "so3")
+TIPPED = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z becomes y
+
+
 def _rotation(kind: str, generator: np.random.Generator) -> np.ndarray:
-    """(3, 3) a random rotation: "none", about "z", or any ("so3", all equally likely)."""
+    """(3, 3) a random rotation of ``POSES``; of "so3" all are equally likely."""
     if kind == "none":
         return np.eye(3)
-    if kind == "z":
-        return np.array(turned((0.0, 0.0, generator.uniform(0, 2 * math.pi))))
+    if kind in ("z", "lying"):
+        about_z = np.array(turned((0.0, 0.0, generator.uniform(0, 2 * math.pi))))
+        return about_z if kind == "z" else TIPPED @ about_z
     q, r = np.linalg.qr(generator.standard_normal((3, 3)))
     q *= np.sign(np.diag(r))
     return q * np.linalg.det(q)
@@ -205,7 +210,8 @@ class Shapes(Dataset):
             beyond a plane, or some balls. The rest is sampled to the full number of points.
         density: how uneven the density of points is; it changes across a cloud by a factor of up to
             exp(4 * density). 0 is even.
-        rotate: "none", "z" (about the vertical axis) or "so3" (any rotation).
+        rotate: "none", "z" (about the vertical axis), "lying" (tipped over along y and rolled by
+            any angle about it, as on a conveyor belt) or "so3" (any rotation).
         labels: "class", or "variant" for a finer task: 15 of the objects, each with and without one
             of its parts (a chair with or without arms), 30 classes in all. The part may be small,
             and a scan may have missed it.
@@ -220,7 +226,7 @@ class Shapes(Dataset):
     noise: float = 0.01
     missing: float = 0.5
     density: float = 0.5
-    rotate: Literal["none", "z", "so3"] = "none"
+    rotate: Literal["none", "z", "lying", "so3"] = "none"
     labels: Literal["class", "variant"] = "class"
 
     def __post_init__(self) -> None:
@@ -231,8 +237,7 @@ class Shapes(Dataset):
         _check("noise", 0 <= self.noise < math.inf, "a number of at least 0", self.noise)
         _check("missing", 0 <= self.missing <= 1, "0 to 1", self.missing)
         _check("density", 0 <= self.density < math.inf, "a number of at least 0", self.density)
-        kinds = ("none", "z", "so3")
-        _check("rotate", self.rotate in kinds, f"one of {', '.join(kinds)}", self.rotate)
+        _check("rotate", self.rotate in POSES, f"one of {', '.join(POSES)}", self.rotate)
         _check("labels", self.labels in ("class", "variant"), "class or variant", self.labels)
 
     @property

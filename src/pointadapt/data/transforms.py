@@ -89,18 +89,22 @@ def augment(points: Tensor, names: Sequence[str], g: Generator) -> Tensor:
     return points
 
 
-def augment_labelled(
-    points: Tensor, labels: Tensor, names: Sequence[str], g: Generator
-) -> tuple[Tensor, Tensor]:
-    """:func:`augment` with a label (B, N) for each point: a copy of a point has its label."""
+def augment_along(
+    points: Tensor, along: Sequence[Tensor], names: Sequence[str], g: Generator
+) -> tuple[Tensor, list[Tensor]]:
+    """:func:`augment` with labels (B, N) or features (B, N, C) of the points ``along``.
+
+    A copy of a point has its values; otherwise they stay as they are.
+    """
+    along = list(along)
     for name in names:
         if name == "drop":
             gone = _dropped(points, g)
-            points = torch.where(gone.unsqueeze(-1), points[:, :1], points)
-            labels = torch.where(gone, labels[:, :1], labels)
+            kept = torch.arange(points.shape[1], device=points.device).where(~gone, 0)
+            points, *along = (_columns(x, kept) for x in (points, *along))
         else:
             points = augment(points, (name,), g)
-    return points, labels
+    return points, along
 
 
 def sampled(n: int) -> int:
@@ -123,15 +127,20 @@ def resample(points: Tensor, n: int, g: Generator) -> Tensor:
     return gather_points(points, _chosen(points, n, g))
 
 
-def resample_labelled(
-    points: Tensor, labels: Tensor, n: int, g: Generator
-) -> tuple[Tensor, Tensor]:
-    """:func:`resample` with a label (B, N) for each point, which it keeps."""
+def resample_along(
+    points: Tensor, along: Sequence[Tensor], n: int, g: Generator
+) -> tuple[Tensor, list[Tensor]]:
+    """:func:`resample` with labels (B, N) or features (B, N, C) ``along``, which points keep."""
     if points.shape[1] == n:
         offset = _offset(n, g)
-        return points.roll(-offset, dims=1), labels.roll(-offset, dims=1)
+        return points.roll(-offset, dims=1), [x.roll(-offset, dims=1) for x in along]
     index = _chosen(points, n, g)
-    return gather_points(points, index), labels.gather(1, index)
+    return gather_points(points, index), [_columns(x, index) for x in along]
+
+
+def _columns(values: Tensor, index: Tensor) -> Tensor:
+    """The points ``index`` (B, m) of values (B, N, ...)."""
+    return values[torch.arange(len(values), device=values.device).unsqueeze(1), index]
 
 
 def _offset(n: int, g: Generator) -> int:

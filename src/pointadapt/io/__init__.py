@@ -6,20 +6,23 @@
 """
 
 from ._cloud import Cloud
-from ._read import MESH_POINTS, read_cloud, read_points
+from ._read import MESH_POINTS, NON_FINITE, NonFinite, read_cloud, read_points, read_sample
 from ._sample import SAMPLINGS, Sampling, sample_index, sample_points, sample_surface
 from ._table import SUFFIXES, WRITABLE
 from ._write import write_cloud, write_points
 
 __all__ = [
     "MESH_POINTS",
+    "NON_FINITE",
     "SAMPLINGS",
     "SUFFIXES",
     "WRITABLE",
     "Cloud",
+    "NonFinite",
     "Sampling",
     "read_cloud",
     "read_points",
+    "read_sample",
     "sample_index",
     "sample_points",
     "sample_surface",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -26,17 +27,26 @@ def read_las(path: Path) -> Cloud:
         FileFormatError: laspy is missing, or the header promises more than the file holds.
 
     """
+    return cloud_from_columns(las_columns(path, ATTRIBUTES))
+
+
+def las_columns(path: Path, attributes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read x, y and z in float64, and those of the ``attributes`` that the point format has.
+
+    Raises:
+        FileFormatError: as :func:`read_las`.
+
+    """
     laspy = need("laspy", "las")
     if path.suffix.lower() == ".laz":
         need("lazrs", "las")
     _check_header(path)
     try:
-        columns = _read_columns(laspy, path)
+        return _read_columns(laspy, path, attributes)
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # how lazrs, in Rust, fails; no Exception
             raise
         raise FileFormatError("has damaged compressed data") from error
-    return cloud_from_columns(columns)
 
 
 def write_las(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, compress: bool = False) -> None:
@@ -62,12 +72,14 @@ def write_las(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, compress: bool = 
     las.write(stream, do_compress=compress)
 
 
-def _read_columns(laspy: ModuleType, path: Path) -> dict[str, np.ndarray]:
+def _read_columns(
+    laspy: ModuleType, path: Path, attributes: Sequence[str]
+) -> dict[str, np.ndarray]:
     parts: list[list[np.ndarray]] = []
     # lazrs on several threads aborts the process on damaged data more readily than on one.
     with laspy.open(path, read_evlrs=False, laz_backend=laspy.LazBackend.Lazrs) as reader:
         promised = reader.header.point_count
-        present = set(ATTRIBUTES) & set(reader.header.point_format.dimension_names)
+        present = set(attributes) & set(reader.header.point_format.dimension_names)
         names = ("x", "y", "z", *sorted(present))
         for chunk in reader.chunk_iterator(CHUNK):
             if len(chunk) != min(CHUNK, promised - len(parts) * CHUNK):

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..errors import FileFormatError, PointCloudError
+from ..errors import FileFormatError, PointCloudError, UnknownNameError
 from ..files import first_line
 from ._cloud import Cloud
-from ._sample import POOL, Sampling, check_request, sample_points, sample_surface
+from ._sample import POOL, Sampling, check_request, sample_index, sample_surface
 from ._table import FORMATS, SUFFIXES, Format
 
 MESH_POINTS = 8192  # drawn from a mesh's surface when no number is asked for
 LONGEST = 240  # characters of a message, besides the path
+NonFinite = Literal["error", "drop"]
+NON_FINITE: tuple[str, ...] = get_args(NonFinite)
 FAR = 64  # times its extent: farther from the origin than this, float32 blurs a cloud's shape
 
 # First bytes, what has them, and the endings for which that is as it should be.
@@ -37,17 +40,26 @@ MAGIC = (
 )
 
 
-def read_cloud(path: Path | str) -> Cloud:
+def read_cloud(path: Path | str, *, nan: NonFinite = "error") -> Cloud:
     """Read what ``path`` holds, as stored; the format is told by its ending.
+
+    Args:
+        path: a file whose ending is one of ``SUFFIXES``.
+        nan: what to do with points that have NaN or infinite coordinates: "error", or "drop" them
+            and the faces they are in.
 
     Raises:
         FileFormatError: the file is missing, empty, damaged, or not what its name says.
-        PointCloudError: NaN or infinite coordinates.
+        PointCloudError: NaN or infinite coordinates, or no points are left without these.
+        UnknownNameError: another ``nan``.
 
     """
+    if nan not in NON_FINITE:
+        raise UnknownNameError("value of nan", nan, NON_FINITE)
     path = Path(path)
     with _named(path):
-        return _checked(_format(path).read(path))
+        cloud = _format(path).read(path)
+        return _checked(_finite_part(cloud) if nan == "drop" else cloud)
 
 
 def read_points(
@@ -57,6 +69,7 @@ def read_points(
     seed: int = 0,
     sampling: Sampling = "random",
     minimum: int = 1,
+    nan: NonFinite = "error",
 ) -> np.ndarray:
     """Read the coordinates of the points in ``path``, or on the surface of the mesh in it.
 
@@ -71,6 +84,7 @@ def read_points(
         seed: fixes the choice, and the points on a surface.
         sampling: "random", or "fps" (farthest point sampling) to spread the n points evenly.
         minimum: fewer points than this in a cloud are an error.
+        nan: as in :func:`read_cloud`.
 
     Returns:
         (N, 3) float32, or (n, 3), finite.
@@ -81,8 +95,24 @@ def read_points(
         ConfigError, UnknownNameError: n below 1, or no such sampling.
 
     """
+    return read_sample(path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan).points
+
+
+def read_sample(
+    path: Path | str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    sampling: Sampling = "random",
+    minimum: int = 1,
+    nan: NonFinite = "error",
+) -> Cloud:
+    """Read the same points as :func:`read_points`, with the colours, normals and labels of each.
+
+    Points on a mesh's surface have none of these.
+    """
     check_request(1 if n is None else n, sampling)
-    cloud = read_cloud(path)
+    cloud = read_cloud(path, nan=nan)
     if cloud.faces is None and len(cloud) < minimum:
         raise PointCloudError(f"{path}: has {len(cloud)} points, fewer than {minimum}")
     with _named(Path(path)):
@@ -90,9 +120,10 @@ def read_points(
         points = _near(cloud.points)
         if cloud.faces is not None:
             count = MESH_POINTS if n is None else n * POOL if sampling == "fps" else n
-            points = sample_surface(points, cloud.faces, count, rng)
-    points = points.astype(np.float32)
-    return points if n is None else sample_points(points, n, rng, sampling)
+            cloud = Cloud(sample_surface(points, cloud.faces, count, rng))
+            points = cloud.points
+    cloud = replace(cloud, points=points.astype(np.float32))
+    return cloud if n is None else _rows(cloud, sample_index(cloud.points, n, rng, sampling))
 
 
 def _format(path: Path) -> Format:
@@ -156,7 +187,8 @@ def _checked(cloud: Cloud) -> Cloud:
     if not finite.all():
         raise PointCloudError(
             f"has NaN or infinite coordinates in {count - int(finite.sum())} of {count} points, "
-            f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them"
+            f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them, or "
+            "train with --data-options nan=drop"
         )
     if cloud.faces is None or not len(cloud.faces):
         return replace(cloud, faces=None)
@@ -166,6 +198,25 @@ def _checked(cloud: Cloud) -> Cloud:
             f"has a face with vertex {low if low < 0 else high}, but vertices 0 to {count - 1}"
         )
     return cloud
+
+
+def _finite_part(cloud: Cloud) -> Cloud:
+    """Leave out points whose coordinates are not finite, and faces with such a corner."""
+    finite: np.ndarray = np.asarray(np.isfinite(cloud.points).all(axis=1))
+    if finite.all():
+        return cloud
+    if not finite.any():
+        raise PointCloudError(f"has NaN or infinite coordinates in all of its {len(cloud)} points")
+    faces, rest = cloud.faces, _rows(replace(cloud, faces=None), finite)
+    if faces is not None and len(faces) and faces.min() >= 0 and faces.max() < len(cloud):
+        faces = (np.cumsum(finite) - 1)[faces[np.take(finite, faces).all(axis=1)]]
+    return replace(rest, faces=faces)
+
+
+def _rows(cloud: Cloud, at: np.ndarray) -> Cloud:
+    """Take some points of a cloud without faces, by an index or a mask."""
+    rows: dict[str, Any] = {k: None if v is None else v[at] for k, v in vars(cloud).items()}
+    return Cloud(**rows)
 
 
 def _near(points: np.ndarray) -> np.ndarray:

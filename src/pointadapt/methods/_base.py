@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -13,6 +13,9 @@ from ..backbones import Backbone, Folding, Taps
 from ..errors import CannotFold
 from ..options import build
 from ..registry import Registry
+
+if TYPE_CHECKING:
+    from ..prepare import TrainingClouds
 
 Folds = Literal["wholly", "partly", "no"]
 
@@ -46,6 +49,21 @@ class Method:
     def attach(self, backbone: Backbone) -> Taps:
         """New taps for ``backbone``; all their parameters train."""
         return Taps(backbone.config.depth, self.position)
+
+    def prepare(self, taps: Any, backbone: Backbone, clouds: TrainingClouds) -> None:
+        """Look at the training clouds, once and before training; most methods need not.
+
+        What is found belongs in buffers of ``taps``, of a size that the options alone fix: they are
+        saved and resumed with the adapter, which then needs no data. Without this call, as where a
+        model is built by hand, the taps must work too. Called in evaluation mode and without
+        gradients; random numbers come from ``clouds.seed``, so that every process finds the same.
+
+        Args:
+            taps: what :meth:`attach` made.
+            backbone: as it is before training; left as it is.
+            clouds: to be asked for batches.
+        """
+        del taps, backbone, clouds
 
     def default_head(self) -> tuple[str, ...]:
         """What the head takes where nothing else is asked for."""

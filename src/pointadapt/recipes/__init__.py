@@ -6,10 +6,13 @@ A recipe is a :class:`Recipe` in a module of this package; nothing here imports 
 from ..errors import UnknownNameError
 from ._base import Recipe
 from .few_shot import FEW_SHOT
+from .folder import FOLDER
 from .laptop import LAPTOP
 from .published import PUBLISHED
+from .s3dis import S3DIS
 
-RECIPES: dict[str, Recipe] = {r.name: r for r in (*PUBLISHED, *FEW_SHOT, *LAPTOP)}
+ALL = (*PUBLISHED, *S3DIS, *FEW_SHOT, *LAPTOP, *FOLDER)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ALL}
 
 
 def get_recipe(name: str) -> Recipe:

@@ -41,7 +41,8 @@ class Recipe:
     @property
     def command(self) -> str:
         """The command that runs it."""
-        root = "" if self.config.data == "shapes" else f" --root DIR/{self.config.data}"
+        data = self.config.data
+        root = {"shapes": "", "folder": " --root DIR"}.get(data, f" --root DIR/{data}")
         return f"pointadapt {self.subcommand} --recipe {self.name}{root}"
 
 

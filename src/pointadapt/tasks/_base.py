@@ -22,15 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Names:
-    """What a task's labels are called.
+    """What a task's labels are called, and what it is given of each point.
 
     Attributes:
         classes: of whole clouds.
         parts: of points; empty for tasks that label none.
+        features: of each point besides its coordinates; empty for tasks that take none.
     """
 
     classes: tuple[str, ...]
     parts: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 class Head(nn.Module):
@@ -44,14 +46,16 @@ class Head(nn.Module):
     blocks: tuple[int, ...] = ()
 
     def forward(
-        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None
-    ) -> Tensor:
+        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
+        features: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Logits, (B, classes) of clouds or (B, N, names) of points.
 
         Args:
             tokens: of the backbone, G of them patches.
             points: (B, N, 3) the clouds as the backbone saw them.
             category: (B,) class of each cloud, for tasks that are told it.
+            features: (B, N, C) of the points, for tasks whose names have features.
         """
         raise NotImplementedError
 
@@ -71,13 +75,15 @@ class Task:
         """Whether the head is told the class of each cloud."""
         return False
 
-    def names(self, classes: Sequence[str], parts: Sequence[str] = ()) -> Names:
+    def names(
+        self, classes: Sequence[str], parts: Sequence[str] = (), features: Sequence[str] = ()
+    ) -> Names:
         """The names this task needs, of those that the data give.
 
         Raises:
             DataLayoutError: the data are not labelled as the task needs it.
         """
-        del parts
+        del parts, features
         return Names(tuple(classes))
 
     def make_head(self, config: BackboneConfig, inputs: Sequence[str], names: Names) -> Head:
@@ -88,9 +94,18 @@ class Task:
         """The true labels, (n,) of clouds or (n, N) of points."""
         return clouds.labels
 
+    def fitted(self, clouds: Clouds) -> Task:
+        """The task with what its loss has to know of the training clouds; most need nothing."""
+        del clouds
+        return self
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar training loss."""
         raise NotImplementedError
+
+    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
+        """Scalar share of the labels that the output gets right, for the training log."""
+        return (output.argmax(dim=-1) == target).float().mean()
 
     def predict(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
         """What is kept of a batch's probabilities for :meth:`score`: by default all of them.
@@ -110,6 +125,22 @@ class Task:
     ) -> dict[str, Any]:
         """Metrics over a whole split; ``predicted`` is :meth:`predict`'s, all batches together."""
         raise NotImplementedError
+
+    def cloud_scores(
+        self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
+    ) -> Tensor:
+        """(n,) how well each cloud does, in percent, to find the worst: here its points right.
+
+        Args:
+            predicted: (n, N) labels of points.
+            target: (n, N) the true ones; -1 where that is not known.
+            names: as :meth:`names` gave them.
+            category: (n,) class of each cloud.
+        """
+        del names, category
+        known = target >= 0
+        right = ((predicted == target) & known).double().sum(dim=1)
+        return 100 * right / known.sum(dim=1).clamp(min=1)
 
 
 def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:

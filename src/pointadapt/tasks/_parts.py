@@ -17,28 +17,35 @@ from ._base import Names
 class Propagation(nn.Module):
     """Features of patches carried to all points (PointNet++, §3.4), then two layers on each point.
 
-    Linear(3 + C → hidden) BN ReLU on each point's coordinates and the features of its three nearest
-    centres, weighted by inverse squared distance; then Linear(hidden → width) BN ReLU.
+    Linear(3 + F + C → hidden) BN ReLU on each point's coordinates, its own F features if it has
+    any, and the features of its three nearest centres, weighted by inverse squared distance; then
+    Linear(hidden → width) BN ReLU.
 
     Args:
-        channels: C of the features.
+        channels: C of the centres' features.
         hidden: width of the first layer.
         width: of the result.
+        own: F of the points' own features.
     """
 
-    def __init__(self, channels: int, hidden: int, width: int) -> None:
+    def __init__(self, channels: int, hidden: int, width: int, own: int = 0) -> None:
         super().__init__()
-        self.linear1, self.norm1 = nn.Linear(3 + channels, hidden), nn.BatchNorm1d(hidden)
+        self.linear1, self.norm1 = nn.Linear(3 + own + channels, hidden), nn.BatchNorm1d(hidden)
         self.linear2, self.norm2 = nn.Linear(hidden, width), nn.BatchNorm1d(width)
 
-    def forward(self, points: Tensor, centers: Tensor, features: Tensor) -> Tensor:
-        """(B, N, 3) points, (B, G, 3) centres and their (B, G, C) features to (B, N, width)."""
+    def forward(
+        self, points: Tensor, centers: Tensor, features: Tensor, own: Tensor | None = None
+    ) -> Tensor:
+        """(B, N, width) of points (B, N, 3), centres (B, G, 3), their features (B, G, C), and the
+        points' own (B, N, F).
+        """
         b, n, _ = points.shape
         # The weights sum to 1, so interpolating commutes with a linear layer: it is computed for
         # the G patches instead of the N points.
-        w_own, w_patch = self.linear1.weight.split([3, features.shape[-1]], dim=1)
+        skip = points if own is None else torch.cat([points, own], dim=-1)
+        w_own, w_patch = self.linear1.weight.split([skip.shape[-1], features.shape[-1]], dim=1)
         carried = interpolate(points, centers, F.linear(features, w_patch).float())
-        x = carried + F.linear(points, w_own, self.linear1.bias)
+        x = carried + F.linear(skip, w_own, self.linear1.bias)
         x = F.relu(self.norm1(x.view(b * n, -1)), inplace=True)
         return F.relu(self.norm2(self.linear2(x)), inplace=True).view(b, n, -1)
 

@@ -45,10 +45,11 @@ class ClassificationHead(Head):
         self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
 
     def forward(
-        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None
-    ) -> Tensor:
+        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
+        features: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Logits (B, classes)."""
-        del points, category
+        del points, category, features
         return self.layers(torch.cat([tokens.pool(name) for name in self.inputs], dim=-1))
 
 

@@ -10,7 +10,7 @@ import pytest
 from pointadapt.data import folder as module
 from pointadapt.data import load_dataset
 from pointadapt.data._layouts import readable_files
-from pointadapt.data.folder import Folder, read_folder, upright
+from pointadapt.data.folder import Folder, upright
 from pointadapt.errors import (
     ConfigError,
     DataLayoutError,
@@ -18,7 +18,7 @@ from pointadapt.errors import (
     PointCloudError,
     UnknownNameError,
 )
-from pointadapt.io import SUFFIXES, read_points, write_points
+from pointadapt.io import SUFFIXES, Cloud, read_points, write_cloud, write_points
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/folder/make.py")))
@@ -152,7 +152,7 @@ def manifest(root, text):
     return root
 
 
-@pytest.mark.parametrize("delimiter", [",", ";", ", "])
+@pytest.mark.parametrize("delimiter", [",", ";", ", ", "\t"])
 def test_a_manifest_is_used_instead_of_folder_names(tmp_path, delimiter):
     rows = [
         ("Path", "label", "split"),
@@ -176,18 +176,51 @@ def test_a_manifest_without_splits_is_split(tmp_path):
     ("text", "message"),
     [
         ("file,label\nx/1.npy,a\n", "needs columns path,label"),
-        ("path,label\nx/9.npy,a\n", r"line 2 lists x/9\.npy, which does not exist"),
-        ("path,label\nx/1.npy,a\nx/2.npy,\n", r"line 3 has no label for x/2\.npy"),
-        ("path,label\n,a\n", "line 2 has no path"),
-        ("path,label,split\nx/1.npy,a,dev\n", "line 2 has split 'dev'"),
+        ("path,label\nx/9.npy,a\n", r"row 2 lists x/9\.npy, which does not exist"),
+        ("path,label\nx/1.npy,a\nx/2.npy,\n", r"row 3 has no label for x/2\.npy"),
+        ("path,label\n,a\n", "row 2 has no path"),
+        ("path,label,split\nx/1.npy,a,dev\n", "row 2 has split 'dev'"),
         ("path,label\nmanifest.csv,a\n", "only file of class 'a'"),
         ("path,label\n", "lists no file"),
         ("path,label,split\nx/1.npy,a,train\n", "has no test files"),
+        ("", r"needs columns path,label\[,split\] in row 1, not: nothing"),
+        ("path,label\nx/1.npy,a\n\nx/1.npy,b\n", r"row 4 lists x/1\.npy again, after row 2"),
+        ("path,label\nx/1.npy,a\nx/../x/1.npy,b\n", "row 3 lists .* again, after row 2"),
+        ("label,path\nx/1.npy,a\n", r"row 2 has the file x/1\.npy in its column label"),
+        ("path,label,split\nx/1.npy,train,a\n", "row 2 has the split 'train' in its column label"),
+        ("path,label\nx/1.npy,a,b\n", "row 2 has 3 cells, but the header 2"),
+        ("path,label,label\nx/1.npy,a,b\n", "two columns called label"),
+        ("path,label\nx,a\n", "row 2 lists x, which does not exist"),
     ],
 )
 def test_bad_manifests(tmp_path, text, message):
     with pytest.raises(DataLayoutError, match=message):
         load(manifest(tmp_path, text))
+
+
+def test_a_spreadsheets_manifest(tmp_path):
+    """Quotes, delimiters and line breaks in cells, Windows paths and line ends, one more column."""
+    put(tmp_path, "x/a, b.npy", "x/2.npy", "y/3.npy", "y/4.npy")
+    rows = ('Label;Path;Note', '"oak; tall";"x\\a, b.npy";"two\nlines"', '"oak; tall";x\\2.npy;',
+            'elm;y/3.npy', '', 'elm;y/4.npy;"said ""so"""')  # fmt: skip
+    (tmp_path / "labels.csv").write_text("\r\n".join(rows), encoding="utf-8-sig", newline="")
+    clouds = load(tmp_path, "train", manifest="labels.csv")
+    assert clouds.classes == ("elm", "oak; tall") and len(clouds) == 2
+
+
+def test_a_manifest_elsewhere(tmp_path):
+    put(tmp_path, "files/1.npy", "files/2.npy", "table/3.npy", "table/4.npy")
+    table = tmp_path / "table/labels.csv"
+    table.write_text("path,label\n1.npy,a\n2.npy,a\n3.npy,b\n4.npy,b\n")
+    both = load(tmp_path / "files", "train", manifest=table)
+    assert both.classes == ("a", "b")
+    table.write_text("path,label\n3.npy,b\n4.npy,b\n../files/1.npy,a\n../files/2.npy,a\n")
+    alone = load(None, "train", manifest=str(table))  # without a folder
+    assert alone.classes == ("a", "b")
+    np.testing.assert_array_equal(alone.points[alone.labels == 1], both.points[both.labels == 1])
+    with pytest.raises(DataLayoutError, match=r"cannot read .*nope\.csv: No such file"):
+        load(tmp_path, manifest="nope.csv")
+    assert Folder(manifest="labels.csv", root=tmp_path).found_root() == tmp_path
 
 
 def test_a_manifest_that_is_no_text(tmp_path):
@@ -230,28 +263,74 @@ def test_a_bad_file_is_named(tmp_path):
     assert len(load(tmp_path, min_points=4)) == 1
 
 
-def test_read_folder(tmp_path):
-    put(tmp_path, "1.npy", "2.ply")
-    paths = readable_files(tmp_path)
-    points = read_folder(paths, 24, 3)
-    assert points.shape == (2, 24, 3)
-    assert points.dtype == np.float32
-    np.testing.assert_array_equal(points[1], read_folder([str(paths[1])], 24, 3)[0])
-    with pytest.raises(DataLayoutError, match="no file"):
-        read_folder([])
-    with pytest.raises(ConfigError):
-        read_folder(paths, 0)
-
-
 def test_progress_is_shown_where_someone_watches(tmp_path, monkeypatch, capsys):
-    put(tmp_path, "1.npy", "2.npy")
-    plain = read_folder(readable_files(tmp_path), 8)
+    put(tmp_path, "a/1.npy", "a/2.npy")
+    plain = load(tmp_path).points
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True)
-    np.testing.assert_array_equal(read_folder(readable_files(tmp_path), 8), plain)
+    np.testing.assert_array_equal(load(tmp_path).points, plain)
     out = capsys.readouterr()
     assert "reading" in out.err
     assert out.out == ""
+
+
+def put_nan(path):
+    points = look_alike.ball(40)
+    points[[3, 7]] = np.nan
+    points[9, 1] = np.inf
+    np.save(path, points)
+
+
+def test_points_without_coordinates_are_dropped_where_asked(tmp_path):
+    put(tmp_path, "a/1.npy", "a/2.npy")
+    for name in ("1", "2"):
+        put_nan(tmp_path / f"a/{name}.npy")
+    with pytest.raises(PointCloudError, match=r"in 3 of 40 points.*--data-options nan=drop"):
+        load(tmp_path)
+    points = load(tmp_path, nan="drop", points=200).points[0]
+    assert np.isfinite(points).all() and len(np.unique(points, axis=0)) == 37
+
+
+# ---- what files hold besides coordinates
+
+
+def put_coloured(path, count=40, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    points = look_alike.ball(count, seed)
+    colors = (points - points.min()) / np.ptp(points)  # so that each tells its point
+    write_cloud(path, Cloud(points, colors=colors, normals=points))
+    return points
+
+
+def test_unused_colours_and_normals_are_told_once(tmp_path, capsys):
+    put(tmp_path, "a/0.npy", "a/1.npy")
+    put_coloured(tmp_path / "a/2.ply"), put_coloured(tmp_path / "a/3.csv")
+    put_coloured(tmp_path / "a/4.pcd")
+    train, test = load(tmp_path, "train"), load(tmp_path, "test")
+    assert train.features is None and test.feature_names == ()
+    (line,) = capsys.readouterr().err.splitlines()
+    used = sum(not i.endswith(".npy") for i in train.ids)
+    assert line.startswith(f"note: colors of {used} files and normals of {used} files")
+    assert "not used" in line
+
+
+def test_features_belong_to_their_points(tmp_path, capsys):
+    put_coloured(tmp_path / "a/1.ply"), put_coloured(tmp_path / "a/2.pcd", 90, 1)
+    for up in ("z", "y"):
+        clouds = load(tmp_path, "train", features=("color", "normal"), up=up)
+        assert clouds.feature_names == ("red", "green", "blue", "nx", "ny", "nz")
+        normals = clouds.features[..., 3:]
+        np.testing.assert_allclose(normals, clouds.points, atol=1e-6)  # turned with them
+    assert capsys.readouterr().err == ""
+    colors = load(tmp_path, "train", features=("color",)).features[0]
+    plain = load(tmp_path, "train").points[0]
+    order = np.argsort(plain[:, 0])
+    assert (np.diff(colors[order, 0]) >= 0).all()
+    put(tmp_path, "a/3.npy", "a/4.npy")
+    with pytest.raises(DataLayoutError, match=r"npy: has no colors for each of its points"):
+        load(tmp_path, "train", features=("color",))
+    with pytest.raises(UnknownNameError, match="did you mean 'color'"):
+        load(tmp_path, features=("colour",))
 
 
 @pytest.mark.parametrize(

@@ -144,10 +144,11 @@ def test_density_makes_one_side_denser():
 
 
 def test_rotation_about_z_keeps_heights_and_so3_does_not():
-    upright, z, so3 = (
+    upright, z, lying, so3 = (
         Shapes(points=128, size=8, rotate=kind, **CLEAN).load("train").points
-        for kind in ("none", "z", "so3")
+        for kind in ("none", "z", "lying", "so3")
     )
+    np.testing.assert_allclose(lying, np.stack([z[..., 0], -z[..., 2], z[..., 1]], -1), atol=1e-5)
     np.testing.assert_allclose(z[..., 2], upright[..., 2], atol=1e-5)
     assert not np.allclose(z, upright, atol=0.1)
     assert not np.allclose(so3[..., 2], upright[..., 2], atol=0.1)

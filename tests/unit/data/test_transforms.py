@@ -9,11 +9,11 @@ from pointadapt.config import TrainConfig
 from pointadapt.data.transforms import (
     AUGMENTATIONS,
     augment,
-    augment_labelled,
+    augment_along,
     drop,
     jitter,
     resample,
-    resample_labelled,
+    resample_along,
     rotate,
     rotate_z,
     scale_shift,
@@ -207,15 +207,19 @@ def test_resampling_fewer_points():
 def test_resampling_keeps_each_points_label(have):
     points = clouds(3, have)
     labels = torch.arange(3 * have).view(3, have)
-    some, kept = resample_labelled(points, labels, 32, seeded())
+    features = labels.unsqueeze(-1) + torch.tensor([0.0, 0.5])
+    some, (kept, colours) = resample_along(points, [labels, features], 32, seeded())
     assert torch.equal(some, resample(points, 32, seeded()))
     assert torch.equal(points.view(-1, 3)[kept], some)
+    assert torch.equal(colours, features.view(-1, 2)[kept])
 
 
 def test_augmenting_keeps_each_points_label():
     points, labels = clouds(3, 32), torch.arange(96).view(3, 32)
     names = ("scale_shift", "rotate_z", "rotate", "drop")
-    moved, kept = augment_labelled(points, labels, names, seeded())
+    features = labels.unsqueeze(-1) + torch.tensor([0.0, 0.5])
+    moved, (kept, colours) = augment_along(points, [labels, features], names, seeded())
+    assert torch.equal(colours, features.view(-1, 2)[kept])
     assert torch.equal(moved, augment(points, names, seeded()))
     # a dropped point is a copy of the first, label included
     copies = (moved == moved[:, :1]).all(dim=-1)

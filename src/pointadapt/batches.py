@@ -1,0 +1,72 @@
+"""What the network gets of a step: points, targets and what else its head is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from .data import Clouds
+from .data._first import FirstPoints
+from .data.transforms import augment_along, resample_along
+from .model import Adapter
+from .ops import normalize
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A share of the training clouds, augmented.
+
+    Attributes:
+        points: (B, n, 3).
+        target: (B,) labels of clouds, or (B, n) of points.
+        told: what else the model takes, by name: see :func:`told_of`.
+    """
+
+    points: Tensor
+    target: Tensor
+    told: dict[str, Tensor]
+
+
+def training_batch(
+    clouds: Clouds, at: np.ndarray, adapter: Adapter, n: int, augmentations: Sequence[str],
+    g: Generator, device: torch.device, first: FirstPoints | None = None,
+) -> Batch:  # fmt: skip
+    """The clouds ``at``, normalised, ``n`` points of each, augmented with draws from ``g``.
+
+    ``first`` remembers the sampling of clouds from epoch to epoch, where coordinates are all.
+    """
+
+    def put(array: np.ndarray | None) -> Tensor | None:
+        return None if array is None else torch.from_numpy(array[at]).to(device)
+
+    task = adapter.task
+    points, target = put(clouds.points), put(task.target(clouds))
+    category = put(clouds.labels) if task.given_class else None
+    features = put(clouds.features) if adapter.names.features else None
+    assert points is not None and target is not None
+    # Whatever belongs to points goes where they go.
+    along = [x for x in (target if task.per_point else None, features) if x is not None]
+    points = normalize(points.float())
+    if first is not None and not along:
+        points = first(at, points)
+    points, along = resample_along(points, along, n, g)
+    points, along = augment_along(points, along, augmentations, g)
+    target = along[0] if task.per_point else target
+    features = None if features is None else along[-1]
+    return Batch(points, target, told_of(adapter, category, features))
+
+
+def told_of(
+    adapter: Adapter, category: Tensor | None, features: Tensor | None
+) -> dict[str, Tensor]:
+    """What the adapter's head takes besides tokens and points, of what is known, by name."""
+    told = {}
+    if adapter.task.given_class and category is not None:
+        told["category"] = category
+    if adapter.names.features and features is not None:
+        told["features"] = features
+    return told

@@ -1,0 +1,82 @@
+"""Choosing each method's learning rate before the comparison, with the same effort for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config import TrainConfig
+from ..errors import PointAdaptError
+from ..workers import Job, Outcome, run_all
+
+if TYPE_CHECKING:
+    from ._entries import Entry
+    from ._run import CompareConfig
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the short runs of one method found.
+
+    Attributes:
+        entry: the method, with the best learning rate where one was found.
+        scores: learning rate to the score on the held-out clouds; None where the run failed.
+        error: why none was found, in one line; empty if one was.
+    """
+
+    entry: Entry
+    scores: dict[float, float | None]
+    error: str = ""
+
+
+def tune(entries: Sequence[Entry], config: CompareConfig) -> list[Tuned]:
+    """Train each entry that has no learning rate of its own once for every one of ``config.lrs``.
+
+    The runs are ``tune_epochs`` long, on the training clouds less ``val_fraction`` of them, which
+    score the last epoch; the test clouds have no part in it. All with the first of the seeds.
+
+    Raises:
+        ConfigError: a folder holds a run with other options.
+    """
+    wanted = [(entry, lr) for entry in entries if "lr" not in entry.changes for lr in config.lrs]
+    jobs = [_job(entry, lr, config) for entry, lr in wanted]
+    outcomes = run_all(jobs, what="choosing learning rates", at_once=config.jobs, keep_going=True)
+    found: dict[str, dict[float, Outcome]] = {}
+    for (entry, lr), outcome in zip(wanted, outcomes, strict=True):
+        found.setdefault(entry.label, {})[lr] = outcome
+    return [_best(entry, found[entry.label]) if entry.label in found else Tuned(entry, {})
+            for entry in entries]  # fmt: skip
+
+
+def _job(entry: Entry, lr: float, config: CompareConfig) -> Job:
+    run = entry.train_config(config, config.seeds[0], config.out)
+    changes = {
+        "lr": lr,
+        "out": config.out / "tuning" / entry.folder / f"lr{lr:g}",
+        "epochs": config.tune_epochs,
+        "warmup_epochs": min(run.warmup_epochs, config.tune_epochs / 2),
+        "select": "val",
+    }
+    return Job(f"{entry.label}, lr {lr:g}", replace(run, **changes))
+
+
+def _best(entry: Entry, outcomes: dict[float, Outcome]) -> Tuned:
+    scores = {lr: _score(o.job.config) if o.results else None for lr, o in outcomes.items()}
+    good = {lr: score for lr, score in scores.items() if score is not None}
+    if not good:
+        return Tuned(entry, scores, next(o.error for o in outcomes.values()))
+    best = max(good, key=lambda lr: good[lr])
+    return Tuned(replace(entry, changes={**entry.changes, "lr": best}), scores)
+
+
+def _score(config: TrainConfig) -> float:
+    """The last epoch's score on the held-out clouds, from the run's log."""
+    path = Path(config.out) / "log.jsonl"
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    scores = [value for key, value in (rows[-1] if rows else {}).items() if key.startswith("val_")]
+    if not scores:
+        raise PointAdaptError(f"{path} holds no score: delete {path.parent}, then start again")
+    return float(scores[0])

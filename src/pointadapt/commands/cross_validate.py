@@ -1,0 +1,131 @@
+"""``pointadapt cross-validate``: an honest score for a small data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from rich.console import Console
+from rich.table import Table
+from tyro.conf import Suppress
+
+from .. import report
+from ..cross_validate import FINAL, CrossValidateConfig
+from ._base import command, plain
+
+if TYPE_CHECKING:
+    from ..workers import Outcome
+
+
+@command("cross-validate")
+@dataclass(frozen=True, kw_only=True)
+class CrossValidate(CrossValidateConfig):
+    """Train on all folds but one, again and again; mean and deviation, and every cloud predicted.
+
+    A run that was interrupted or killed goes on with the same command; finished folds are kept.
+
+    Attributes:
+        recipe: start from this preset; see "pointadapt list recipes". Flags override it.
+        config: start from this YAML file. Flags override it.
+        json: print the results as JSON on standard output, all else on standard error.
+    """
+
+    restarts: ClassVar[bool] = True  # as it is, by the same command
+
+    config: Path | None = None
+    json: bool = False
+    resume: Annotated[bool, Suppress] = False
+
+    def __post_init__(self) -> None:
+        """Checked in :meth:`run`, as for :class:`Train`."""
+
+    def run(self) -> int:
+        config = plain(CrossValidateConfig, self)
+        from ..cross_validate import cross_validate
+
+        to = report.console(stderr=self.json)
+        results = cross_validate(config, on_done=lambda outcome: _tell(outcome, to))
+        _show(results, config, to)
+        if self.json:
+            report.print_json(results)
+        return 0
+
+
+def _tell(outcome: Outcome, to: Console) -> None:
+    if outcome.results is not None:
+        how = "kept" if outcome.kept else report.duration(outcome.results["seconds"])
+        right = f"{outcome.results['accuracy']:.2f} %"
+        what = "done" if outcome.job.name == FINAL else right
+        to.print(f"{outcome.job.name}: {what} ({how})")
+
+
+def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) -> None:
+    from ..cross_validate import PREDICTIONS, RESULTS
+
+    p, pooled = results["protocol"], results["pooled"]
+    if "confusion" in pooled:
+        to.print(_class_table(pooled["confusion"]))
+    to.print(_fold_table(results))
+    trained = report.share(results["trainable_parameters"], results["total_parameters"])
+    augmentation = ", ".join(p["augmentation"]) or "none"
+    lines = [
+        f"{results['method']} on {results['data']}, {p['folds']}-fold cross-validation of "
+        f"{p['clouds']:,} clouds, from the backbone {results['backbone']}",
+        f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
+        f"selection: {p['selection']}; augmentation {augmentation}",
+    ]
+    if "macro_f1" in pooled:
+        text = f"{pooled['accuracy']:.2f} %, mean of classes {pooled['class_accuracy']:.2f} %"
+        lines.append(f"all held-out clouds: {text}, macro F1 {pooled['macro_f1']:.2f} %")
+        lines.append(f"each cloud's prediction: {config.out / PREDICTIONS}")
+    lines.append(f"results: {config.out / RESULTS}")
+    for line in lines:
+        to.print(line, soft_wrap=True)
+    report.next_steps(to, *_next(results, config))
+
+
+def _fold_table(results: Mapping[str, Any]) -> Table:
+    """The folds, and mean ± standard deviation below."""
+    metric = results["metric"]
+    mean = f"{results[metric]:.2f} ± {results[f'{metric}_sd']:.2f}"
+    rows = Table("fold", show_footer=True)
+    rows.columns[0].footer = "mean ± sd"
+    rows.add_column("clouds", str(results["protocol"]["clouds"]), justify="right")
+    rows.add_column(f"{metric.replace('_', ' ')} %", mean, justify="right")
+    rows.add_column("epoch", justify="right")
+    rows.add_column("time", report.duration(results["seconds"]), justify="right")
+    for row in results["folds"]:
+        cells = [str(row["fold"]), str(row["clouds"]), f"{row[metric]:.2f}"]
+        rows.add_row(*cells, str(row["selected_epoch"]), report.duration(row["seconds"]))
+    return rows
+
+
+def _class_table(confusion: Mapping[str, Any]) -> Table:
+    """Each class with its accuracy while held out and what it is taken for, the worst first."""
+    classes, matrix = confusion["classes"], confusion["rows_are_true"]
+    rows = Table("class")
+    rows.add_column("clouds", justify="right")
+    rows.add_column("accuracy %", justify="right")
+    rows.add_column("taken for")
+    lines = []
+    for k, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
+        others = [(n, c) for n, c in zip(counts, classes, strict=True) if n and c != name]
+        wrong = ", ".join(f"{other} {n}" for n, other in sorted(others, reverse=True)[:3])
+        if sum(counts):
+            lines.append((100 * counts[k] / sum(counts), name, str(sum(counts)), wrong))
+    for value, name, count, wrong in sorted(lines):
+        rows.add_row(name, count, f"{value:.1f}", wrong)
+    return rows
+
+
+def _next(results: Mapping[str, Any], config: CrossValidateConfig) -> tuple[tuple[str, str], ...]:
+    """What to do next: (why, command)."""
+    from dataclasses import replace
+
+    if "final_adapter" in results:
+        adapter = results["final_adapter"]
+        return (("Use it", report.command_line("pointadapt predict FILE --adapter", adapter)),)
+    again = report.invocation("cross-validate", replace(config, final=True))
+    return (("Train an adapter on all clouds", again),)

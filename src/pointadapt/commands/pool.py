@@ -1,0 +1,36 @@
+"""``pointadapt pool``: one score from the confusion matrices of several results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from .. import report
+from ._base import command
+
+
+@command("pool")
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """Add up the confusion matrices of several results, such as the six folds of S3DIS.
+
+    Attributes:
+        results: files that "score-rooms --out" wrote, or results.json of training.
+        json: print the scores as JSON on standard output.
+    """
+
+    results: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE")]
+    json: bool = False
+
+    def run(self) -> int:
+        from ..rooms import pool_scores
+
+        scores = pool_scores(self.results)
+        if self.json:
+            report.print_json(scores)
+        else:
+            report.rooms(scores, f"{len(self.results)} results", report.console())
+        return 0

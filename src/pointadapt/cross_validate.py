@@ -1,0 +1,248 @@
+"""Cross-validation: every cloud is predicted once, by a model that did not see it."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .config import TrainConfig, key_values, to_plain
+from .errors import ConfigError
+from .files import atomic, write_json
+from .options import at_least
+from .workers import Job, Outcome, run_all
+
+if TYPE_CHECKING:
+    import torch
+
+    from .data import Clouds
+    from .data.folds import FoldIndex
+    from .tasks import Task
+
+RESULTS, PREDICTIONS, FINAL = "cross_validation.json", "predictions.csv", "final"
+
+
+@dataclass(frozen=True)
+class CrossValidateConfig(TrainConfig):
+    """Training as often as there are folds, each time without one of them, which is then predicted.
+
+    Attributes:
+        folds: how many parts the clouds are split into, class by class.
+        pool: "all" splits the clouds of train and test together, "train" leaves test alone.
+        folds_file: a folds.json to use, such as an earlier run's; by default the folds are drawn,
+            from --seed, and written to OUT/folds.json.
+        final: at the end also train an adapter on all clouds, to be used; it is stated with the
+            scores of the cross-validation, since no cloud is left to score it on.
+        jobs: folds at a time; 0 takes one for every GPU, or else core, 8 at most.
+    """
+
+    out: Path = Path("runs/cross-validate")
+    folds: int = 5
+    pool: Literal["all", "train"] = "all"
+    folds_file: Path | None = None
+    final: bool = False
+    jobs: int = 0
+    save_every: int = 50
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, 2, "folds")
+        at_least(self, 0, "jobs")
+
+
+def cross_validate(
+    config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None = None
+) -> dict[str, Any]:
+    """Train and score every fold; returns what is written to ``out/cross_validation.json``.
+
+    ``out/predictions.csv`` lists what was predicted of every cloud while it was held out. Folds
+    that an earlier, killed call finished are kept, and one that was cut off goes on.
+
+    Args:
+        config: the protocol.
+        on_done: called with the outcome of each fold, and of the final run.
+
+    Raises:
+        PointAdaptError: bad input, in one line.
+    """
+    from .data.folds import NONE
+    from .prepare import check_names
+
+    check_names(config)
+    index, clouds = _folds(config)
+    jobs = [_job(config, k, f"fold {k}", f"folds/{k}") for k in range(index.folds)]
+    outcomes = run_all(jobs, what="cross-validating", at_once=config.jobs, on_done=on_done)
+    folds = [o.results for o in outcomes if o.results]
+    predicted, task = _held_out(config, index, clouds)
+    results = _summary(config, index, folds, _pooled(task, predicted, clouds))
+    if not task.per_point:
+        _write_predictions(config.out / PREDICTIONS, index, clouds, predicted)
+    if config.final:
+        last = _job(config, NONE, FINAL, FINAL)
+        (outcome,) = run_all([last], what="final training", on_done=on_done)
+        results["final_adapter"] = _state(outcome, results, config)
+    write_json(config.out / RESULTS, results)
+    return results
+
+
+def _folds(config: CrossValidateConfig) -> tuple[FoldIndex, Clouds]:
+    """The folds, drawn or read, and the clouds in their order."""
+    from .data import folds as module
+    from .data._repeats import tell_repeated
+    from .prepare import make_dataset
+
+    source, options = make_dataset(config), key_values(config.data_options)
+    pool, path = config.pool, config.out / module.NAME
+    given = None
+    if config.folds_file is not None:
+        given = module.read_folds(config.folds_file)
+        if given.data != config.data:
+            raise ConfigError(f"{config.folds_file} holds folds of {given.data}, not {config.data}")
+        pool = given.pool
+    count = given.folds if given is not None else config.folds
+    drawn, clouds = module.draw_folds(source, options, pool, count, config.seed)
+    if given is not None:
+        module.check_same(config.folds_file or path, given, clouds)
+    index = given or drawn
+    if path.exists() and module.read_folds(path) != index:
+        raise ConfigError(
+            f"{path} holds other folds, of other data or other options: choose another --out, "
+            "or take them as they are with --folds-file"
+        )
+    index.write(path)
+    tell_repeated(clouds)
+    return index, clouds
+
+
+def _job(config: CrossValidateConfig, fold: int, name: str, place: str) -> Job:
+    """The training run that holds out ``fold``; its data set is the index file."""
+    values = {f.name: getattr(config, f.name) for f in fields(TrainConfig)}
+    source = (f"source_root={config.root}",) if config.root else ()
+    data = {"data": "folds", "root": config.out, "data_options": (f"fold={fold}", *source)}
+    return Job(name, TrainConfig(**{**values, **data, "out": config.out / place, "resume": False}))
+
+
+def _held_out(
+    config: CrossValidateConfig, index: FoldIndex, clouds: Clouds
+) -> tuple[torch.Tensor, Task]:
+    """What the task predicts of every cloud, by the adapter of the fold that held it out."""
+    import numpy as np
+    import torch
+
+    from .evaluate import predict_clouds
+    from .protocol import autocast, load_ready
+
+    fold_of, parts, order, task = index.fold_of(), [], [], None
+    for k in range(index.folds):
+        model, at = load_ready(config.out / f"folds/{k}/adapter"), np.flatnonzero(fold_of == k)
+        held = clouds.subset(at)
+        with autocast(model, config.precision):
+            parts.append(
+                predict_clouds(model, held, config.points, votes=config.votes, seed=config.seed)
+            )
+        order.append(at)
+        task = model.adapter.task
+    assert task is not None
+    back = np.argsort(np.concatenate(order))
+    return torch.cat(parts)[torch.from_numpy(back)], task
+
+
+def _pooled(task: Task, predicted: torch.Tensor, clouds: Clouds) -> dict[str, Any]:
+    """Scores over all held-out predictions at once, with the confusion matrix of clouds."""
+    import torch
+
+    from .metrics import confusion_matrix
+
+    names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
+    target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
+    scores = task.score(predicted, target, names, category)
+    if not task.per_point:
+        matrix = confusion_matrix(predicted.argmax(dim=1), target, len(clouds.classes))
+        scores["confusion"] = {"classes": list(clouds.classes), "rows_are_true": matrix.tolist()}
+    return scores
+
+
+def _summary(
+    config: CrossValidateConfig, index: FoldIndex, folds: Sequence[Mapping[str, Any]],
+    pooled: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    from .tasks import TASKS
+
+    metric, first = TASKS[config.task].metric, folds[0]
+    values, protocol = [r[metric] for r in folds], dict(first["protocol"])
+    selected = protocol.pop("selected_epoch")
+    for key in ("train_clouds", "test_clouds"):
+        protocol.pop(key)
+    protocol |= {
+        "folds": index.folds, "pool": index.pool, "fold_seed": index.seed,
+        "clouds": len(index.clouds), "sd": "of the folds, divided by their number less 1",
+        "batch_size": config.batch_size, "lr": config.lr,
+    }  # fmt: skip
+    rows = [
+        {
+            "fold": k, metric: r[metric], "clouds": r["protocol"]["test_clouds"],
+            "selected_epoch": r["protocol"].get("selected_epoch", selected),
+            "seconds": r["seconds"], "adapter": r["adapter"],
+        }
+        for k, r in enumerate(folds)
+    ]  # fmt: skip
+    return {
+        "method": config.method, "options": list(config.options), "task": config.task,
+        "data": config.data, "backbone": config.backbone, "metric": metric,
+        metric: round(statistics.mean(values), 4),
+        f"{metric}_sd": round(statistics.stdev(values), 4),
+        "pooled": dict(pooled),
+        "trainable_parameters": first["trainable_parameters"],
+        "total_parameters": first["total_parameters"],
+        "adapter_bytes": first["adapter_bytes"],
+        "seconds": round(sum(r["seconds"] for r in folds), 1),
+        "peak_memory_bytes": max(r["peak_memory_bytes"] for r in folds),
+        "protocol": protocol,
+        "folds": rows,
+        "machine": first["machine"],
+        "config": to_plain(config),
+    }  # fmt: skip
+
+
+def _write_predictions(
+    path: Path, index: FoldIndex, clouds: Clouds, predicted: torch.Tensor
+) -> None:
+    """A row a cloud; wrong and sure is where to look for mistaken labels."""
+    sure, best = predicted.float().max(dim=1)
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(("path", "label", "predicted", "confidence", "right", "fold"))
+        for place, k, p in zip(index.clouds, best.tolist(), sure.tolist(), strict=True):
+            name = place.id or f"{place.split}/{place.index}"
+            guess = clouds.classes[k]
+            right = "yes" if guess == place.label else "no"
+            table.writerow((name, place.label, guess, f"{p:.6f}", right, place.fold))
+
+
+def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateConfig) -> str:
+    """Write the scores of the cross-validation into the final adapter; returns its folder.
+
+    Its own were of clouds that it was trained on, which say nothing.
+    """
+    from . import hub
+
+    assert outcome.results is not None
+    own, folder = outcome.results, Path(outcome.results["adapter"])
+    if results["protocol"]["pool"] == "train":  # its own are of the test split, which is new to it
+        return str(folder)
+    model, pooled = hub.load(folder), results["pooled"]
+    scores = {k: v for k, v in pooled.items() if k in own or k == results["metric"]}
+    count, clouds = (results["protocol"][key] for key in ("folds", "clouds"))
+    protocol = {**own["protocol"], "test_clouds": clouds}
+    scored = f"{count}-fold cross-validation; this adapter itself was trained on all clouds"
+    stated = {**own, **scores, "scored": scored, "protocol": protocol}
+    hub.save_adapter(
+        model, folder, backbone=config.backbone, points=config.points, dataset=config.data,
+        results={k: v for k, v in stated.items() if k not in ("adapter", "adapter_bytes")},
+    )  # fmt: skip
+    write_json(config.out / FINAL / "results.json", stated)
+    return str(folder)

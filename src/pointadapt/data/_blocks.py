@@ -1,0 +1,181 @@
+"""Scenes cut into blocks: square columns of points, drawn for training, in a grid for scoring."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import PointCloudError
+from ._base import Clouds
+
+TRIES = 200  # places looked at for one block before a scene is given up as too sparse
+NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code
+SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
+CHUNK = 64  # blocks of a scene that are made at a time
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A labelled scene.
+
+    Attributes:
+        name: of the file or room.
+        points: (M, 3) float32 metres from the scene's lowest corner.
+        labels: (M,) whole numbers, -1 where nobody labelled the point.
+        features: indices (...) of points to what is known of them, (..., C) float32.
+    """
+
+    name: str
+    points: np.ndarray
+    labels: np.ndarray
+    features: Callable[[np.ndarray], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True)
+class SceneFile:
+    """A scene that is read when it is needed: its name, its number of points, and how."""
+
+    name: str
+    count: int
+    open: Callable[[], Scene]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Points of a scene, as their indices (n,), and the middle (2,) of the block they are in."""
+
+    index: np.ndarray
+    center: np.ndarray
+
+
+class Cells:
+    """The points of a scene sorted into squares, so that those of a block are found at once."""
+
+    def __init__(self, points: np.ndarray, size: float) -> None:
+        self.xy, self.size = points[:, :2], size
+        self.low, self.high = self.xy.min(axis=0), self.xy.max(axis=0)
+        cell = self._cell(self.xy)
+        self.shape = cell.max(axis=0) + 1
+        flat = cell[:, 0] * self.shape[1] + cell[:, 1]
+        self.order = np.argsort(flat, kind="stable")
+        self.sorted = flat[self.order]
+
+    def _cell(self, xy: np.ndarray) -> np.ndarray:
+        return np.floor((xy - self.low) / self.size).astype(np.int64)
+
+    def within(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """(k,) indices of the points with low <= (x, y) <= high."""
+        first = self._cell(low).clip(0, self.shape - 1)
+        last = self._cell(high).clip(0, self.shape - 1)
+        found = []
+        for i in range(first[0], last[0] + 1):
+            ends = i * self.shape[1] + np.array([first[1], last[1] + 1])
+            begin, end = np.searchsorted(self.sorted, ends)
+            found.append(self.order[begin:end])
+        some = np.concatenate(found)
+        xy = self.xy[some]
+        return some[((xy >= low) & (xy <= high)).all(axis=1)]
+
+
+def generator(seed: int, split: int, name: str) -> np.random.Generator:
+    """A source of randomness for one scene, whatever other scenes there are."""
+    return np.random.default_rng((seed, split, zlib.crc32(name.encode())))
+
+
+def draw_blocks(
+    scene: Scene, count: int, n: int, size: float, least: int, rng: np.random.Generator
+) -> list[Block]:
+    """``count`` blocks at random places, ``n`` points of each: PointNet++'s rule.
+
+    A block is a square column about a point chosen at random. It counts if it has more than
+    ``least`` points (1,024 in the field's code), one of them labelled; ``n`` of them are chosen,
+    with repetitions only where there are fewer.
+
+    Raises:
+        PointCloudError: no place with so many points was found.
+    """
+    cells, half, blocks = Cells(scene.points, size), size / 2, []
+    for _ in range(count):
+        for _ in range(TRIES):
+            center = scene.points[rng.integers(len(scene))][:2]
+            inside = cells.within(center - half, center + half)
+            if len(inside) > least and (scene.labels[inside] >= 0).any():
+                break
+        else:
+            raise PointCloudError(
+                f"{scene.name}: none of {TRIES} blocks of {size:g} m has more than {least} points "
+                "and a label: use a larger block, or a smaller least"
+            )
+        index = rng.choice(inside, n, replace=len(inside) < n)
+        blocks.append(Block(index, center))
+    return blocks
+
+
+def grid_blocks(
+    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator,
+    shuffle: bool = False,
+) -> Iterator[Block]:  # fmt: skip
+    """Blocks every ``stride`` along both axes which together hold every point, ``n`` at a time.
+
+    The last ones end at the scene's border. A block of more points gives several, filled up with
+    repetitions. ``shuffle`` gives the places in random order, so that the first are a sample.
+    """
+    cells = Cells(scene.points, size)
+    steps = np.ceil((cells.high - cells.low - size).clip(0) / stride).astype(int) + 1
+    places = rng.permutation(steps.prod()) if shuffle else np.arange(steps.prod())
+    for place in places:
+        at = np.array(np.unravel_index(place, steps))
+        high = np.minimum(cells.low + at * stride + size, cells.high)
+        low = high - size
+        inside = rng.permutation(cells.within(low - NUDGE, high + NUDGE))
+        extra = -len(inside) % n
+        more = rng.choice(inside, extra, replace=extra > len(inside)) if extra else inside[:0]
+        for index in np.concatenate([inside, more]).reshape(-1, n):
+            yield Block(index, low + size / 2)
+
+
+def shares(counts: Sequence[int], total: int) -> list[int]:
+    """``total`` blocks shared among scenes by their numbers of points, at least one each."""
+    whole = sum(counts)
+    return [max(1, round(total * count / whole)) for count in counts]
+
+
+def to_clouds(
+    scene: Scene, blocks: Sequence[Block], labels: tuple[str, ...], features: tuple[str, ...]
+) -> Clouds:
+    """The blocks as clouds: metres from the middle of each block, the height as in the scene."""
+    index = np.stack([block.index for block in blocks])
+    points = scene.points[index]
+    points[..., :2] -= np.stack([block.center for block in blocks])[:, None]
+    return Clouds(
+        points.astype(np.float32),
+        np.zeros(len(blocks), np.int64),
+        (SCENE,),
+        tuple(f"{scene.name}#{k}" for k in range(len(blocks))),
+        scene.labels[index].astype(np.int64),
+        labels,
+        scene.features(index).astype(np.float32) if features else None,
+        features,
+    )
+
+
+def join(parts: Sequence[Clouds]) -> Clouds:
+    """Clouds of several scenes, one after another."""
+    first = parts[0]
+    every = [part.features for part in parts]
+    return Clouds(
+        np.concatenate([part.points for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        first.classes,
+        tuple(name for part in parts for name in part.ids),
+        np.concatenate([part.parts for part in parts if part.parts is not None]),
+        first.part_names,
+        np.concatenate([x for x in every if x is not None]) if first.features is not None else None,
+        first.feature_names,
+    )

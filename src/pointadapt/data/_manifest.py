@@ -1,0 +1,131 @@
+"""Labels in a CSV: columns path, label and, if wanted, split, in any order and beside others."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..errors import DataLayoutError
+from ..io import SUFFIXES
+from ._sample import SPLITS, Sample
+
+Row = Mapping[str, str]
+
+
+def read_manifest(path: Path, root: Path | None = None) -> list[Sample]:
+    """Read the CSV ``path``: delimiters , ; and tab, cells in quotes or not, UTF-8, with a header.
+
+    Files are looked for beside the CSV, then in ``root``.
+
+    Raises:
+        DataLayoutError: no such CSV, a column or a file is missing, a label or split is not given
+            or in another column, or a file is listed twice; names the row as a spreadsheet does.
+
+    """
+    rows = _rows(path)
+    has_split = "split" in rows[0][1] if rows else False
+    samples: list[Sample] = []
+    seen: dict[Path, int] = {}
+    for line, row in rows:
+        sample = _sample(path, line, row, has_split, root)
+        first = seen.setdefault(sample.path.resolve(), line)
+        if first != line:
+            raise DataLayoutError(
+                f"{path}: row {line} lists {row['path']} again, after row {first}"
+            )
+        samples.append(sample)
+    if not samples:
+        raise DataLayoutError(f"{path}: lists no file")
+    return samples
+
+
+def _rows(path: Path) -> list[tuple[int, Row]]:
+    """Each row that is not empty as column: cell, with its number; the header is row 1."""
+    text = _text(path)
+    first, *_ = text.splitlines() or [""]
+    delimiter = max(",;\t", key=first.count)
+    table = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    header: list[str] = []
+    rows: list[tuple[int, Row]] = []
+    try:
+        for number, row in enumerate(table, 1):
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if header:
+                rows.append((number, _row(path, number, header, cells)))
+            else:
+                header = _header(path, cells)
+    except csv.Error as error:
+        raise DataLayoutError(f"{path}: line {table.line_num}: {error}") from error
+    if not header:
+        _header(path, ())
+    return rows
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise DataLayoutError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise DataLayoutError(f"{path}: is not UTF-8 text: save it as CSV in UTF-8") from error
+
+
+def _header(path: Path, cells: Sequence[str]) -> list[str]:
+    names = [cell.lower() for cell in cells]
+    if not {"path", "label"} <= set(names):
+        found = ", ".join(cells) or "nothing"
+        raise DataLayoutError(f"{path}: needs columns path,label[,split] in row 1, not: {found}")
+    for name in ("path", "label", "split"):
+        if names.count(name) > 1:
+            raise DataLayoutError(f"{path}: has two columns called {name}")
+    return names
+
+
+def _row(path: Path, number: int, header: Sequence[str], cells: Sequence[str]) -> Row:
+    if any(cells[len(header) :]):
+        raise DataLayoutError(
+            f"{path}: row {number} has {len(cells)} cells, but the header {len(header)}: "
+            "put quotes around a cell that holds the delimiter"
+        )
+    short = [""] * (len(header) - len(cells))
+    return dict(zip(header, [*cells, *short], strict=False))
+
+
+def _sample(path: Path, line: int, row: Row, has_split: bool, root: Path | None) -> Sample:
+    name, label = row["path"], row["label"]
+    split = row["split"].lower() if has_split else None
+    file = _find(path, name, root)
+    wrong = (
+        "has no path"
+        if not name
+        else f"has no label for {name}"
+        if not label
+        else f"has the file {label} in its column label: are path and label swapped?"
+        if file is None and _find(path, label, root) is not None
+        else f"lists {name}, which does not exist"
+        if file is None
+        else f"lists {name}, whose ending is not read ({' '.join(SUFFIXES)})"
+        if file.suffix.lower() not in SUFFIXES
+        else f"has the split {label!r} in its column label: are label and split swapped?"
+        if has_split and label.lower() in SPLITS and split not in SPLITS
+        else f"has split {split!r} for {name}: train or test is needed"
+        if has_split and split not in SPLITS
+        else None
+    )
+    if wrong or file is None:
+        raise DataLayoutError(f"{path}: row {line} {wrong}")
+    return Sample(file, label, split)
+
+
+def _find(path: Path, name: str, root: Path | None) -> Path | None:
+    """The file that ``name`` means; a Windows spreadsheet writes paths with backslashes."""
+    folders = [path.parent, *([root] if root is not None else [])]
+    for spelt in dict.fromkeys((name, name.replace("\\", "/"))):
+        for folder in folders:
+            if spelt and (folder / spelt).is_file():
+                return folder / spelt
+    return None

@@ -1,0 +1,201 @@
+"""Your own labelled scenes: LAS and LAZ, PLY, NumPy arrays, text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ..errors import ConfigError, DataLayoutError, PointCloudError
+from ._base import DATASETS
+from ._benchmark import SPLITS
+from ._block_data import BlockData
+from ._blocks import Scene, SceneFile
+from ._label_names import FILES, label_names
+from ._labelled import SUFFIXES, Labelled, read_labelled
+
+PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
+USUAL = ("red", "green", "blue", "intensity")
+NEVER_CLASSIFIED = 0  # of LAS
+TILES = 5  # blocks along a side of the tiles into which a single scene is split
+
+
+@DATASETS.register("folder_segmentation")
+@dataclass
+class FolderSegmentation(BlockData):
+    """Scenes of your own, each point labelled, in one of three layouts.
+
+    ::
+
+        ROOT/train/a.las  ROOT/test/b.las     split here
+        ROOT/a.las  ROOT/b.las                whole files are held out for test
+        ROOT/a.las                            square tiles of the one scene are held out
+
+    Labels are the classification of LAS and LAZ, a property of PLY (label, class, classification,
+    scalar_Label, …), a column of that name in text with a header, or the last column of NumPy
+    arrays and bare text. Classes are named by ``classes.txt`` or ``classes.json`` in ROOT (a name a
+    line, or "code name"), else by ASPRS for LAS, else "class 7". Coordinates are moved to the
+    scene's corner in float64 first, so that UTM loses nothing.
+
+    All scenes are held in memory to draw blocks from them: 24 bytes a point and 4 for each column
+    of the file, and about 50 more of the scene that is being cut. Predicting needs none of that.
+
+    Attributes:
+        root: the folder, or one file.
+        seed: fixes the split and the blocks.
+        block: width of a block in metres: 1 suits rooms; outdoors take 10 to 50.
+        stride: from one test block to the next, in metres; 0 is a block.
+        label: the column of labels, by name, or by its place from 0 in bare arrays (-1: the last).
+        ignore: labels that nobody should learn; negative ones never count. By default those that
+            LAS calls never classified (0), and none in other formats.
+        features: what the network is told of each point besides coordinates: columns of the files,
+            and x, y, z for the place within the scene, from 0 to 1. By default red, green, blue and
+            intensity where all files have them, and every column of bare arrays; "none" for none.
+        test_fraction: share of files or tiles that becomes test where no split is given.
+    """
+
+    licence: ClassVar[str] = "yours"
+    citation: ClassVar[str] = ""
+    url: ClassVar[str] = ""
+    where: ClassVar[str] = (
+        "Put labelled scenes (.las .laz .ply .npy .txt .csv) into ROOT/train and ROOT/test, or "
+        "into ROOT."
+    )
+
+    stride: float = 0.0
+    label: str | None = None
+    ignore: tuple[int, ...] | None = None
+    features: tuple[str, ...] = ()
+    test_fraction: float = 0.2
+    _read: dict[Path, Labelled] = field(default_factory=dict, init=False, repr=False)
+    _labels: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.stride = self.stride or self.block
+
+    def label_names(self) -> tuple[str, ...]:
+        """The classes of all files, by their codes."""
+        return tuple(self._labels.values())
+
+    def feature_names(self) -> tuple[str, ...]:
+        """The features asked for, or those that all files have."""
+        files = list(self._read.values())
+        common = [n for n in files[0].columns if all(n in file.columns for file in files)]
+        if not self.features:
+            usual = [n for n in USUAL if n in common]
+            return (*usual, *(n for n in common if n.isdigit()))
+        names = () if self.features == ("none",) else self.features
+        for name in names:
+            if name not in (*common, *PLACE):
+                known = ", ".join((*common, *PLACE))
+                raise ConfigError(f"feature {name!r}: not all files have it; they have: {known}")
+        return tuple(names)
+
+    def scenes(self, split: str) -> Sequence[SceneFile]:
+        """The scenes of ``split``; all files of both splits are read."""
+        if not 0 < self.test_fraction < 1:
+            raise ConfigError(f"test_fraction={self.test_fraction}: between 0 and 1")
+        root = self.found_root()
+        splits = self._split(root)
+        if not self._read:
+            everything = [path for paths in splits.values() for path in paths]
+            self._read = {path: read_labelled(path, self.label) for path in everything}
+            self._name(root)
+        files = [self._read[path] for path in splits[split]]
+        if len(self._read) == 1:
+            scenes = [_part(self._scene(files[0]), *self._tiles(files[0], split))]
+        else:
+            scenes = [self._scene(file) for file in files]
+        return [SceneFile(s.name, len(s), lambda s=s: s) for s in scenes]
+
+    def _split(self, root: Path) -> dict[str, list[Path]]:
+        if root.is_file():
+            if root.suffix.lower() not in SUFFIXES:
+                raise DataLayoutError(f"{root}: its ending is none of {' '.join(SUFFIXES)}")
+            return {split: [root] for split in SPLITS}
+        if all((root / split).is_dir() for split in SPLITS):
+            return {split: _scene_files(root / split) for split in SPLITS}
+        files = _scene_files(root)
+        if len(files) == 1:
+            return {split: files for split in SPLITS}
+        order = np.random.default_rng(self.seed).permutation(len(files))
+        held = min(max(1, round(self.test_fraction * len(files))), len(files) - 1)
+        test = {files[k] for k in order[:held]}
+        return {"train": [f for f in files if f not in test], "test": sorted(test)}
+
+    def _name(self, root: Path) -> None:
+        """Find the classes of all files, and check that there is something to tell apart."""
+        codes = {int(k) for file in self._read.values() for k in np.unique(self._codes(file))}
+        las = all(path.suffix.lower() in (".las", ".laz") for path in self._read)
+        folder = root.parent if root.is_file() else root
+        codes -= {-1}
+        self._labels = label_names(folder, codes, las)
+        if len(codes) < 2:
+            found = ", ".join(self._labels[k] for k in codes) or "nothing"
+            raise DataLayoutError(
+                f"{root}: the points are labelled {found}: two classes are needed; check label= "
+                "and ignore="
+            )
+
+    def _codes(self, file: Labelled) -> np.ndarray:
+        """(M,) label of each point as in the file, -1 where it does not count."""
+        las = file.path.suffix.lower() in (".las", ".laz")
+        ignore = ((NEVER_CLASSIFIED,) if las else ()) if self.ignore is None else self.ignore
+        return np.where(np.isin(file.labels, ignore) | (file.labels < 0), -1, file.labels)
+
+    def _scene(self, file: Labelled) -> Scene:
+        codes, known = self._codes(file), np.array(list(self._labels))
+        labels = np.where(codes < 0, -1, np.searchsorted(known, codes))
+        names, points = self.feature_names(), file.points
+        for name in names:
+            if name not in PLACE and not np.isfinite(file.columns[name]).all():
+                raise PointCloudError(
+                    f"{file.path}: column {name} has NaN or infinite values: leave it out with "
+                    "features=NAMES, or repair it"
+                )
+        extent = np.maximum(points.max(axis=0), 1e-6)
+
+        def features(index: np.ndarray) -> np.ndarray:
+            place = dict(zip(PLACE, np.moveaxis(points[index] / extent, -1, 0), strict=True))
+            every = [place[n] if n in PLACE else file.columns[n][index] for n in names]
+            return np.stack(every, axis=-1).astype(np.float32)
+
+        return Scene(file.path.name, points, labels.astype(np.int32), features)
+
+    def _tiles(self, file: Labelled, split: str) -> tuple[np.ndarray, str]:
+        """The points of one scene that belong to a split: those of some square tiles."""
+        size, xy = TILES * self.block, file.points[:, :2]
+        cell = np.floor(xy / size).astype(np.int64)
+        _, tile = np.unique(cell, axis=0, return_inverse=True)
+        tile = tile.ravel()
+        count = int(tile.max()) + 1
+        if count < 2:
+            raise DataLayoutError(
+                f"{file.path}: one scene, smaller than two tiles of {size:g} m ({TILES} blocks): "
+                "give a test scene as well, or a smaller block"
+            )
+        order = np.random.default_rng(self.seed).permutation(count)
+        held = min(max(1, round(self.test_fraction * count)), count - 1)
+        test = np.isin(tile, order[:held])
+        return np.flatnonzero(test if split == "test" else ~test), split
+
+
+def _part(scene: Scene, keep: np.ndarray, split: str) -> Scene:
+    """Some points of a scene."""
+    name = f"{scene.name}:{split}"
+    return Scene(name, scene.points[keep], scene.labels[keep], lambda k: scene.features(keep[k]))
+
+
+def _scene_files(folder: Path) -> list[Path]:
+    """The files of scenes in a folder, sorted."""
+    found = [
+        path for path in sorted(folder.iterdir())
+        if path.suffix.lower() in SUFFIXES and path.is_file()
+        and not path.name.startswith(".") and path.name not in FILES
+    ]  # fmt: skip
+    if not found:
+        raise DataLayoutError(f"{folder}: holds no scene ({' '.join(SUFFIXES)})")
+    return found

@@ -1,0 +1,59 @@
+"""Pictures of single clouds as data URIs, so that a page needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from ..viz import PLAIN, _cloud, _figure, _palette
+
+DRAWN = 2048  # points of a cloud in a picture
+DPI = 100
+LINE, COLUMNS = 0.17, 4  # inches between the lines of a legend, and names in one
+
+
+def cloud_picture(points: np.ndarray) -> str:
+    """A cloud (N, 3), z up, coloured by height, as the data URI of a PNG."""
+    figure = _figure(2.2, 2.2)
+    _cloud(figure.add_axes((0, 0, 1, 1)), points[_some(len(points))])
+    return _data_uri(figure)
+
+
+def parts_picture(points: np.ndarray, rows: dict[str, np.ndarray], names: Sequence[str]) -> str:
+    """A cloud (N, 3) once for each entry of ``rows``, coloured by its labels (N,), side by side."""
+    some = _some(len(points))
+    known = np.all([parts >= 0 for parts in rows.values()], axis=0)
+    seen = np.unique(np.concatenate([parts[known] for parts in rows.values()]))
+    colors = _palette(max(len(seen), 1))
+    short = [names[int(part)].rpartition("/")[2] for part in seen]
+    below = 0.08 + LINE * math.ceil(len(short) / COLUMNS)  # inches
+    high = 2.3 + below
+    figure = _figure(2.1 * len(rows), high)
+    for column, (what, parts) in enumerate(rows.items()):
+        axes = figure.add_axes((column / len(rows), below / high, 1 / len(rows), 2.1 / high))
+        at = some[known[some]]
+        _cloud(axes, points[at], colors[np.searchsorted(seen, parts[at])])
+        axes.set_title(what, fontsize=9, pad=1, color=PLAIN)
+    for k, (name, color) in enumerate(zip(short, colors, strict=False)):
+        line, column = divmod(k, COLUMNS)
+        x, y = (column + 0.5) / COLUMNS, (below - LINE * (line + 0.3)) / high
+        figure.text(x, y, f"● {name[:14]}", color=color, fontsize=7.5, ha="center", va="center")
+    return _data_uri(figure)
+
+
+def _some(count: int) -> np.ndarray:
+    """Numbers of the points to draw, the same for the same count."""
+    if count <= DRAWN:
+        return np.arange(count)
+    return np.random.default_rng(0).permutation(count)[:DRAWN]
+
+
+def _data_uri(figure: Any) -> str:
+    stream = BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

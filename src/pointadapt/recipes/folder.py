@@ -1,0 +1,53 @@
+"""Your own files: a folder with a few dozen to a few hundred clouds a class, on a laptop.
+
+From the bundled ``tiny`` backbone, 30 epochs, last epoch, the same budget for all methods::
+
+    pointadapt train --recipe dapt-folder --root DIR
+    pointadapt cross-validate --recipe dapt-folder --root DIR --final
+
+Values are those of the laptop recipes, which were tuned on ModelNet40's training clouds. They were
+compared with the defaults on what a person may have: 10 ModelNet40 classes (airplane to vase), 24
+training clouds each, of 600 to 1,024 points, in ten file formats, a fifth in UTM metres; scored on
+200 other training clouds with 512 points, 30 epochs, bf16, seed 0, last epoch. The standard error
+is 2.4 points. ``dapt-folder`` 87.5 %, ``linear-probe-folder`` 86.5 %; the defaults of ``--method
+dapt`` 83.5 %.
+Where classes differ much in size add ``--sampling balanced``.
+"""
+
+from __future__ import annotations
+
+from ..config import TrainConfig
+from ._base import NOT_MEASURED, Recipe, recipe
+
+BASE = TrainConfig(
+    data="folder",
+    backbone="tiny",
+    head=("cls", "patch_max"),
+    epochs=30,
+    warmup_epochs=1,
+    schedule="step",
+    drop_path=0.0,
+    precision="bf16",
+)
+SOURCE = "this project"
+TRIAL = "10 ModelNet40 classes, 24 training clouds each, 200 others, 512 points, seed 0, last epoch"
+
+
+def _folder(method: str, title: str, score: str, **changes: object) -> Recipe:
+    about = {"summary": f"{title} on a folder of your own files, on a CPU", "score": score,
+             "source": SOURCE}  # fmt: skip
+    return recipe(f"{method.replace('_', '-')}-folder", BASE, about=about, method=method, **changes)
+
+
+FOLDER = (
+    _folder(
+        "dapt",
+        "DAPT",
+        f"87.5 % on {TRIAL}",
+        options=("rank=64", "position=every_block", "scale_shift_std=0"),
+        head=("cls", "prompt_mean", "patch_max"),
+        lr=1e-2,
+    ),
+    _folder("full", "Full fine-tuning", NOT_MEASURED, lr=2.5e-3),
+    _folder("linear_probe", "Frozen backbone, trained head", f"86.5 % on {TRIAL}", lr=1e-2),
+)

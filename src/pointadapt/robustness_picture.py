@@ -1,0 +1,56 @@
+"""The heat map of a robustness run: accuracy for each corruption and severity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .viz import PLAIN, _figure, _save
+
+
+def heat_map(results: Mapping[str, Any], path: Path | str) -> Path:
+    """Write the picture: a row a corruption, a column a severity, and the mean.
+
+    Raises:
+        PointAdaptError: it cannot be written.
+    """
+    cells, clean = results["cells"], results["clean"]
+    values = np.array([[score["accuracy"] for score in row] for row in cells.values()])
+    values = np.column_stack([values, values.mean(axis=1)])
+    figure = _figure(6.4, 1.5 + 0.3 * len(values))
+    axes = figure.add_subplot()
+    image = axes.imshow(values, cmap="RdYlGn", vmin=0, vmax=max(clean, 1.0), aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        bold = "bold" if column == values.shape[1] - 1 else "normal"
+        axes.text(column, row, f"{value:.1f}", ha="center", va="center", fontsize=8, weight=bold,
+                  color=_ink(value / max(clean, 1.0)))  # fmt: skip
+    axes.set_yticks(range(len(values)), list(cells), fontsize=8)
+    axes.set_xticks(range(6), ["1", "2", "3", "4", "5", "mean"], fontsize=8)
+    axes.set_xlabel("severity", fontsize=8)
+    axes.axvline(4.5, color="white", linewidth=3)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.03)
+    bar.set_label("accuracy (%)", fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    bar.outline.set_visible(False)
+    axes.set_title(_title(results), fontsize=9, color=PLAIN)
+    figure.tight_layout()
+    return _save(figure, path)
+
+
+def _ink(share: float) -> str:
+    """Dark text on the middle of the scale, white on its ends."""
+    return "white" if share < 0.15 or share > 0.9 else "#222222"
+
+
+def _title(results: Mapping[str, Any]) -> str:
+    s, about = results["summary"], results["settings"]
+    figures = f"clean {s['clean_accuracy']:.1f} %, mean error {s['mean_error']:.1f} %"
+    figures += f", mCE {s['mce']:.3f}" if "mce" in s else ""
+    where = about["data"] if about["data"] == about["suite"] else f"{about['data']}, made here"
+    return f"{results['method']}: {about['suite']} ({where}), {about['clouds']:,} clouds\n{figures}"

@@ -1,0 +1,88 @@
+"""Scoring whole scenes: every point is predicted, and overlapping blocks vote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data._block_data import BlockData
+from .errors import ConfigError, PointAdaptError
+from .evaluate import check_names, predict_clouds
+from .files import read_json
+from .metrics import confusion_matrix, segmentation_scores
+from .model import PointModel
+
+
+def score_rooms(
+    model: PointModel, data: BlockData, split: str, n: int, *,
+    on_room: Callable[[int], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Scores over all points of the scenes of a split, each point counted once.
+
+    Blocks lie on the data's grid (``stride``) and hold every point, some several times; each casts
+    a vote, and ties go to the class with the lower number: the field's way of scoring S3DIS
+    (PointNet++'s released code). Memory is bounded by the largest scene, not by the split.
+
+    Args:
+        model: with an adapter that labels points.
+        data: s3dis, folder_segmentation, or another data set of scenes.
+        split: "train" or "test".
+        n: points of a block that enter the network.
+        on_room: called with the number of scenes done.
+
+    Raises:
+        ConfigError: the model labels no points, or the data set has no scenes.
+        DataLayoutError: the data have other labels or features than the model.
+        PointAdaptError: the model predicts NaN.
+    """
+    names = model.adapter.names
+    if not isinstance(data, BlockData) or not names.parts:
+        raise ConfigError("whole scenes are scored with a scene segmentation on data of scenes")
+    matrix, count = torch.zeros(len(names.parts), len(names.parts), dtype=torch.int64), 0
+    for scene, blocks in data.rooms(split):
+        votes = np.zeros((len(scene), len(names.parts)), np.uint16)
+        for index, clouds in blocks:
+            check_names(model, clouds)
+            found = predict_clouds(model, clouds, n).numpy()
+            if not (found >= 0).all():
+                raise PointAdaptError(f"{scene.name}: the model predicts NaN")
+            np.add.at(votes, (index, found), 1)
+        labels = torch.from_numpy(scene.labels.astype(np.int64))
+        known = labels >= 0
+        best = torch.from_numpy(votes.argmax(axis=1))
+        matrix += confusion_matrix(best[known], labels[known], len(names.parts))
+        count += 1
+        if on_room is not None:
+            on_room(count)
+    return {**segmentation_scores(matrix, names.parts), "count": count}
+
+
+def pool_scores(paths: Iterable[Path | str]) -> dict[str, Any]:
+    """Scores from the sum of the confusion matrices in result files: six-fold S3DIS.
+
+    Raises:
+        ConfigError: there is no file, one without a confusion matrix, or of other classes.
+    """
+    total: Tensor | None = None
+    names: tuple[str, ...] = ()
+    count = 0
+    for path in paths:
+        values = read_json(path)
+        rows = values.get("confusion") if isinstance(values, Mapping) else None
+        if not isinstance(rows, Mapping) or not rows:
+            raise ConfigError(f"{path}: has no confusion matrix: give what score-rooms wrote")
+        if names and tuple(rows) != names:
+            raise ConfigError(f"{path}: has other classes than the files before it")
+        names, matrix = tuple(rows), torch.tensor(list(rows.values()))
+        if matrix.shape != (len(names), len(names)):
+            raise ConfigError(f"{path}: its confusion matrix is not square")
+        total = matrix if total is None else total + matrix
+        count += int(values.get("count", 0))
+    if total is None:
+        raise ConfigError("there is no file to pool")
+    return {**segmentation_scores(total, names), "count": count}

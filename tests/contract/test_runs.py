@@ -1,0 +1,115 @@
+"""What training promises for every method: processes share it, and it can be interrupted."""
+
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from pointadapt import hub
+from pointadapt.backbones._weights import read_safetensors
+from pointadapt.config import TrainConfig
+from pointadapt.methods import METHODS
+
+loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function
+PEFT = ["peft:lora", "peft:ia3"] if find_spec("peft") else []
+NAMES = [*METHODS, *PEFT]
+each_method = pytest.mark.parametrize("name", NAMES)
+
+
+@pytest.fixture(scope="module")
+def two_processes(bare_backbone, toy_batch, tmp_path_factory):
+    """What both processes have of every method, from one start of them."""
+    if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
+        pytest.skip("torch was built without gloo")
+    out = tmp_path_factory.mktemp("two")
+    torch.save(tuple(toy_batch), out / "batch.pt")
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone",
+        str(Path(__file__).parent / "two_processes.py"), str(bare_backbone("point_vit")),
+        str(out / "batch.pt"), str(out), *NAMES,
+    ]  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, capture_output=True, timeout=600, check=False, env=env)
+    ranks = [out / f"rank{k}.pt" for k in (0, 1)]
+    assert all(rank.exists() for rank in ranks), done.stderr.decode()[-3000:]
+    return [torch.load(rank, weights_only=True) for rank in ranks]
+
+
+def of_both(two_processes, name, mode):
+    for rank in two_processes:
+        if name not in rank:
+            pytest.fail(f"not reached: {list(rank)[-1]} failed before")
+        assert "error" not in rank[name], rank[name]["error"]
+    return [rank[name][mode] for rank in two_processes]
+
+
+def assert_close(got, want):
+    assert got.keys() == want.keys()
+    for key, value in want.items():
+        torch.testing.assert_close(got[key], value, atol=2e-6, rtol=2e-5, msg=key)
+
+
+@each_method
+def test_two_processes_equal_one_with_twice_the_batch(name, two_processes):
+    """Where no cloud depends on its batch: every BatchNorm as in evaluation."""
+    first, second = of_both(two_processes, name, "frozen")
+    assert_close(first["got"], first["want"])
+    assert all(torch.equal(first["got"][k], second["got"][k]) for k in first["got"])
+    moved = max(float((first["got"][k] - v).abs().max()) for k, v in first["start"].items())
+    assert moved > 1e-4  # a hundred times the tolerance
+
+
+@each_method
+def test_batchnorm_is_of_each_process_and_the_parameters_are_shared(name, two_processes):
+    """What differs with batch statistics: each process normalises by its own half.
+
+    The gradient is then the mean of the halves', and the first process's statistics are saved.
+    """
+    first, second = of_both(two_processes, name, "batch")
+    assert_close(first["got"], first["want"])
+    running = {k for k in first["got"] if k.rpartition(".")[2].startswith(("running", "num_"))}
+    assert any(k.startswith("head.") for k in running)
+    for key in first["got"].keys() - running:
+        assert torch.equal(first["got"][key], second["got"][key]), key
+    whole = of_both(two_processes, name, "frozen")[0]["got"]
+    assert any(not torch.allclose(whole[k], first["got"][k], atol=1e-4) for k in whole)
+
+
+@each_method
+def test_resuming_is_exact(name, toy_root, bare_backbone, tmp_path, monkeypatch):
+    """With dropout, drop path, augmentation and moving statistics, bit for bit."""
+    whole = TrainConfig(
+        out=tmp_path / "whole", data="folder", root=toy_root, points=64, epochs=2, batch_size=16,
+        backbone=str(bare_backbone("point_vit")), method=name, lr=3e-3, tensorboard=False,
+        threads=1,
+    )  # fmt: skip
+    parts, original = replace(whole, out=tmp_path / "parts"), loop.save_state
+
+    def save(path, state):
+        original(path, state)
+        if state["epoch"] == 1:
+            parts.out.mkdir()
+            shutil.copy(path, parts.out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "save_state", save)
+        loop.train(whole)
+    assert torch.load(parts.out / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    loop.train(replace(parts, resume=True))
+    a, b = (read_safetensors(c.out / "adapter" / hub.WEIGHTS) for c in (whole, parts))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert losses(whole.out) == losses(parts.out)
+    assert len(losses(parts.out)) == 2
+
+
+def losses(out):
+    return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]

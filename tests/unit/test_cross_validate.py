@@ -1,0 +1,160 @@
+"""Cross-validation: every cloud predicted by a model that did not see it; killed, kept, refused."""
+
+import csv
+import json
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pointadapt.cross_validate as module
+from pointadapt import cli, hub, report
+from pointadapt.config import save_config
+from pointadapt.cross_validate import CrossValidateConfig, cross_validate
+from pointadapt.data.folds import read_folds
+from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.predict import reader_of
+from pointadapt.workers import Outcome, work
+
+
+@pytest.fixture
+def config(tmp_path, toy_root, bare_backbone):
+    """Two folds of 28 clouds, two epochs each."""
+    return CrossValidateConfig(
+        out=tmp_path / "run", data="folder", root=toy_root, points=64, folds=2, epochs=2,
+        batch_size=14, lr=1e-2, threads=1, jobs=1, backbone=str(bare_backbone("point_vit")),
+        method="linear_probe", task_options=("hidden=16",), data_options=("min_points=20",),
+    )  # fmt: skip
+
+
+def inline(jobs, on_done=None, **_):
+    """As ``run_all``, in this process."""
+    outcomes = []
+    for job in jobs:
+        kept = job.finished()
+        if kept is None:
+            save_config(job.config, job.config.out / "config.yaml")
+            work(job.config, job.timed)
+        outcomes.append(Outcome(job, kept or job.finished(), kept=kept is not None))
+        if on_done:
+            on_done(outcomes[-1])
+    return outcomes
+
+
+@pytest.fixture
+def here(monkeypatch):
+    monkeypatch.setattr(module, "run_all", inline)
+
+
+def table(config):
+    with (config.out / "predictions.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_results(config, here):
+    results = cross_validate(config)
+    assert json.loads((config.out / "cross_validation.json").read_text()) == results
+    scores = [row["accuracy"] for row in results["folds"]]
+    assert results["accuracy"] == pytest.approx(statistics.mean(scores), abs=1e-4)
+    assert results["accuracy_sd"] == pytest.approx(statistics.stdev(scores), abs=1e-4)
+    assert [row["clouds"] for row in results["folds"]] == [28, 28]
+    pooled = results["pooled"]
+    assert pooled["count"] == 56
+    matrix = np.array(pooled["confusion"]["rows_are_true"])
+    assert matrix.sum(axis=1).tolist() == [14] * 4
+    assert pooled["accuracy"] == pytest.approx(100 * np.trace(matrix) / 56, abs=1e-4)
+    p = results["protocol"]
+    assert (p["folds"], p["pool"], p["clouds"], p["fold_seed"]) == (2, "all", 56, 0)
+    assert not list(config.out.rglob("checkpoint.pt"))
+    assert "final_adapter" not in results
+
+
+def test_predictions_are_those_of_the_fold_that_held_the_cloud_out(config, here):
+    results, rows = cross_validate(config), table(config)
+    places = {place.id: place for place in read_folds(config.out / "folds.json").clouds}
+    assert {row["path"] for row in rows} == set(places) and len(rows) == 56
+    for k, fold in enumerate(results["folds"]):
+        own = [row for row in rows if row["fold"] == str(k)]
+        assert all(places[row["path"]].fold == k for row in own)
+        right = [row["right"] == "yes" for row in own]
+        assert right == [row["label"] == row["predicted"] for row in own]
+        # what the fold's own training run said of the clouds that it held out
+        assert 100 * np.mean(right) == pytest.approx(fold["accuracy"], abs=1e-3)
+
+
+def test_it_is_kept_and_other_options_are_refused(config, here):
+    first, kept = cross_validate(config), []
+    again = cross_validate(config, on_done=lambda outcome: kept.append(outcome.kept))
+    assert kept == [True, True] and again == first
+    for change in ({"folds": 3}, {"seed": 1}, {"pool": "train"}, {"data_options": ()}):
+        with pytest.raises(ConfigError, match="choose another --out"):
+            cross_validate(replace(config, **change))
+    with pytest.raises(ConfigError, match="epochs: 2 then, 3 now"):
+        cross_validate(replace(config, epochs=3))
+
+
+def test_given_folds(config, here):
+    first = cross_validate(config)
+    given = config.out / "folds.json"
+    second = replace(config, out=config.out.with_name("second"), folds_file=given, folds=5, seed=0)
+    assert [r["accuracy"] for r in cross_validate(second)["folds"]] == [
+        r["accuracy"] for r in first["folds"]
+    ]
+    with pytest.raises(ConfigError, match="holds folds of folder, not shapes"):
+        cross_validate(replace(second, data="shapes", root=None, data_options=()))
+
+
+def test_the_final_adapter_states_the_scores_of_the_folds(config, here):
+    results = cross_validate(replace(config, final=True))
+    folder = Path(results["final_adapter"])
+    about = hub.read_adapter_config(folder)
+    stated = about["results"]
+    assert stated["protocol"]["train_clouds"] == 56
+    assert stated["accuracy"] == results["pooled"]["accuracy"]
+    assert stated["per_class"] == results["pooled"]["per_class"]
+    assert "2-fold cross-validation" in stated["scored"]
+    assert "2-fold cross-validation" in (folder / "README.md").read_text()
+    assert reader_of(about).folder.min_points == 20  # files are read as in training
+    assert hub.load(folder).classes == tuple(results["pooled"]["confusion"]["classes"])
+    again = cross_validate(replace(config, final=True))
+    assert hub.read_adapter_config(folder)["results"]["accuracy"] == again["pooled"]["accuracy"]
+
+
+def test_a_test_split_may_be_left_alone(config, here):
+    results = cross_validate(replace(config, pool="train", final=True, batch_size=10))
+    assert results["protocol"]["clouds"] == 40
+    final = json.loads((config.out / "final/results.json").read_text())
+    assert final["protocol"]["train_clouds"] == 40 and final["protocol"]["test_clouds"] == 16
+    assert "scored" not in final
+
+
+def test_names_are_checked_first(config):
+    with pytest.raises(UnknownNameError, match="did you mean 'dapt'"):
+        cross_validate(replace(config, method="dapd"))
+    assert not config.out.exists()
+
+
+@pytest.mark.parametrize("change", [{"folds": 1}, {"jobs": -1}])
+def test_values_out_of_range(change):
+    with pytest.raises(ConfigError):
+        CrossValidateConfig(**change)
+
+
+def flags(config):
+    """As a person would type it."""
+    return report.invocation("cross-validate", config).split()[1:]
+
+
+def test_command_line(config, here, capsys):
+    assert cli.main([*flags(config), "--final"]) == 0
+    out = capsys.readouterr().out
+    for word in ("fold 0: ", "final: done", "mean ± sd", "taken for", "macro F1",
+                 "2-fold cross-validation of 56", "predictions.csv", "FILE --adapter"):  # fmt: skip
+        assert word in out, word
+    assert cli.main([*flags(config), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "(kept)" in captured.err and json.loads(captured.out)["protocol"]["folds"] == 2
+    assert cli.main([*flags(config), "--folds", "3"]) == 2
+    assert capsys.readouterr().err.startswith("pointadapt: error: ")

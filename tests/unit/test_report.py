@@ -1,0 +1,26 @@
+"""What the summary of a training run names."""
+
+import pytest
+
+from pointadapt import report
+
+PROTOCOL = {"test_clouds": 30, "votes": 0, "selection": "last epoch", "selected_epoch": 3,
+            "epochs": 3, "seed": 0, "augmentation": []}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("count", "title", "absent"), [(3, "classes", "worst"), (14, "worst of 14", "class13")]
+)
+def test_summary_names_the_worst_classes_first(capsys, count, title, absent):
+    per_class = {f"class{k}": 100.0 - (count - k) for k in reversed(range(count))}
+    results = {
+        "method": "dapt", "data": "folder", "protocol": PROTOCOL, "adapter": "a",
+        "trainable_parameters": 1, "total_parameters": 2, "seconds": 1.0, "accuracy": 90.0,
+        "class_accuracy": 85.5, "macro_f1": 84.25, "per_class": per_class,
+        "peak_memory_bytes": 1, "adapter_bytes": 1,
+    }  # fmt: skip
+    report.train_summary(results, report.console())
+    out = capsys.readouterr().out
+    assert "90.00 % (mean of classes 85.50 %, macro F1 84.25 %)" in out
+    assert title in out and absent not in out
+    assert f"class0 {100.0 - count:.1f}, class1 {101.0 - count:.1f}, " in out
