@@ -21,13 +21,6 @@ from ._sample import SPLITS, Sample
 T = TypeVar("T")
 # What a file's points depend on.
 _READING = ("points", "seed", "sampling", "min_points", "nan", "up")
-    "points",
-    "seed",
-    "sampling",
-    "min_points",
-    "nan",
-    "up",
-)  # what a file's points depend on
 Axis = Literal["x", "y", "z"]
 
 # Which columns become x, y, z, and their signs: rotations, so that nothing is mirrored.
