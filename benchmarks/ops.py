@@ -1,45 +1,22 @@
 """Time pointadapt.ops against plain PyTorch versions of the same definitions.
 
-    python benchmarks/ops.py [--json benchmarks/results/ops.json] [--threads 2] [--device cuda]
+    python benchmarks/ops.py [--seconds 4] [--threads 1] [--device cuda]
 
-Ours and the plain version take turns (A, B, A, B, ...), so that whatever else the machine does
-falls on both; the table gives medians in milliseconds, the best run, and the median of the ratios
-of neighbouring runs. A minute or so on two cores.
+The plain version and ours take turns (A, B, A, B, ...), so that whatever else the machine does
+falls on both. ``--seconds`` is for each operation: half a minute or so in all. On a GPU "ours" is
+whatever `pointadapt.ops` takes there.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
+from _measure import in_turns, parser, report, start
 from pointadapt import ops
-
-SECONDS_PER_CASE = 5.0
-RUNS = (3, 31)  # at least, at most
-
-
-@dataclass
-class Result:
-    """One row of the table."""
-
-    name: str
-    ours_ms: float
-    ours_best_ms: float
-    plain_ms: float
-    plain_best_ms: float
-    ratio: float  # plain / ours
-    runs: int
 
 
 def plain_fps(points: Tensor, m: int) -> Tensor:
@@ -79,7 +56,7 @@ def plain_chamfer(a: Tensor, b: Tensor) -> Tensor:
     return d.amin(2).mean() + d.amin(1).mean()
 
 
-def cases(device: torch.device) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
+def cases(device: str) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
     torch.manual_seed(0)
     points = torch.randn(32, 8192, 3, device=device)
     scan, shape = points[:, :2048].contiguous(), points[:, :1024].contiguous()
@@ -111,64 +88,26 @@ def cases(device: torch.device) -> dict[str, tuple[Callable[[], object], Callabl
     }
 
 
-def timed(call: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return (time.perf_counter() - start) * 1e3
-
-
-def compare(
-    name: str, ours: Callable[[], object], plain: Callable[[], object], device: torch.device
-) -> Result:
-    end = time.perf_counter() + SECONDS_PER_CASE
-    timed(ours, device)  # warm up
-    timed(plain, device)
-    pairs: list[tuple[float, float]] = []
-    while len(pairs) < RUNS[0] or (len(pairs) < RUNS[1] and time.perf_counter() < end):
-        pairs.append((timed(ours, device), timed(plain, device)))
-    mine, other = zip(*pairs, strict=True)
-    ratio = statistics.median(p / o for o, p in pairs)
-    median = statistics.median
-    return Result(name, median(mine), min(mine), median(other), min(other), ratio, len(pairs))
-
-
-def machine(device: torch.device) -> dict[str, object]:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "python": platform.python_version(),
-    }
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time pointadapt.ops against plain PyTorch.")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    parser.add_argument("--threads", type=int, help="torch threads; default: torch's own choice")
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    where = machine(args.device)
-    title = " | ".join(f"{key} {value}" for key, value in where.items())
-    table = Table("operation", "ours ms", "best", "plain ms", "best", "times", "runs", title=title)
-    results = []
+    args = parser(__doc__, seconds=4).parse_args()
+    start(args)
+    rows: list[dict[str, Any]] = []
     for name, (ours, plain) in cases(args.device).items():
-        r = compare(name, ours, plain, args.device)
-        figures = (r.ours_ms, r.ours_best_ms, r.plain_ms, r.plain_best_ms, r.ratio)
-        table.add_row(name, *(f"{x:.1f}" for x in figures), str(r.runs))
-        results.append(asdict(r))
-    Console().print(table)
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"machine": where, "results": results}, indent=2) + "\n")
+        calls = {"plain": plain, "ours": ours}
+        times = in_turns(calls, args.seconds, device=args.device)
+        rows.append(
+            {
+                "operation": name,
+                "ours_ms": 1e3 * times["ours"].median,
+                "ours_best_ms": 1e3 * times["ours"].best,
+                "plain_ms": 1e3 * times["plain"].median,
+                "plain_best_ms": 1e3 * times["plain"].best,
+                "time_ratio": times["ours"].ratio,
+                "times_faster": 1 / times["ours"].ratio,
+                "runs": times["ours"].runs,
+            }
+        )
+    report("ops_{}", f"Operations, {args.device}", rows, args)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Generator, Tensor
 
 from .data import Clouds
+from .data._first import FirstPoints
 from .data.transforms import augment_along, resample_along
 from .model import Adapter
 from .ops import normalize
@@ -32,11 +33,12 @@ class Batch:
 
 def training_batch(
     clouds: Clouds, at: np.ndarray, adapter: Adapter, n: int, augmentations: Sequence[str],
-    g: Generator, there: Resident,
+    g: Generator, there: Resident, first: FirstPoints | None = None,
 ) -> Batch:  # fmt: skip
     """The clouds ``at``, normalised, ``n`` points of each, augmented with draws from ``g``.
 
-    They come from ``there``, and are where it is.
+    They come from ``there``, and are where it is. ``first`` remembers the sampling of clouds from
+    epoch to epoch, where coordinates are all.
     """
 
     def put(array: np.ndarray | None) -> Tensor | None:
@@ -49,7 +51,10 @@ def training_batch(
     assert points is not None and target is not None
     # Whatever belongs to points goes where they go.
     along = [x for x in (target if task.per_point else None, features) if x is not None]
-    points, along = resample_along(normalize(points.float()), along, n, g)
+    points = normalize(points.float())
+    if first is not None and not along:
+        points = first(at, points)
+    points, along = resample_along(points, along, n, g)
     points, along = augment_along(points, along, augmentations, g)
     target = along[0] if task.per_point else target
     features = None if features is None else along[-1]

@@ -15,6 +15,7 @@ from .data import load_dataset
 from .data._layouts import readable_files
 from .data.folder import UPRIGHT, Axis, Folder
 from .errors import ConfigError, PointAdaptError, UnknownNameError
+from .prefetch import one_ahead
 from .protocol import load_ready, training_config
 
 if TYPE_CHECKING:
@@ -108,8 +109,9 @@ def predict(
         raise ConfigError("this adapter labels points, not files: use predict_parts.Labeller")
     done: list[Prediction] = []
     entries = list_files(paths)
-    for start in range(0, len(entries), batch_size):
-        done += _batch(entries[start : start + batch_size], model, reader, top)
+    batches = [entries[k : k + batch_size] for k in range(0, len(entries), batch_size)]
+    for batch, clouds in one_ahead(lambda batch: _read(batch, reader), batches):
+        done += _batch(batch, clouds, model, reader.points, top)
         if on_batch is not None:
             on_batch(len(done))
     return done
@@ -160,11 +162,10 @@ def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:
     return key_values(trained.data_options) if trained.data == "folder" else {}
 
 
-def _batch(
-    entries: list[Prediction], model: PointModel, reader: FileReader, top: int
-) -> list[Prediction]:
-    from .evaluate import predict_probabilities
-
+def _read(
+    entries: list[Prediction], reader: FileReader
+) -> tuple[list[Prediction], dict[int, np.ndarray]]:
+    """The entries, those that cannot be read with their error, and the clouds of the others."""
     clouds: dict[int, np.ndarray] = {}
     for i, entry in enumerate(entries):
         if entry.error is None:
@@ -172,8 +173,16 @@ def _batch(
                 clouds[i] = reader(entry.path)
             except PointAdaptError as error:
                 entries[i] = replace(entry, error=str(error))
+    return entries, clouds
+
+
+def _batch(
+    entries: list[Prediction], clouds: dict[int, np.ndarray], model: PointModel, n: int, top: int
+) -> list[Prediction]:
+    from .evaluate import predict_probabilities
+
     if clouds:
-        rows = predict_probabilities(model, np.stack(list(clouds.values())), reader.points)
+        rows = predict_probabilities(model, np.stack(list(clouds.values())), n)
         for i, row in zip(clouds, rows, strict=True):
             values, index = row.topk(min(top, len(row)))
             names = [model.classes[k] for k in index.tolist()]

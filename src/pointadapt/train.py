@@ -16,6 +16,7 @@ from .batches import Batch, training_batch
 from .capture import make_step
 from .config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from .data import Clouds
+from .data._first import FirstPoints
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
@@ -62,6 +63,7 @@ class _Run:
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
         self.resident = Resident(accelerator.device)
+        self.first = FirstPoints(len(self.train_set), config.points)
         self.step = make_step(
             config.step, self.model, self.net, self.optimizer, accelerator,
             clip=config.clip, accumulate=config.accumulate, task=self.task,
@@ -128,8 +130,9 @@ class _Run:
         seed = derive_seed(c.seed, self.epoch, step, self.acc.process_index)
         draw = torch.Generator().manual_seed(seed)
         return training_batch(
-            self.train_set, at, self.model.adapter, c.points, c.augment, draw, self.resident
-        )
+            self.train_set, at, self.model.adapter, c.points, c.augment, draw, self.resident,
+            self.first,
+        )  # fmt: skip
 
     def _set_lr(self, step: int) -> float:
         c = self.config

@@ -5,8 +5,8 @@ import gc
 import pytest
 import torch
 
-from pointadapt.backbones._layers import LeanAttention, attend
-from pointadapt.backbones._lean import again, keeping
+from pointadapt.backbones._layers import LeanAttention, attend, linear
+from pointadapt.backbones._lean import again, dropped, keeping
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift
@@ -103,6 +103,52 @@ def test_a_channel_that_is_nearly_switched_off_is_found_by_its_input():
     with keeping("lean"):
         y = module.keeping_output(x)
     assert "ScaleShiftByOutput" not in type(y.grad_fn).__name__
+
+
+def test_a_scale_shift_and_its_layer_norm_are_one_operation():
+    torch.manual_seed(0)
+    module, norm = ScaleShift(5, 0.3), torch.nn.LayerNorm(5)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    x, upstream = torch.randn(4, 3, 5, requires_grad=True), torch.randn(4, 3, 5)
+    inputs = (x, module.gamma, module.beta, norm.weight, norm.bias)
+    one, two = module.after_layer_norm(norm, x), module(norm(x))
+    torch.testing.assert_close(one, two)
+    torch.testing.assert_close(
+        torch.autograd.grad(one, inputs, upstream), torch.autograd.grad(two, inputs, upstream)
+    )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_no_half_precision_copy_of_a_frozen_weight_is_kept(bias):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(8, 6, bias=bias).requires_grad_(False)
+    results = []
+    for keep in ("all", "lean"):
+        x = torch.randn(3, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        with keeping(keep), torch.autocast("cpu", torch.bfloat16):
+            y = linear(layer, x)
+        kept = [t.data_ptr() for t in getattr(y.grad_fn, "saved_tensors", ())]
+        assert (kept == [layer.weight.data_ptr()]) is (keep == "lean")
+        y.backward(torch.ones_like(y))
+        results.append((y.detach(), x.grad))
+    torch.testing.assert_close(*results, atol=0, rtol=0)
+
+
+def test_dropout_draws_the_same_and_keeps_bits():
+    dropout, results = torch.nn.Dropout(0.3), []
+    for keep in ("all", "lean"):
+        torch.manual_seed(3)
+        x = torch.ones(50, 4, requires_grad=True)
+        with keeping(keep):
+            y = dropped(x, dropout)
+        saved = y.grad_fn.saved_tensors if keep == "lean" else ()  # type: ignore[union-attr]
+        y.square().sum().backward()
+        results.append((y.detach(), x.grad))
+    torch.testing.assert_close(*results, atol=0, rtol=0)
+    assert 0 < float((y == 0).float().mean()) < 0.6
+    assert [t.dtype for t in saved] == [torch.bool]
 
 
 def test_lean_attention():

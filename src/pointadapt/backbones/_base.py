@@ -27,7 +27,8 @@ class Tokens:
     Attributes:
         x: (B, T, D) features.
         centers: (B, G, 3) centre of each patch.
-        pos: (B, T, D) position embedding of each token, zero for prompts.
+        pos: (B, T, D) position embedding of each token, zero for prompts; (B, T, 0) once it has
+            been added for good.
         prefix: number of prefix tokens.
         prompts: number of prompt tokens after the prefix.
         names: what the prefix tokens are called, in order; one of them is "cls".
@@ -63,7 +64,7 @@ class Tokens:
         ``pos`` (B, P, D) is their position embedding, zero without it.
         """
         if pos is None:
-            pos = torch.zeros_like(prompts)
+            pos = prompts.new_zeros(*prompts.shape[:2], self.pos.shape[-1])
 
         def insert(old: Tensor, new: Tensor) -> Tensor:
             return torch.cat([old[:, : self.prefix], new, old[:, self.prefix :]], dim=1)
@@ -251,7 +252,7 @@ class Backbone(nn.Module):
         """
         kept = []
         if taps.position == "once":
-            tokens = tokens.with_x(tokens.x + tokens.pos)
+            tokens = replace(tokens, x=tokens.x + tokens.pos, pos=tokens.pos[..., :0])
         blocks: Any = self.blocks
         for number, (block, block_taps) in enumerate(zip(blocks, taps.blocks, strict=True)):
             if taps.position == "every_block":

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from ._lean import again
+
 if TYPE_CHECKING:
     from ._base import Backbone, Scene, Tokens
 
@@ -47,6 +49,10 @@ class BlockTaps(nn.Module):
         """
         del tokens
         return self
+
+    def after_norm(self, site: Literal["norm1", "norm2"], layer: nn.Module, x: Tensor) -> Tensor:
+        """A LayerNorm and its tap; for taps that can be had in one operation with the layer."""
+        return again(getattr(self, site), again(layer, x))
 
     def norm1(self, x: Tensor) -> Tensor:
         """After the first LayerNorm, C = D."""

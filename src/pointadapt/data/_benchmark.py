@@ -16,6 +16,7 @@ from ..errors import (
     UnknownNameError,
 )
 from ._base import Clouds, Dataset
+from ._cache import cached_points
 from ._files import RawClouds, SamplingRule
 
 SPLITS = ("train", "test")
@@ -68,9 +69,12 @@ class Benchmark(Release):
         sampling: how a cloud with more than ``points`` points is brought down: ``fps`` (farthest
             point sampling from the first point), ``first`` (the first ones in stored order),
             ``random`` (without replacement, fixed by ``seed``), or ``auto``: what fits the files.
+        cache: where the points of files that are slow to read are kept: a folder, "no", or "auto",
+            which keeps what took more than five seconds in the user's cache folder.
     """
 
     sampling: Literal["auto", "fps", "first", "random"] = "auto"
+    cache: str = "auto"
 
     def raw(self, split: str) -> RawClouds:
         """The clouds of ``split`` as stored."""
@@ -102,13 +106,21 @@ class Benchmark(Release):
             raise ConfigError(f"points={self.points}, seed={self.seed}: use points >= 1, seed >= 0")
         raw = self.raw(split)
         rule = raw.sampling if self.sampling == "auto" else self.sampling
+        points = cached_points(
+            self.cache, f"{self.name} {raw.source.resolve()} {split}", raw.slow,
+            {"points": self.points, "rule": rule, "seed": self.seed},
+            lambda: self._points(raw, rule, split),
+        )  # fmt: skip
+        return Clouds(points, raw.labels, raw.classes, raw.ids)
+
+    def _points(self, raw: RawClouds, rule: SamplingRule, split: str) -> np.ndarray:
         rng = np.random.default_rng((self.seed, SPLITS.index(split)))
         n = len(raw.labels)
         points = np.empty((n, self.points, 3), np.float32)
         for start in range(0, n, BATCH):
             batch = range(start, min(start + BATCH, n))
             points[batch.start : batch.stop] = sample(_stack(raw, batch), self.points, rule, rng)
-        return Clouds(points, raw.labels, raw.classes, raw.ids)
+        return points
 
 
 def check_choice(kind: str, value: str, known: Iterable[str]) -> None:

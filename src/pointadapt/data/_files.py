@@ -25,6 +25,7 @@ class RawClouds:
         ids: (n,) name of each cloud.
         read: index of a cloud to its rows (N, 3 or more), the coordinates first.
         sampling: how to leave points out where nothing else is asked for.
+        slow: the files that ``read`` reads, where that is slow enough for a cache.
 
     Raises:
         FileFormatError: there is no cloud, or a label that is no class.
@@ -36,6 +37,7 @@ class RawClouds:
     ids: tuple[str, ...]
     read: Callable[[int], np.ndarray]
     sampling: SamplingRule
+    slow: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if not len(self.labels):

@@ -14,10 +14,13 @@ from .. import report
 from ..errors import ConfigError, DataLayoutError, UnknownNameError
 from ..io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
 from ._base import DATASETS, Clouds, Dataset
+from ._cache import cached_points
 from ._layouts import find_samples, split_samples
 from ._sample import SPLITS, Sample
 
 T = TypeVar("T")
+# What a file's points depend on.
+_READING = ("points", "seed", "sampling", "min_points", "nan", "up")
 Axis = Literal["x", "y", "z"]
 
 # Which columns become x, y, z, and their signs: rotations, so that nothing is mirrored.
@@ -55,6 +58,9 @@ class Folder(Dataset):
         sampling: how points are chosen: "random", or "fps" (evenly spread, slower).
         up: the files' axis that points up. It becomes z.
         min_points: a cloud of fewer points is an error.
+        cache: where the points are kept, so that the next start need not read the files: a
+            folder, "no", or "auto", which keeps what took more than five seconds in the user's
+            cache folder.
         manifest: a CSV with the columns path, label and, if wanted, split; in ROOT, or elsewhere.
             Its paths are relative to itself, or else to ROOT. ROOT may be left out.
         nan: "error", or "drop" to leave out points with NaN or infinite coordinates, which some
@@ -73,6 +79,7 @@ class Folder(Dataset):
     sampling: Sampling = "random"
     up: Axis = "z"
     min_points: int = 16
+    cache: str = "auto"
     manifest: Path | None = None
     nan: NonFinite = "error"
     features: tuple[Feature, ...] = ()
@@ -90,10 +97,20 @@ class Folder(Dataset):
         root, samples = self._samples(split)
         classes = sorted({sample.label for sample in samples if sample.split == "train"})
         wanted = [sample for sample in samples if sample.split == split]
-        clouds = [self.read(sample.path) for sample in _watched(wanted)]
-        points = np.stack([cloud.points for cloud in clouds])
-        if split == "train":
-            _tell_unused(clouds, self.features)
+
+        def read() -> list[Cloud]:
+            clouds = [self.read(sample.path) for sample in _watched(wanted)]
+            if split == "train":
+                _tell_unused(clouds, self.features)
+            return clouds
+
+        clouds: list[Cloud] = read() if self.features else []  # the cache has coordinates alone
+        points = cached_points(
+            "no" if clouds else self.cache, f"folder {root.resolve()} {split}",
+            [sample.path for sample in wanted],
+            {k: str(getattr(self, k)) for k in _READING},
+            lambda: np.stack([cloud.points for cloud in clouds or read()]),
+        )  # fmt: skip
         return Clouds(
             points=points,
             labels=np.array([classes.index(s.label) for s in wanted], dtype=np.int64),

@@ -58,7 +58,7 @@ class ModelNet40(Benchmark):
               share them: pickles, of which numpy arrays alone are read. Stored in the order of
               farthest point sampling, so ``auto`` takes the first.
             - ``txt``: ``modelnet40_normal_resampled``, 10,000 points in text files (slow to
-              read); ``auto`` samples farthest points.
+              read, see ``cache``); ``auto`` samples farthest points.
     """
 
     licence: ClassVar[str] = "academic research only; the shapes belong to their authors"
@@ -163,7 +163,7 @@ def _read_txt(folder: Path, split: str) -> RawClouds:
     def read(i: int) -> np.ndarray:
         return read_table(paths[i])
 
-    return RawClouds(folder, labels, classes, ids, read, "fps")
+    return RawClouds(folder, labels, classes, ids, read, "fps", slow=tuple(paths))
 
 
 def _class_names(path: Path) -> tuple[str, ...]:

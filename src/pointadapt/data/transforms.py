@@ -108,6 +108,11 @@ def augment_along(
     return points, along
 
 
+def sampled(n: int) -> int:
+    """Points that farthest point sampling picks, for ``n`` to be chosen of: 1,200 for 1,024."""
+    return round(n * 1200 / 1024)
+
+
 def resample(points: Tensor, n: int, g: Generator) -> Tensor:
     """``n`` training points of those available, the papers' way: one draw for the whole batch.
 
@@ -148,7 +153,11 @@ def _chosen(points: Tensor, n: int, g: Generator) -> Tensor:
     have = points.shape[1]
     if have < n:
         raise PointCloudError(f"clouds of {have} points cannot give {n}: lower --points")
-    most = min(have, round(n * 1200 / 1024))
-    index = farthest_point_sample(points, most, check=False)
+    most = sampled(n)
+    if have <= most:  # a permutation, from which a random choice is one from any other order
+        index = torch.arange(have, device=points.device).expand(len(points), -1)
+        most = have
+    else:
+        index = farthest_point_sample(points, most, check=False)
     order = torch.randperm(most, generator=g, device=g.device)[:n]
     return index[:, upload(order, points.device)]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import BlockTaps, Folding, Scene, Taps, Tokens
-from ..backbones._lean import is_lean
+from ..backbones._lean import again, is_lean
 
 SMALLEST_GAMMA = 0.1  # below it, y tells too little of x
 
@@ -26,6 +26,15 @@ class ScaleShift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.beta.to(x.dtype), x, self.gamma.to(x.dtype))
+
+    def after_layer_norm(self, layer: nn.LayerNorm, x: Tensor) -> Tensor:
+        """γ ⊙ LN(x) + β as one LayerNorm, of weight γ ⊙ w and bias γ ⊙ b + β."""
+        weight, bias = layer.weight * self.gamma, torch.addcmul(self.beta, layer.bias, self.gamma)
+
+        def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            return F.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
+
+        return again(norm, x, weight, bias)
 
     def keeping_output(self, x: Tensor) -> Tensor:
         """The same; a lean forward pass keeps y instead of x, for where y is kept in any case."""
@@ -83,6 +92,12 @@ class ScaleShiftBlockTaps(BlockTaps):
         for site in ("norm1", "qkv", "proj", "norm2", "fc1", "fc2"):
             fold_scale_shift(folding, site, getattr(self, f"ss_{site}"), block)
 
+    def after_norm(self, site: Literal["norm1", "norm2"], layer: nn.Module, x: Tensor) -> Tensor:
+        module = getattr(self, f"ss_{site}")
+        if isinstance(module, ScaleShift) and type(layer) is nn.LayerNorm:
+            return module.after_layer_norm(layer, x)
+        return super().after_norm(site, layer, x)
+
     def norm1(self, x: Tensor) -> Tensor:
         return self.ss_norm1(x)
 
@@ -90,7 +105,7 @@ class ScaleShiftBlockTaps(BlockTaps):
         return _by_output(self.ss_qkv, x)
 
     def proj(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_proj(x)
+        return _by_output(self.ss_proj, x)
 
     def norm2(self, x: Tensor) -> Tensor:
         return self.ss_norm2(x)

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, Folding, Taps, Tokens
-from ..backbones._lean import again
+from ..backbones._lean import again, dropped
 from ..options import at_least, number_set, share
 from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
@@ -152,7 +152,9 @@ class DynamicAdapter(nn.Module):
         """(B, T, D) to (B, T, D)."""
         x = again(self.norm, x)
         scale = F.relu(self.scale(x)) if self.scale is not None else self.fixed_scale
-        out = again(self.up, self.dropout(F.gelu(self.down(x))))
+        out = again(self.up, dropped(again(F.gelu, self.down(x)), self.dropout))
+        if not torch.is_grad_enabled():
+            return out.mul_(scale)
         return again(torch.mul, out, scale) if isinstance(scale, Tensor) else out * scale
 
 
@@ -190,7 +192,7 @@ class DaptBlockTaps(ScaleShiftBlockTaps):
     def internal_prompts(self, adapted: Tensor) -> Tensor:
         """The adapter's output (B, T, D) to (B, prompts, D)."""
         mean = (F.gelu(adapted) if self.prompt_gelu else adapted).mean(dim=1, keepdim=True)
-        flat = mean.repeat(1, 1, self.prompts)
+        flat = mean.repeat(1, 1, self.prompts) if self.prompts > 1 else mean
         if self.ss_prompt is not None:
             flat = self.ss_prompt(flat)
         return flat.unflatten(-1, (self.prompts, -1)).squeeze(1)

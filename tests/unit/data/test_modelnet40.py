@@ -270,3 +270,14 @@ def test_the_real_modelnet40():
         named = [CLASSES.index(name.rpartition("_")[0]) for name in clouds.ids]
         np.testing.assert_array_equal(clouds.labels, named)
     assert data.verify() == []
+
+
+def test_text_files_are_cached_where_asked(tmp_path):
+    root = look_alike.FORMS["txt"](tmp_path)
+    kept = tmp_path / "kept"
+    first = load(root, form="txt", cache=str(kept))
+    second = load(root, form="txt", cache=str(kept))
+    assert isinstance(second.points, np.memmap)
+    np.testing.assert_array_equal(first.points, second.points)
+    assert (first.ids, first.labels.tolist()) == (second.ids, second.labels.tolist())
+    assert len(list(kept.glob("*.npy"))) == 1
