@@ -115,6 +115,17 @@ def train(folder: Path, flags: list[str]) -> Path:
     return folder / "run" / "adapter"
 
 
+def about(adapter: Path) -> dict[str, Any]:
+    """What the model is: its sizes and where it came from."""
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    backbone = {key: config["backbone"][key] for key in ("name", "family", "groups", "group_size")}
+    parameters = config["results"].get("total_parameters")
+    return {
+        "adapter": str(adapter), "method": config["method"], "points": config["points"],
+        "features": config["features"], "backbone": backbone, "parameters": parameters,
+    }  # fmt: skip
+
+
 def label(scene: Path, out: Path, adapter: Path, limit: float, flags: list[str]) -> dict[str, Any]:
     """Run the command; what it says, and what the kernel says of its memory."""
     command = [sys.executable, "-m", "pointadapt", "predict", str(scene), "--adapter",
@@ -230,7 +241,8 @@ def main() -> None:
 
         record = {
             "command": " ".join(["python", *sys.argv]), "commit": commit(),
-            "machine": describe_machine(), "settings": {"train": args.train},
+            "machine": describe_machine(),
+            "settings": {"train": None if args.adapter else args.train, **about(adapter)},
             "results": [result],
         }  # fmt: skip
         args.json.parent.mkdir(parents=True, exist_ok=True)
