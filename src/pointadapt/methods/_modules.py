@@ -196,6 +196,26 @@ class LowRank(nn.Module):
         return self.scale * up @ down
 
 
+class LayerTaps(BlockTaps):
+    """Taps that do the same at each linear layer of a block: :meth:`add`."""
+
+    def add(self, name: str, x: Tensor, source: Tensor) -> Tensor:
+        """What takes the place of ``x``, the output of the layer ``name`` for ``source``."""
+        raise NotImplementedError
+
+    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("qkv", x, source)
+
+    def proj(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("proj", x, source)
+
+    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("fc1", x, source)
+
+    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("fc2", x, source)
+
+
 def prompt_mlp(dim: int, hidden: int, out: int | None = None) -> nn.Sequential:
     """Linear, GELU, Linear; weights start as N(0, .02) and biases as zero (PPT, PointLoRA)."""
     down, up = nn.Linear(dim, hidden), nn.Linear(hidden, out or dim)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Folding, Taps
+from ..backbones import Backbone, Folding, Taps
 from ..errors import ConfigError, UnknownNameError
 from ..options import at_least, share
 from ._base import METHODS, ClsMethod, Folds, Method
-from ._modules import LowRank
+from ._modules import LayerTaps, LowRank
 
 TARGETS = ("q", "k", "v", "proj", "fc1", "fc2")
 
@@ -75,7 +75,7 @@ class Lora(ClsMethod):
         return self.head_alone()
 
 
-class LoraBlockTaps(BlockTaps):
+class LoraBlockTaps(LayerTaps):
     """One block's increments."""
 
     def __init__(self, options: Lora, dim: int, hidden: int) -> None:
@@ -105,12 +105,3 @@ class LoraBlockTaps(BlockTaps):
     def qkv(self, x: Tensor, source: Tensor) -> Tensor:
         parts = zip("qkv", x.chunk(3, dim=-1), strict=True)
         return torch.cat([self.add(name, part, source) for name, part in parts], dim=-1)
-
-    def proj(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("proj", x, source)
-
-    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("fc1", x, source)
-
-    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("fc2", x, source)

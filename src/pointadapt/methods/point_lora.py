@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
+from ..backbones import Backbone, Scene, Taps, Tokens
 from ..errors import ConfigError, UnknownNameError
 from ..ops import gather_points
 from ..options import at_least
 from ._base import METHODS, ClsMethod
-from ._modules import EMBEDDING, LowRank, add_per_kind, patches_at, prompt_mlp
+from ._modules import EMBEDDING, LayerTaps, LowRank, add_per_kind, patches_at, prompt_mlp
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")
 
@@ -138,7 +138,7 @@ class PointLoraTaps(Taps):
         return tokens.insert_prompts(x, pos)
 
 
-class PointLoraBlockTaps(BlockTaps):
+class PointLoraBlockTaps(LayerTaps):
     """One block's increments, with the MLPs of all."""
 
     def __init__(self, options: PointLora, config: Any, mlps: nn.ModuleDict) -> None:
@@ -157,18 +157,6 @@ class PointLoraBlockTaps(BlockTaps):
         if name not in self.increments:
             return x
         return x + (self.increments[name](source) + self.mlps[0][name](source))
-
-    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("qkv", x, source)
-
-    def proj(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("proj", x, source)
-
-    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("fc1", x, source)
-
-    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("fc2", x, source)
 
 
 def layer_sizes(config: Any) -> dict[str, tuple[int, int]]:
