@@ -45,6 +45,8 @@ class Dapt(ClsMethod):
         dropout: on the adapter's hidden layer: .2 PB_T50_RS, .5 OBJ_BG, 0 otherwise.
         dynamic_scale: one learned scalar a token; otherwise the constant ``scale``.
         scale: the constant when ``dynamic_scale`` is off.
+        scale_start: what the dynamic scale starts as: random, which ReLU makes 0 for half of the
+            tokens ("released"), or 1 for every token ("one"), which short budgets need.
         placement: the adapter beside the MLP ("parallel"), or after it ("serial": it sees TFTS(MLP)
             and is added to that).
         layers: numbers and ranges of the blocks that carry an adapter and prompts, the first being
@@ -72,6 +74,7 @@ class Dapt(ClsMethod):
     dropout: float = 0.0
     dynamic_scale: bool = True
     scale: float = 1.0
+    scale_start: Literal["released", "one"] = "released"
     placement: Literal["parallel", "serial"] = "parallel"
     layers: tuple[str, ...] = ("all",)
     adapter_norm: bool = True
@@ -145,6 +148,9 @@ class DynamicAdapter(nn.Module):
         for layer in filter(None, (self.scale, self.down)):
             nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5))
             nn.init.zeros_(layer.bias)
+        if self.scale is not None and options.scale_start == "one":
+            nn.init.zeros_(self.scale.weight)
+            nn.init.ones_(self.scale.bias)
         nn.init.zeros_(self.up.weight)  # the adapter starts as zero
         nn.init.zeros_(self.up.bias)
 

@@ -48,6 +48,13 @@ def test_adapter_without_dynamic_scale_or_norm():
     torch.testing.assert_close(a(x), want)
 
 
+def test_dynamic_scale_may_start_as_one():
+    x = torch.randn(4, 9, 6)
+    released, one = (DynamicAdapter(Dapt(rank=4, scale_start=s), 6) for s in ("released", "one"))
+    assert 0 < (F.relu(released.scale(released.norm(x))) == 0).float().mean() < 1
+    assert torch.equal(F.relu(one.scale(one.norm(x))), torch.ones(4, 9, 1))
+
+
 def test_adapter_starts_as_zero():
     torch.manual_seed(0)
     adapter = DynamicAdapter(Dapt(rank=4), 6)
