@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -107,7 +107,8 @@ def _folds(config: CrossValidateConfig) -> tuple[FoldIndex, Clouds]:
     drawn, clouds = module.draw_folds(source, options, pool, count, config.seed)
     if given is not None:
         module.check_same(config.folds_file or path, given, clouds)
-    index = given or drawn
+    # Which clouds are together is the file's; how they are read is this run's.
+    index = drawn if given is None else replace(given, options=drawn.options)
     if path.exists() and module.read_folds(path) != index:
         raise ConfigError(
             f"{path} holds other folds, of other data or other options: choose another --out, "
@@ -152,7 +153,7 @@ def _held_out(
 
 
 def _pooled(task: Task, predicted: torch.Tensor, clouds: Clouds) -> dict[str, Any]:
-    """Scores over all held-out predictions at once, with the confusion matrix of clouds."""
+    """Scores over all held-out predictions at once, with the confusion matrix: rows by name."""
     import torch
 
     from .metrics import confusion_matrix
@@ -162,7 +163,7 @@ def _pooled(task: Task, predicted: torch.Tensor, clouds: Clouds) -> dict[str, An
     scores = task.score(predicted, target, names, category)
     if not task.per_point:
         matrix = confusion_matrix(predicted.argmax(dim=1), target, len(clouds.classes))
-        scores["confusion"] = {"classes": list(clouds.classes), "rows_are_true": matrix.tolist()}
+        scores["confusion"] = dict(zip(clouds.classes, matrix.tolist(), strict=True))
     return scores
 
 

@@ -14,6 +14,7 @@ from . import hub
 from .config import Precision, TrainConfig, key_values
 from .data import load_dataset
 from .data._label_names import codes_of
+from .data.folds import NAME, read_folds
 from .errors import ConfigError, PointAdaptError
 from .evaluate import predict_probabilities
 from .files import atomic
@@ -152,6 +153,9 @@ def _data_of(trained: TrainConfig | None) -> object:
     """The data set of training, with its options, not loaded."""
     if trained is None:
         return None
+    if trained.data == "folds":  # of a cross-validation
+        index = read_folds(Path(trained.root or ".") / NAME)
+        return load_dataset(index.data, **index.options)
     options = {"root": trained.root, "points": trained.points, **key_values(trained.data_options)}
     return load_dataset(trained.data, **{k: v for k, v in options.items() if v is not None})
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from .backbones._weights import check_backbone, load_backbone
 from .config import TrainConfig, key_values
 from .data import Clouds, Dataset, load_dataset
-from .data._blocks import SCENE
+from .data._blocks import SCENE, scene_of
 from .data._repeats import tell_shared
 from .errors import DataLayoutError
 from .evaluate import take
@@ -69,7 +69,7 @@ def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.nd
     Blocks of one scene may overlap, so that some of them say little about the others. Only where
     there is a single scene are blocks held out themselves.
     """
-    scenes = np.array([name.rpartition("#")[0] for name in clouds.ids])
+    scenes = np.array([scene_of(name) for name in clouds.ids])
     names = np.unique(scenes)
     if clouds.classes != (SCENE,) or len(names) < 2:
         return stratified_split(clouds.labels, share, seed)

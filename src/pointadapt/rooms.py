@@ -78,11 +78,20 @@ def pool_scores(paths: Iterable[Path | str]) -> dict[str, Any]:
             raise ConfigError(f"{path}: has no confusion matrix: give what score-rooms wrote")
         if names and tuple(rows) != names:
             raise ConfigError(f"{path}: has other classes than the files before it")
-        names, matrix = tuple(rows), torch.tensor(list(rows.values()))
-        if matrix.shape != (len(names), len(names)):
-            raise ConfigError(f"{path}: its confusion matrix is not square")
+        names, matrix = tuple(rows), _matrix(path, rows)
         total = matrix if total is None else total + matrix
-        count += int(values.get("count", 0))
+        count += int(values.get("count") or 0)
     if total is None:
         raise ConfigError("there is no file to pool")
     return {**segmentation_scores(total, names), "count": count}
+
+
+def _matrix(path: Path | str, rows: Mapping[str, Any]) -> Tensor:
+    """The rows by name as (K, K) counts."""
+    try:
+        matrix = torch.tensor(list(rows.values()))
+    except (ValueError, TypeError):  # rows of different lengths, or no numbers
+        matrix = torch.empty(0)
+    if matrix.shape != (len(rows), len(rows)) or matrix.dtype != torch.int64:
+        raise ConfigError(f"{path}: its confusion matrix is not one of counts, a row a class")
+    return matrix

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import runpy
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pointadapt.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.data.folds import read_folds
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.predict import reader_of
+from pointadapt.predict_scenes import SceneLabeller
 from pointadapt.workers import Outcome, work
 
 
@@ -62,7 +64,7 @@ def test_results(config, here):
     assert [row["clouds"] for row in results["folds"]] == [28, 28]
     pooled = results["pooled"]
     assert pooled["count"] == 56
-    matrix = np.array(pooled["confusion"]["rows_are_true"])
+    matrix = np.array(list(pooled["confusion"].values()))
     assert matrix.sum(axis=1).tolist() == [14] * 4
     assert pooled["accuracy"] == pytest.approx(100 * np.trace(matrix) / 56, abs=1e-4)
     p = results["protocol"]
@@ -117,7 +119,7 @@ def test_the_final_adapter_states_the_scores_of_the_folds(config, here):
     assert "2-fold cross-validation" in stated["scored"]
     assert "2-fold cross-validation" in (folder / "README.md").read_text()
     assert reader_of(about).folder.min_points == 20  # files are read as in training
-    assert hub.load(folder).classes == tuple(results["pooled"]["confusion"]["classes"])
+    assert hub.load(folder).classes == tuple(results["pooled"]["confusion"])
     again = cross_validate(replace(config, final=True))
     assert hub.read_adapter_config(folder)["results"]["accuracy"] == again["pooled"]["accuracy"]
 
@@ -128,6 +130,42 @@ def test_a_test_split_may_be_left_alone(config, here):
     final = json.loads((config.out / "final/results.json").read_text())
     assert final["protocol"]["train_clouds"] == 40 and final["protocol"]["test_clouds"] == 16
     assert "scored" not in final
+
+
+def test_given_folds_are_of_the_clouds_as_they_are_read_now(config, here):
+    """A folds file says which clouds belong together, not how this run reads them."""
+    cross_validate(config)
+    given = config.out / "folds.json"
+    out = config.out.with_name("second")
+    second = replace(config, out=out, folds_file=given, data_options=("up=y",), final=True)
+    results = cross_validate(second)
+    assert read_folds(out / "folds.json").options == {"up": "y"}
+    for row in results["folds"]:  # trained on what is scored
+        own = [r["right"] == "yes" for r in table(second) if r["fold"] == str(row["fold"])]
+        assert 100 * np.mean(own) == pytest.approx(row["accuracy"], abs=1e-3)
+
+
+def test_scenes(tmp_path, bare_backbone, here, capsys):
+    """Blocks of one scene are held out together; the command shows it, and predict takes it."""
+    make = runpy.run_path(str(Path(__file__).parents[1] / "data/folder_segmentation/make.py"))
+    (tmp_path / "scenes").mkdir()
+    options = make["make"](tmp_path / "scenes")
+    root = options.pop("root")
+    config = CrossValidateConfig(
+        out=tmp_path / "run", data="folder_segmentation", root=root, points=64, folds=3, epochs=1,
+        data_options=tuple(f"{k}={v}" for k, v in options.items()), batch_size=8, threads=1,
+        backbone=str(bare_backbone("point_vit")), method="linear_probe", final=True,
+        task="scene_segmentation", task_options=("width=8", "hidden=8,8"),
+    )  # fmt: skip
+    assert cli.main(flags(config)) == 0
+    assert "3-fold cross-validation" in capsys.readouterr().out
+    places = read_folds(config.out / "folds.json").clouds
+    assert len({(place.id.rpartition("#")[0], place.fold) for place in places}) == 3
+    results = json.loads((config.out / "cross_validation.json").read_text())
+    assert set(results["pooled"]["confusion"]) == {"ground", "building", "tree"}
+    assert SceneLabeller(results["final_adapter"]).tiling.block == 12
+    with pytest.raises(ConfigError, match="3 scenes cannot be split into 4 folds"):
+        cross_validate(replace(config, out=tmp_path / "more", folds=4))
 
 
 def test_names_are_checked_first(config):

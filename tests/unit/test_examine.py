@@ -108,6 +108,35 @@ def test_facts_of_points():
     assert facts["best"][0]["mistake"] is None
 
 
+def scene():
+    """Three blocks of a scene: all right, half wrong, and one of which no point is labelled."""
+    given, names = clouds(3), ("floor", "wall", "door")
+    given = Clouds(given.points, np.zeros(3, np.int64), ("scene",), ("a#0", "a#1", "a#2"))
+    target = np.tile(np.arange(32) % 3, (3, 1))
+    predicted = target.copy()
+    predicted[1, :16] = (target[1, :16] + 1) % 3
+    target[2] = -1
+    scores = {
+        "miou": 61.5, "accuracy": 75.0, "class_accuracy": 70.0, "count": 3, "votes": 0,
+        "per_class": {"floor": 61.0, "wall": 60.0, "door": 63.5}, "labelled": 64,
+    }  # fmt: skip
+    sure = np.full((3, 32), 0.7, np.float32)
+    return Examination(scores, given, names, target, predicted, sure, np.array([100.0, 50.0, 0]))
+
+
+def test_blocks_without_a_label_are_neither_good_nor_bad():
+    facts = facts_of(scene(), 4)
+    assert [row["id"] for row in facts["worst"]] == ["a#1", "a#0"]
+    assert [row["id"] for row in facts["best"]] == ["a#0", "a#1"]
+
+
+def test_the_page_of_a_scene(tmp_path):
+    page = parsed(write_page(tmp_path / "page.html", scene(), facts_of(scene(), 4)))
+    text = "".join(page.text)
+    assert "61.50 %mIoU" in text and "75.00 %points right" in text
+    assert "Each class" in text and "Mean IoU of the clouds" not in text  # they are of labels
+
+
 def test_words():
     text = " ".join(remarks(facts_of(classified())))
     assert "1 of 2 plain taken for <script>alert(1)</script>" in text

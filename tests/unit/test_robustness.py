@@ -12,6 +12,7 @@ from pointadapt._robustness import DGCNN, cells_of, summarize
 from pointadapt.cli import main
 from pointadapt.data.corruptions import SUITES
 from pointadapt.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
+from pointadapt.io import Cloud, write_cloud
 from pointadapt.robustness import RobustnessConfig, robustness
 from pointadapt.robustness_picture import heat_map
 
@@ -138,6 +139,21 @@ def test_official_files(micro_backbone, tmp_path, capsys):
     for words in ("add_local", "mCE", "RmCE", "mean error", "clean accuracy"):
         assert words in captured.err
     assert (tmp_path / "r/robustness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_features_of_points_do_not_matter(micro_backbone, tmp_path):
+    """Corruptions move, add and drop points; what classification does not use is left out."""
+    rng = np.random.default_rng(0)
+    for k in range(8):
+        cloud = Cloud(rng.random((80, 3)), colors=rng.random((80, 3)))
+        write_cloud(tmp_path / "own" / "ab"[k % 2] / f"{k}.ply", cloud)
+    run = tmp_path / "run"
+    flags = ["--backbone", micro_backbone, "--points", "64", "--epochs", "1", "--batch-size", "4",
+             "--method", "linear_probe", "--no-tensorboard", "--no-summary", "--data", "folder",
+             "--root", tmp_path / "own", "--data-options", "features=color"]  # fmt: skip
+    assert main([str(x) for x in ("train", "--out", run, *flags)]) == 0
+    results = robustness(RobustnessConfig(run / "adapter", out=tmp_path / "r"))
+    assert results["cells"]["dropout_global"][4]["points"] == 16
 
 
 def test_missing_adapter(tmp_path):

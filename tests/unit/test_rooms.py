@@ -76,7 +76,10 @@ def test_pooling_adds_the_matrices(tmp_path):
     ("values", "words"),
     [
         ({}, "has no confusion matrix"),
-        ({"confusion": {"a": [1, 2]}}, "not square"),
+        ({"confusion": {"a": [1, 2]}}, "a row a class"),
+        ({"confusion": {"a": [1, 2], "b": [3]}}, "a row a class"),
+        ({"confusion": {"classes": ["a"], "rows_are_true": [[1]]}}, "a row a class"),
+        ({"confusion": {"a": [0.5]}}, "a row a class"),
         ({"confusion": {"c": [1]}}, "other classes"),
     ],
 )

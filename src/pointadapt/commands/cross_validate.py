@@ -66,7 +66,8 @@ def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) 
 
     p, pooled = results["protocol"], results["pooled"]
     if "confusion" in pooled:
-        to.print(_class_table(pooled["confusion"]))
+        what = "clouds" if "macro_f1" in pooled else "points"
+        to.print(_class_table(pooled["confusion"], what))
     to.print(_fold_table(results))
     trained = report.share(results["trainable_parameters"], results["total_parameters"])
     augmentation = ", ".join(p["augmentation"]) or "none"
@@ -102,19 +103,18 @@ def _fold_table(results: Mapping[str, Any]) -> Table:
     return rows
 
 
-def _class_table(confusion: Mapping[str, Any]) -> Table:
+def _class_table(confusion: Mapping[str, Any], what: str) -> Table:
     """Each class with its accuracy while held out and what it is taken for, the worst first."""
-    classes, matrix = confusion["classes"], confusion["rows_are_true"]
     rows = Table("class")
-    rows.add_column("clouds", justify="right")
+    rows.add_column(what, justify="right")
     rows.add_column("accuracy %", justify="right")
     rows.add_column("taken for")
     lines = []
-    for k, (name, counts) in enumerate(zip(classes, matrix, strict=True)):
-        others = [(n, c) for n, c in zip(counts, classes, strict=True) if n and c != name]
-        wrong = ", ".join(f"{other} {n}" for n, other in sorted(others, reverse=True)[:3])
+    for k, (name, counts) in enumerate(confusion.items()):
+        others = [(n, c) for n, c in zip(counts, confusion, strict=True) if n and c != name]
+        wrong = ", ".join(f"{other} {n:,}" for n, other in sorted(others, reverse=True)[:3])
         if sum(counts):
-            lines.append((100 * counts[k] / sum(counts), name, str(sum(counts)), wrong))
+            lines.append((100 * counts[k] / sum(counts), name, f"{sum(counts):,}", wrong))
     for value, name, count, wrong in sorted(lines):
         rows.add_row(name, count, f"{value:.1f}", wrong)
     return rows

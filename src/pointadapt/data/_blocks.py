@@ -140,6 +140,11 @@ def grid_blocks(
             yield Block(index, low + size / 2)
 
 
+def scene_of(name: str) -> str:
+    """The scene of the block of that name."""
+    return name.rpartition("#")[0]
+
+
 def shares(counts: Sequence[int], total: int) -> list[int]:
     """``total`` blocks shared among scenes by their numbers of points, at least one each."""
     whole = sum(counts)

@@ -167,7 +167,7 @@ class Folder(Dataset):
     def point_counts(self, split: str) -> np.ndarray:
         """(n,) points of each file; of a mesh, its vertices."""
         wanted = [sample.path for sample in self._samples(split)[1] if sample.split == split]
-        return np.array([len(read_cloud(path)) for path in wanted])
+        return np.array([len(read_cloud(path, nan=self.nan)) for path in wanted])
 
     def _samples(self, split: str) -> tuple[Path, list[Sample]]:
         """The root, and all labelled files under it with their splits."""

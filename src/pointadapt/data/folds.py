@@ -17,6 +17,7 @@ from ..errors import ConfigError, DataLayoutError, FileFormatError
 from ..files import read_json, write_json
 from ._base import DATASETS, Clouds, Dataset, load_dataset
 from ._benchmark import SPLITS, check_choice
+from ._blocks import SCENE, scene_of
 from ._files import existing
 
 FORMAT = "pointadapt-folds/1"
@@ -71,7 +72,7 @@ def draw_folds(
     """Folds of a data set, and its clouds in the same order.
 
     Every fold has as many clouds of each class as any other, give or take one. A class's draw
-    depends on the seed, its name and its number of clouds alone.
+    depends on the seed, its name and its number of clouds alone. Blocks of one scene stay together.
 
     Args:
         source: the data set.
@@ -82,9 +83,28 @@ def draw_folds(
 
     Raises:
         DataLayoutError: a class has a single cloud.
-        ConfigError: there are fewer clouds than folds.
+        ConfigError: there are fewer clouds, or scenes, than folds.
     """
     clouds, splits, indices = _whole(source, pool)
+    fold_of = _by_scene if clouds.classes == (SCENE,) else _by_class
+    ids = clouds.ids or ("",) * len(clouds)
+    names = [clouds.classes[k] for k in clouds.labels]
+    rows = zip(splits, indices, ids, names, fold_of(clouds, folds, seed).tolist(), strict=True)
+    places = tuple(Place(*row) for row in rows)
+    return FoldIndex(source.name, dict(options), pool, seed, folds, places), clouds
+
+
+def _by_scene(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
+    """(n,) fold of each block: overlapping ones of a scene in two folds would be known already."""
+    names, scene = np.unique([scene_of(name) for name in clouds.ids], return_inverse=True)
+    if folds < 2 or folds > len(names):
+        raise ConfigError(f"{len(names)} scenes cannot be split into {folds} folds")
+    order = np.random.default_rng([seed, zlib.crc32(SCENE.encode())]).permutation(len(names))
+    return (order % folds)[scene]
+
+
+def _by_class(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
+    """(n,) fold of each cloud, as many of each class in one as in another."""
     if folds < 2 or folds > len(clouds):
         raise ConfigError(f"{len(clouds)} clouds cannot be split into {folds} folds")
     fold_of, start = np.zeros(len(clouds), np.int64), 0
@@ -98,11 +118,7 @@ def draw_folds(
         rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         fold_of[rng.permutation(members)] = (start + np.arange(len(members))) % folds
         start += len(members)  # go on where this class ended, so that folds are of one size
-    ids = clouds.ids or ("",) * len(clouds)
-    names = [clouds.classes[k] for k in clouds.labels]
-    rows = zip(splits, indices, ids, names, fold_of.tolist(), strict=True)
-    places = tuple(Place(*row) for row in rows)
-    return FoldIndex(source.name, dict(options), pool, seed, folds, places), clouds
+    return fold_of
 
 
 def read_folds(path: Path | str) -> FoldIndex:

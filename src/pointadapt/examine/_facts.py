@@ -42,6 +42,7 @@ def facts_of(seen: Examination, most: int = 12) -> dict[str, Any]:
     }
     if seen.per_point:
         order = np.argsort(seen.cloud_scores, kind="stable")
+        order = order[known.any(axis=1)[order]]  # one without a label is neither good nor bad
         facts["worst"] = [_shape(seen, i) for i in order[:most]]
         facts["best"] = [_shape(seen, i) for i in order[::-1][: most // 2]]
     else:

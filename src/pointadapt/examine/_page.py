@@ -65,6 +65,12 @@ def _headline(facts: Mapping[str, Any], title: str) -> str:
             (f"{scores['class_miou']:.2f} %", "class mIoU"),
             (f"{scores['accuracy']:.2f} %", "points right"),
         ]
+    elif "miou" in scores:
+        tiles = [
+            (f"{scores['miou']:.2f} %", "mIoU"),
+            (f"{scores['accuracy']:.2f} %", "points right"),
+            (f"{scores['class_accuracy']:.2f} %", "mean of classes"),
+        ]
     else:
         low, high = facts.get("interval", (None, None))
         note = f", 95 % interval {low:.1f} to {high:.1f}" if low is not None else ""

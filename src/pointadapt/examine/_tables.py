@@ -28,7 +28,8 @@ def per_label(facts: Mapping[str, Any]) -> str:
     points = facts["unit"] == "points"
     shown = ["count", "predicted", "right", "recall", "precision", "iou" if points else "f1"]
     heads = [facts["unit"], "predicted", "right", "recall %", "precision %"]
-    heads = ["part" if points else "class", *heads, "IoU %" if points else "F1 %"]
+    parts = "instance_miou" in facts["scores"]  # of objects; otherwise of scenes
+    heads = ["part" if parts else "class", *heads, "IoU %" if points else "F1 %"]
     head = "".join(
         f'<th scope="col"><button type="button">{escape(text)}</button></th>' for text in heads
     )
@@ -39,7 +40,7 @@ def per_label(facts: Mapping[str, Any]) -> str:
         for row in facts["per_label"]
     )
     own = ""
-    if points and facts["scores"].get("per_class"):
+    if parts and facts["scores"].get("per_class"):
         rows = [[escape(k), f"{v:.2f}"] for k, v in facts["scores"]["per_class"].items()]
         own = table_of("Mean IoU of the clouds of each class", ["class", "mIoU %"], rows)
     return (

@@ -291,6 +291,15 @@ def test_points_without_coordinates_are_dropped_where_asked(tmp_path):
     assert np.isfinite(points).all() and len(np.unique(points, axis=0)) == 37
 
 
+def test_points_are_counted_where_nan_is_dropped(tmp_path):
+    put(tmp_path, "a/1.npy", "a/2.npy")
+    put_nan(tmp_path / "a/1.npy")
+    data = Folder(root=tmp_path, nan="drop")
+    assert sorted([*data.point_counts("train"), *data.point_counts("test")]) == [37, 40]
+
+
+
+
 # ---- what files hold besides coordinates
 
 
