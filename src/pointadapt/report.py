@@ -184,6 +184,12 @@ def _worst(per_class: Mapping[str, float]) -> list[tuple[str, str]]:
     return [(title, text)] if ranked else []
 
 
+def _untested(confusion: Mapping[str, Sequence[int]]) -> list[tuple[str, str]]:
+    """A row with the classes that no test point has, since nothing is known of them."""
+    names = [name for name, row in confusion.items() if not sum(row)]
+    return [("not tested", f"{', '.join(names)}: no test point has it")] if names else []
+
+
 def train_summary(results: Mapping[str, Any], to: Console) -> None:
     """The panel at the end of training, and how to use the adapter."""
     p, adapter = results["protocol"], results["adapter"]
@@ -194,6 +200,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
     rows = [
         _headline(results),
         *_worst(results.get("per_class", {})),
+        *_untested(results.get("confusion", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
         ("protocol", f"seed {p['seed']}, augmentation {drawn}"),
@@ -333,6 +340,8 @@ def rooms(scores: Mapping[str, Any], title: str, to: Console) -> None:
     to.print(f"{title}: {scores['count']:,} scenes, {points}", style="bold")
     to.print(table)
     to.print(*_headline(scores))
+    for name, text in _untested(scores.get("confusion", {})):
+        to.print(f"{name}:", text)
 
 
 def predictions(rows: Sequence[Prediction], to: Console) -> None:

@@ -132,25 +132,35 @@ def _too_sparse(name: str, size: float, least: int, most: int) -> str:
 
 
 def grid_blocks(
-    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator,
-    shuffle: bool = False,
-) -> Iterator[Block]:  # fmt: skip
+    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator, most: int = 0
+) -> Iterator[Block]:
     """Blocks every ``stride`` along both axes which together hold every point, ``n`` at a time.
 
     The last ones end at the scene's border. A block of more points gives several, filled up with
-    repetitions. ``shuffle`` gives the places in random order, so that the first are a sample.
+    repetitions. ``most`` of them are a sample of all, wherever they are in the scene; 0 takes all.
     """
     cells = Cells(scene.points, size)
     steps = np.ceil((cells.high - cells.low - size).clip(0) / stride).astype(int) + 1
-    places = rng.permutation(steps.prod()) if shuffle else np.arange(steps.prod())
-    for place in places:
+
+    def square(place: int) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest corner of a block, and the points in it."""
         at = np.array(np.unravel_index(place, steps))
         high = np.minimum(cells.low + at * stride + size, cells.high)
-        low = high - size
-        inside = rng.permutation(cells.within(low - NUDGE, high + NUDGE))
+        return high - size, cells.within(high - size - NUDGE, high + NUDGE)
+
+    wanted: dict[int, int] | None = None  # place -> blocks of it
+    if most:
+        ends = np.cumsum([-(-len(square(place)[1]) // n) for place in range(steps.prod())])
+        chosen = rng.permutation(ends[-1])[:most]
+        places, numbers = np.unique(np.searchsorted(ends, chosen, "right"), return_counts=True)
+        wanted = dict(zip(places.tolist(), numbers.tolist(), strict=True))
+    for place in range(steps.prod()) if wanted is None else wanted:
+        low, inside = square(place)
+        inside = rng.permutation(inside)
         extra = -len(inside) % n
         more = rng.choice(inside, extra, replace=extra > len(inside)) if extra else inside[:0]
-        for index in np.concatenate([inside, more]).reshape(-1, n):
+        rows = np.concatenate([inside, more]).reshape(-1, n)
+        for index in rows if wanted is None else rng.permutation(rows)[: wanted[place]]:
             yield Block(index, low + size / 2)
 
 
