@@ -48,7 +48,10 @@ def run(config: RobustnessConfig, on_cell: OnCell | None = None) -> dict[str, An
     if missing:
         model = load_ready(config.adapter, config.backbone)
         if model.adapter.task.per_point:
-            raise ConfigError("this adapter labels points; robustness is measured of classes")
+            raise ConfigError(
+                f"{config.adapter}: labels points, and robustness is measured of classes: pass an "
+                "adapter trained with --task classification"
+            )
         with autocast(model, source.precision):
             for cell in missing:
                 if on_cell is not None:

@@ -17,6 +17,7 @@ import tyro
 from tyro.conf import subcommand
 
 from . import __version__, commands, report
+from .commands._words import check_words
 from .config import TrainConfig, read_config, to_plain
 from .errors import ConfigError, PointAdaptError
 from .options import build
@@ -64,6 +65,7 @@ def parse(args: Sequence[str]) -> commands.Command:
         PointAdaptError: an unknown recipe, or a configuration file that is none.
     """
     choices: dict[str, Any] = {name: commands.COMMANDS[name] for name in commands.NAMES}
+    check_words(args)
     config = _config_class(choices.get(args[0]))
     if config is not None:
         start = _start(args, config)

@@ -11,6 +11,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .predict_scenes import ScenePrediction
 
 SHOWN = 10  # classes of a summary
+NARROW = 100  # columns that a listing needs to be a table
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
 
 
@@ -182,6 +184,12 @@ def _worst(per_class: Mapping[str, float]) -> list[tuple[str, str]]:
     return [(title, text)] if ranked else []
 
 
+def _untested(confusion: Mapping[str, Sequence[int]]) -> list[tuple[str, str]]:
+    """A row with the classes that no test point has, since nothing is known of them."""
+    names = [name for name, row in confusion.items() if not sum(row)]
+    return [("not tested", f"{', '.join(names)}: no test point has it")] if names else []
+
+
 def train_summary(results: Mapping[str, Any], to: Console) -> None:
     """The panel at the end of training, and how to use the adapter."""
     p, adapter = results["protocol"], results["adapter"]
@@ -192,6 +200,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
     rows = [
         _headline(results),
         *_worst(results.get("per_class", {})),
+        *_untested(results.get("confusion", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
         ("protocol", f"seed {p['seed']}, augmentation {drawn}"),
@@ -331,6 +340,8 @@ def rooms(scores: Mapping[str, Any], title: str, to: Console) -> None:
     to.print(f"{title}: {scores['count']:,} scenes, {points}", style="bold")
     to.print(table)
     to.print(*_headline(scores))
+    for name, text in _untested(scores.get("confusion", {})):
+        to.print(f"{name}:", text)
 
 
 def predictions(rows: Sequence[Prediction], to: Console) -> None:
@@ -409,20 +420,43 @@ JSON_ONLY = ("source", "needs", "command", "licence", "hardware")  # too long fo
 
 
 def listing(kind: str, rows: Sequence[Mapping[str, Any]], to: Console) -> None:
-    """A table of ``rows``, whose keys are the columns, without the longest."""
+    """A table of ``rows``, whose keys are the columns, without the longest.
+
+    Where the terminal is too narrow for a table, a paragraph for each row.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key in row if key not in JSON_ONLY))
+    to.print(kind, style="bold")
+    if to.width < NARROW:
+        for row in rows:
+            _paragraph(row, keys, to)
+        return
     table = Table(show_lines=True)
-    keys = dict.fromkeys(key for row in rows for key in row if key not in JSON_ONLY)
     for key in keys:
         table.add_column(key.replace("_", " "), overflow="fold", no_wrap=key == "name")
     for row in rows:
         table.add_row(*(_cell(row.get(key, "")) for key in keys))
-    to.print(kind, style="bold")
     to.print(table)
+
+
+def _paragraph(row: Mapping[str, Any], keys: Sequence[str], to: Console) -> None:
+    """The name of ``row``, its figures on a line, and its texts on lines of their own."""
+    cells = {key: _cell(row[key]) for key in keys if key in row and key != "name"}
+    texts = {key: cell for key, cell in cells.items() if isinstance(row[key], (str, Mapping))}
+    figures = [f"{key.replace('_', ' ')} {cells[key]}" for key in cells if key not in texts]
+    to.print(row["name"], style="bold cyan")
+    lines = [f"{key.replace('_', ' ')}: {cell}" for key, cell in texts.items()]
+    for line in [*lines, *([", ".join(figures)] if figures else [])]:
+        to.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
 def _cell(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " ".join(f"{k}={v}" for k, v in value.items()) or "-"
+        return " ".join(f"{k}={_typed(v)}" for k, v in value.items()) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,}" if isinstance(value, int) else str(value) or "-"
+
+
+def _typed(value: Any) -> str:
+    """An option's value as one types it: lists with commas."""
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -42,7 +42,11 @@ def score_rooms(
     """
     names = model.adapter.names
     if not isinstance(data, BlockData) or not names.parts:
-        raise ConfigError("whole scenes are scored with a scene segmentation on data of scenes")
+        wrong = "its data has no scenes" if names.parts else "the adapter gives clouds classes"
+        raise ConfigError(
+            f"whole scenes cannot be scored, since {wrong}: pass an adapter trained with --task "
+            "scene_segmentation, and data of scenes (s3dis, folder_segmentation)"
+        )
     matrix, count = torch.zeros(len(names.parts), len(names.parts), dtype=torch.int64), 0
     for scene, blocks in data.rooms(split):
         votes = np.zeros((len(scene), len(names.parts)), np.uint16)

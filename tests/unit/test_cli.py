@@ -77,8 +77,24 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("pointadapt 0.")
 
 
-@pytest.mark.parametrize("args", [["trian"], ["train", "--epcohs", "3"], ["convert"]])
-def test_unknown_words_end_with_status_2(args):
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["trian"], "unknown command trian of pointadapt: did you mean train?"),
+        (["data", "shwo", "x"], "did you mean show? see pointadapt data --help"),
+        (["train", "--epcohs", "3"], "unknown option --epcohs of pointadapt train: did you mean "),
+        (["predict", "--adapater=x", "a.ply"], "did you mean --adapter?"),
+        (["data", "show", "x", "--ot", "y"], "see pointadapt data show --help"),
+        (["compare", "--method", "dapt"], "did you mean --methods?"),
+        (["qqq"], "it has: demo, train, "),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest_one(args, words, capsys):
+    assert words in fails(capsys, *args)
+
+
+@pytest.mark.parametrize("args", [["convert"], ["train", "surplus"]])
+def test_missing_and_surplus_words_end_with_status_2(args):
     with pytest.raises(SystemExit) as end:
         main(args)
     assert end.value.code == 2
@@ -275,6 +291,14 @@ def test_list(kind, capsys):
     assert main(["list", kind, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows and all(row["name"] in text for row in rows)
+
+
+def test_list_on_a_narrow_screen(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["list", "methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  title: Full fine-tuning" in lines and "  parameters 22,093,327" in lines
+    assert any("layers=all " in line for line in lines) and max(map(len, lines)) <= 80
 
 
 def test_list_all(capsys):

@@ -633,3 +633,13 @@ PCD = "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nWIDTH 1\nDATA {}\n"
 )
 def test_bad_meshes_and_headers(tmp_path, name, text, message):
     assert message in error_of(put(tmp_path / name, text), PointAdaptError)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.503])
+def test_a_las_file_cut_short_says_how_many_points_are_left(tmp_path, share):
+    pytest.importorskip("laspy")
+    path = tmp_path / "a.las"
+    write_cloud(path, Cloud(np.random.default_rng(0).normal(size=(1000, 3))))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(FileFormatError, match=r"a\.las: is cut short: holds \d+ of 1,000 points"):
+        read_cloud(path)

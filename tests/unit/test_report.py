@@ -24,3 +24,12 @@ def test_summary_names_the_worst_classes_first(capsys, count, title, absent):
     assert "90.00 % (mean of classes 85.50 %, macro F1 84.25 %)" in out
     assert title in out and absent not in out
     assert f"class0 {100.0 - count:.1f}, class1 {101.0 - count:.1f}, " in out
+
+
+def test_classes_that_no_test_point_has_are_named(capsys):
+    scores = {
+        "per_class": {"a": 90.0}, "confusion": {"a": [9, 1], "b": [0, 0]}, "labelled": 10,
+        "count": 1, "miou": 90.0, "accuracy": 90.0, "class_accuracy": 90.0,
+    }  # fmt: skip
+    report.rooms(scores, "x", report.console())
+    assert "not tested: b: no test point has it" in capsys.readouterr().out

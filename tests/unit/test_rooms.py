@@ -57,7 +57,7 @@ def test_points_are_counted_once_and_blocks_vote(scenes, monkeypatch):
 
 
 def test_other_data_are_refused(scenes):
-    with pytest.raises(ConfigError, match="on data of scenes"):
+    with pytest.raises(ConfigError, match="cannot be scored, since "):
         score_rooms(Model, load_dataset("shapes"), "test", 32)
 
 

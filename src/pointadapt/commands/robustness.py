@@ -55,7 +55,8 @@ def _show(results: Mapping[str, Any], to: Console) -> None:
     summary, about = results["summary"], results["settings"]
     rows = summary["corruptions"]
     ratio = all("ce" in row for row in rows.values())
-    table = Table("accuracy %")
+    table = Table(padding=(0, 1 if to.width >= report.NARROW else 0))
+    table.add_column("accuracy %", no_wrap=True)
     for head in ("1", "2", "3", "4", "5", "mean", "error", *(("CE",) if ratio else ()), "points"):
         table.add_column(head, justify="right")
     for name, scores in results["cells"].items():

@@ -87,8 +87,7 @@ class BlockData(Dataset):
             if train:
                 blocks = draw_blocks(scene, count, self.points, self.block, self.least, rng)
             else:
-                grid = (self.points, self.block, self.stride, rng, bool(count))
-                blocks = list(islice(grid_blocks(scene, *grid), count or None))
+                blocks = list(grid_blocks(scene, self.points, self.block, self.stride, rng, count))
             parts.append(self._clouds(scene, blocks))
         return join(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from ._base import Clouds
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse
 NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code
 SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
+SPARE = 1.5  # times as wide as the fullest block shows to be enough: other places have fewer points
 CHUNK = 64  # blocks of a scene that are made at a time
 
 
@@ -100,43 +102,65 @@ def draw_blocks(
     Raises:
         PointCloudError: no place with so many points was found.
     """
-    cells, half, blocks = Cells(scene.points, size), size / 2, []
+    cells, half, blocks, most = Cells(scene.points, size), size / 2, [], 0
     for _ in range(count):
         for _ in range(TRIES):
             center = scene.points[rng.integers(len(scene))][:2]
             inside = cells.within(center - half, center + half)
-            if len(inside) > least and (scene.labels[inside] >= 0).any():
+            labelled = (scene.labels[inside] >= 0).any()
+            if len(inside) > least and labelled:
                 break
+            most = max(most, len(inside) if labelled else 0)
         else:
-            raise PointCloudError(
-                f"{scene.name}: none of {TRIES} blocks of {size:g} m has more than {least} points "
-                "and a label: use a larger block, or a smaller least"
-            )
+            raise PointCloudError(_too_sparse(scene.name, size, least, most))
         index = rng.choice(inside, n, replace=len(inside) < n)
         blocks.append(Block(index, center))
     return blocks
 
 
+def _too_sparse(name: str, size: float, least: int, most: int) -> str:
+    """What to say where no block was found: the fullest one tells which width would do."""
+    start = f"{name}: none of {TRIES} blocks of {size:g} m has more than {least} points and a label"
+    if not most:
+        return f"{start}: no point there has one: check label= and ignore= in --data-options"
+    width = size * math.sqrt((least + 1) / most) * SPARE
+    better = f"block={math.ceil(width) if width > 1 else round(width, 2):g}"
+    return (
+        f"{start}; the fullest has {most}: use a larger block (--data-options {better}), or fewer "
+        f"points (least={max(1, most // 2)})"
+    )
+
+
 def grid_blocks(
-    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator,
-    shuffle: bool = False,
-) -> Iterator[Block]:  # fmt: skip
+    scene: Scene, n: int, size: float, stride: float, rng: np.random.Generator, most: int = 0
+) -> Iterator[Block]:
     """Blocks every ``stride`` along both axes which together hold every point, ``n`` at a time.
 
     The last ones end at the scene's border. A block of more points gives several, filled up with
-    repetitions. ``shuffle`` gives the places in random order, so that the first are a sample.
+    repetitions. ``most`` of them are a sample of all, wherever they are in the scene; 0 takes all.
     """
     cells = Cells(scene.points, size)
     steps = np.ceil((cells.high - cells.low - size).clip(0) / stride).astype(int) + 1
-    places = rng.permutation(steps.prod()) if shuffle else np.arange(steps.prod())
-    for place in places:
+
+    def square(place: int) -> tuple[np.ndarray, np.ndarray]:
+        """The lowest corner of a block, and the points in it."""
         at = np.array(np.unravel_index(place, steps))
         high = np.minimum(cells.low + at * stride + size, cells.high)
-        low = high - size
-        inside = rng.permutation(cells.within(low - NUDGE, high + NUDGE))
+        return high - size, cells.within(high - size - NUDGE, high + NUDGE)
+
+    wanted: dict[int, int] | None = None  # place -> blocks of it
+    if most:
+        ends = np.cumsum([-(-len(square(place)[1]) // n) for place in range(steps.prod())])
+        chosen = rng.permutation(ends[-1])[:most]
+        places, numbers = np.unique(np.searchsorted(ends, chosen, "right"), return_counts=True)
+        wanted = dict(zip(places.tolist(), numbers.tolist(), strict=True))
+    for place in range(steps.prod()) if wanted is None else wanted:
+        low, inside = square(place)
+        inside = rng.permutation(inside)
         extra = -len(inside) % n
         more = rng.choice(inside, extra, replace=extra > len(inside)) if extra else inside[:0]
-        for index in np.concatenate([inside, more]).reshape(-1, n):
+        rows = np.concatenate([inside, more]).reshape(-1, n)
+        for index in rows if wanted is None else rng.permutation(rows)[: wanted[place]]:
             yield Block(index, low + size / 2)
 
 

@@ -59,7 +59,9 @@ def _load(path: Path) -> Any:
     try:
         return np.load(path, allow_pickle=False)
     except ValueError as error:
-        raise FileFormatError(PICKLE if "pickle" in str(error) else str(error)) from error
+        text = PICKLE if "pickle" in str(error) else str(error)
+        cut = "is cut short: " if text.startswith("Failed to read all data") else ""
+        raise FileFormatError(cut + text) from error
 
 
 def _member(archive: Any, name: str) -> np.ndarray:

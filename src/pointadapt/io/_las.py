@@ -104,6 +104,22 @@ def _check_header(path: Path) -> None:
             raise FileFormatError("has a damaged header, or is cut short before its points")
         if point_format & COMPRESSED:
             _check_chunks(stream, data_start, size)
+        else:
+            _check_length(stream, data_start, size)
+
+
+def _check_length(stream: BinaryIO, data_start: int, size: int) -> None:
+    """Check that a file that is not compressed holds all points that its header counts."""
+    stream.seek(25)
+    minor = stream.read(1)[0]
+    stream.seek(105)
+    length, count = struct.unpack("<HI", stream.read(6))
+    if minor >= 4:
+        stream.seek(247)
+        (count,) = struct.unpack("<Q", stream.read(8).ljust(8, b"\0"))
+    if length and size < data_start + count * length:
+        held = (size - data_start) // length
+        raise FileFormatError(f"is cut short: holds {held:,} of {count:,} points")
 
 
 def _check_chunks(stream: BinaryIO, data_start: int, size: int) -> None:

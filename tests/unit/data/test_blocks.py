@@ -1,5 +1,7 @@
 """Blocks of scenes: what is in one, how they are drawn, and that a grid leaves nothing out."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -46,11 +48,15 @@ def test_drawn_blocks_follow_the_rule():
 
 
 def test_a_scene_too_sparse_is_said():
-    with pytest.raises(PointCloudError, match="hall: none of 200 blocks of 1 m has more than 5000"):
+    with pytest.raises(
+        PointCloudError, match=r"hall: none of 200 blocks of 1 m has more than 5000.*block=\d+\)"
+    ) as caught:
         draw_blocks(some_scene(), 1, 64, 1.0, 5000, draw())
+    fewer = int(re.findall(r"least=(\d+)", str(caught.value))[0])
+    assert len(draw_blocks(some_scene(), 3, 64, 1.0, fewer, draw())) == 3  # the advice is right
     scene = some_scene()
     scene.labels[:] = -1
-    with pytest.raises(PointCloudError, match="and a label"):
+    with pytest.raises(PointCloudError, match="no point there has one"):
         draw_blocks(scene, 1, 64, 1.0, 10, draw())
 
 
@@ -86,3 +92,12 @@ def test_clouds_of_blocks():
 def test_shares():
     assert shares([100, 300], 8) == [2, 6]
     assert shares([1, 999], 10) == [1, 10]
+
+
+def test_a_sample_of_the_grid_is_spread_over_the_scene():
+    scene = some_scene()
+    every = list(grid_blocks(scene, 16, 1.0, 1.0, draw()))
+    some = list(grid_blocks(scene, 16, 1.0, 1.0, draw(), 30))
+    assert len(every) > 100 and len(some) == 30
+    assert len({tuple(b.center) for b in some}) > 0.4 * len({tuple(b.center) for b in every})
+    assert len(list(grid_blocks(scene, 16, 1.0, 1.0, draw(), 10**6))) == len(every)

@@ -1,0 +1,71 @@
+"""Mistyped commands and options: one line with the nearest known word."""
+
+from __future__ import annotations
+
+import difflib
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, is_dataclass
+
+from tyro.conf import Suppress
+
+from ..errors import ConfigError
+from . import COMMANDS, NAMES
+
+
+def check_words(args: Sequence[str]) -> None:
+    """Refuse an unknown command, sub-command or option; values are left to the parser.
+
+    Args:
+        args: the words after ``pointadapt``, at least one.
+
+    Raises:
+        ConfigError: one line: the word, the nearest known one, and where help is.
+    """
+    words, where, kinds = list(args), "pointadapt", {name: COMMANDS[name] for name in NAMES}
+    while words and not words[0].startswith("-"):
+        word = words.pop(0)
+        if word not in kinds:
+            raise ConfigError(_unknown("command", word, kinds, where))
+        cls, where = kinds[word], f"{where} {word}"
+        kinds = _members(cls)
+        if not kinds:
+            _check_options(words, cls, where)
+            return
+
+
+def _check_options(words: Sequence[str], cls: type, where: str) -> None:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    shown = [
+        f.name for f in fields(cls) if Suppress not in getattr(hints[f.name], "__metadata__", ())
+    ]
+    known = ["--help", *(flag for name in shown for flag in _flags(name))]
+    for word in words:
+        if word == "--":
+            return
+        flag = word.partition("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in known:
+            raise ConfigError(_unknown("option", word, known, where))
+
+
+def _flags(field: str) -> tuple[str, str]:
+    name = field.replace("_", "-")
+    return f"--{name}", f"--no-{name}"
+
+
+def _members(cls: type) -> dict[str, type]:
+    """Name -> class of a command's own sub-commands; empty for most commands."""
+    found: dict[str, type] = {}
+    for hint in typing.get_type_hints(cls).values():
+        for kind in typing.get_args(hint):
+            if isinstance(kind, type) and is_dataclass(kind):
+                found[kind.__name__.lower()] = kind
+    return found
+
+
+def _unknown(kind: str, word: str, known: Iterable[str], where: str) -> str:
+    names = list(known)
+    near = difflib.get_close_matches(word.partition("=")[0], names, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    rest = f"it has: {', '.join(names)}; " if kind == "command" and not near else ""
+    return f"unknown {kind} {word} of {where}: {hint}{rest}see {where} --help"
