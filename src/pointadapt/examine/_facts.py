@@ -41,8 +41,8 @@ def facts_of(seen: Examination, most: int = 12) -> dict[str, Any]:
         "calibration": calibration(seen.confidence[known], predicted == target),
     }
     if seen.per_point:
-        order = np.argsort(seen.cloud_scores, kind="stable")
-        order = order[known.any(axis=1)[order]]  # one without a label is neither good nor bad
+        ranked = np.argsort(seen.cloud_scores, kind="stable")
+        order = [i for i in ranked if known[i].any()]  # one without a label is neither good nor bad
         facts["worst"] = [_shape(seen, i) for i in order[:most]]
         facts["best"] = [_shape(seen, i) for i in order[::-1][: most // 2]]
     else:
