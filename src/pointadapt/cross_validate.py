@@ -245,7 +245,8 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
         protocol = {**own["protocol"], "test_clouds": clouds}
         stated |= {**scores, "scored": scored, "protocol": protocol}
     hub.save_adapter(
-        hub.load(folder), folder, backbone=config.backbone, points=config.points, dataset=config.data,
+        hub.load(folder), folder, backbone=config.backbone, points=config.points,
+        dataset=config.data,
         results={k: v for k, v in stated.items() if k not in ("adapter", "adapter_bytes")},
     )  # fmt: skip
     write_json(config.out / FINAL / "results.json", stated)
