@@ -225,24 +225,28 @@ def _write_predictions(
 
 
 def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateConfig) -> str:
-    """Write the scores of the cross-validation into the final adapter; returns its folder.
+    """Write into the final adapter what data it is of, and its scores; returns its folder.
 
-    Its own were of clouds that it was trained on, which say nothing.
+    The data are the user's, not folds of them: the adapter is used without this run's folder. Its
+    own scores were of clouds that it was trained on, which say nothing, unless test was left alone.
     """
     from . import hub
 
     assert outcome.results is not None
     own, folder = outcome.results, Path(outcome.results["adapter"])
-    if results["protocol"]["pool"] == "train":  # its own are of the test split, which is new to it
-        return str(folder)
-    model, pooled = hub.load(folder), results["pooled"]
-    scores = {k: v for k, v in pooled.items() if k in own or k == results["metric"]}
-    count, clouds = (results["protocol"][key] for key in ("folds", "clouds"))
-    protocol = {**own["protocol"], "test_clouds": clouds}
-    scored = f"{count}-fold cross-validation; this adapter itself was trained on all clouds"
-    stated = {**own, **scores, "scored": scored, "protocol": protocol}
+    source = to_plain(config)
+    known = {**own["config"], **{k: source[k] for k in ("data", "root", "data_options")}}
+    stated: dict[str, Any] = {**own, "data": config.data, "config": known}
+    if results["protocol"]["pool"] == "all":
+        pooled = results["pooled"]
+        scores = {k: v for k, v in pooled.items() if k in own or k == results["metric"]}
+        count, clouds = (results["protocol"][key] for key in ("folds", "clouds"))
+        scored = f"{count}-fold cross-validation; this adapter itself was trained on all clouds"
+        protocol = {**own["protocol"], "test_clouds": clouds}
+        stated |= {**scores, "scored": scored, "protocol": protocol}
     hub.save_adapter(
-        model, folder, backbone=config.backbone, points=config.points, dataset=config.data,
+        hub.load(folder), folder, backbone=config.backbone, points=config.points,
+        dataset=config.data,
         results={k: v for k, v in stated.items() if k not in ("adapter", "adapter_bytes")},
     )  # fmt: skip
     write_json(config.out / FINAL / "results.json", stated)

@@ -18,7 +18,7 @@ from .evaluate import take
 from .methods import make_method
 from .model import Adapter, PointModel
 from .ops import normalize
-from .tasks import make_task
+from .tasks import Task, make_task
 from .tasks._base import check_inputs
 
 
@@ -61,6 +61,19 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         return train_set, test_set, None
     kept, held = held_out(train_set, config.val_fraction, config.seed)
     return train_set.subset(kept), test_set, train_set.subset(held)
+
+
+def check_labelled(task: Task, **splits: Clouds | None) -> None:
+    """Check, before training, that there is something to score on in each of the ``splits``.
+
+    Raises:
+        DataLayoutError: the task labels points, and none of a split has a label.
+    """
+    for name, clouds in splits.items():
+        if task.per_point and clouds is not None and not (task.target(clouds) >= 0).any():
+            raise DataLayoutError(
+                f"no point of the {name} split is labelled, so there is nothing to score"
+            )
 
 
 def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

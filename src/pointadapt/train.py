@@ -23,7 +23,7 @@ from .evaluate import predict_clouds, score
 from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .order import epoch_order
-from .prepare import build_model, check_names, load_clouds, show_clouds
+from .prepare import build_model, check_labelled, check_names, load_clouds, show_clouds
 from .resident import Resident
 from .runtime import (
     derive_seed,
@@ -57,6 +57,7 @@ class _Run:
         known = self.train_set
         self.model = build_model(config, known.classes, known.part_names, known.feature_names)
         self.task = self.model.adapter.task.fitted(known)
+        check_labelled(self.task, test=self.test_set, val=self.val_set)
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )

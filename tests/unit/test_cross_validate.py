@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import shutil
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from pointadapt.data.folds import read_folds
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.predict import reader_of
 from pointadapt.predict_scenes import SceneLabeller
+from pointadapt.protocol import Protocol
 from pointadapt.workers import Outcome, work
 
 
@@ -143,6 +145,17 @@ def test_given_folds_are_of_the_clouds_as_they_are_read_now(config, here):
     for row in results["folds"]:  # trained on what is scored
         own = [r["right"] == "yes" for r in table(second) if r["fold"] == str(row["fold"])]
         assert 100 * np.mean(own) == pytest.approx(row["accuracy"], abs=1e-3)
+
+
+@pytest.mark.parametrize("pool", ["all", "train"])
+def test_the_final_adapter_needs_nothing_of_the_run(config, here, tmp_path, pool):
+    """It is what is deployed: files are read as in training wherever it lies."""
+    results = cross_validate(replace(config, pool=pool, batch_size=10, final=True))
+    folder = shutil.copytree(results["final_adapter"], tmp_path / "deployed")
+    shutil.rmtree(config.out)
+    assert reader_of(hub.read_adapter_config(folder)).folder.min_points == 20
+    protocol = Protocol.of(folder)
+    assert (protocol.data, protocol.options["root"]) == ("folder", config.root)
 
 
 def test_scenes(tmp_path, bare_backbone, here, capsys):

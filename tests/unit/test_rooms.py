@@ -115,3 +115,19 @@ def test_from_training_to_a_pooled_score(micro_backbone, tmp_path, capsys):
     assert pooled["miou"] == json.loads(out.read_text())["miou"]
     assert main(["evaluate", "--adapter", str(run / "adapter")]) == 0
     assert "mIoU" in capsys.readouterr().out
+
+
+def test_a_test_scene_without_labels_is_refused_before_training(micro_backbone, tmp_path, capsys):
+    options = MAKE(tmp_path)
+    rows = np.load(tmp_path / "test/c.npy")
+    rows[:, -1] = -1
+    np.save(tmp_path / "test/c.npy", rows)
+    flags = [f"{k}={v}" for k, v in options.items() if k != "root"]
+    assert main([
+        "train", "--backbone", str(micro_backbone), "--data", "folder_segmentation", "--root",
+        str(tmp_path), "--data-options", *flags, "--task", "scene_segmentation", "--points", "64",
+        "--epochs", "1", "--batch-size", "8", "--no-tensorboard", "--out", str(tmp_path / "run"),
+    ]) == 2  # fmt: skip
+    error = capsys.readouterr().err
+    assert "no point of the test split is labelled" in error and "--lr" not in error
+    assert not (tmp_path / "run").exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -12,6 +12,9 @@ from ..errors import DataLayoutError
 from ._base import TASKS, Names
 from ._parts import part_mask, part_scores, parts_by_class, shape_ious
 from ._point_head import PointTask, most_probable
+
+if TYPE_CHECKING:
+    from ..data import Clouds
 
 
 @TASKS.register("part_segmentation")
@@ -48,6 +51,16 @@ class PartSegmentation(PointTask):
         parts_by_class(names)
         return names
 
+    def fitted(self, clouds: Clouds) -> PartSegmentation:
+        """The task as it is.
+
+        Raises:
+            DataLayoutError: a point has no label.
+        """
+        target = self.target(clouds)
+        _check_labelled(int((target < 0).sum()), target.size)
+        return self
+
     def predict(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
         """(B, N) most probable part of each point, of those that compete."""
         known = probabilities
@@ -59,6 +72,7 @@ class PartSegmentation(PointTask):
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> dict[str, Any]:
+        _check_labelled(int((target < 0).sum()), target.numel())
         return part_scores(predicted, target, names, category)
 
     def cloud_scores(
@@ -66,3 +80,11 @@ class PartSegmentation(PointTask):
     ) -> Tensor:
         """(n,) IoU of each cloud in percent, of which the mean is the instance mIoU."""
         return 100 * shape_ious(predicted, target, part_mask(names)[category])
+
+
+def _check_labelled(without: int, points: int) -> None:
+    if without:
+        raise DataLayoutError(
+            f"{without:,} of {points:,} points have no part (-1): label them, or use --task "
+            "scene_segmentation, which leaves them out"
+        )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -72,12 +74,13 @@ class SceneSegmentation(PointTask):
         """Weighted mean over the labelled points; 0 where there is none."""
         flat, labels = output.float().flatten(0, -2), target.flatten()
         known = labels != IGNORE
-        weight = flat.new_tensor(self.class_weights) if self.class_weights else None
+        weight = _on(self.class_weights, flat.device) if self.class_weights else None
         total = F.cross_entropy(
             flat, labels, weight, label_smoothing=self.label_smoothing, ignore_index=IGNORE,
             reduction="sum",
         )  # fmt: skip
-        whole = known.sum() if weight is None else weight[labels[known]].sum()
+        # Products, not a choice of rows, whose number a captured step could not know.
+        whole = (known if weight is None else weight[labels.clamp(min=0)] * known).sum()
         return total / whole.clamp(min=1e-6)
 
     def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
@@ -93,3 +96,9 @@ class SceneSegmentation(PointTask):
         known = target != IGNORE
         matrix = confusion_matrix(predicted[known], target[known], len(names.parts))
         return {**segmentation_scores(matrix, names.parts), "count": len(target)}
+
+
+@lru_cache(maxsize=8)
+def _on(weights: tuple[float, ...], device: torch.device) -> Tensor:
+    """The weights, copied there once: a captured step may not copy from the host."""
+    return torch.tensor(weights, dtype=torch.float32, device=device)

@@ -298,8 +298,6 @@ def test_points_are_counted_where_nan_is_dropped(tmp_path):
     assert sorted([*data.point_counts("train"), *data.point_counts("test")]) == [37, 40]
 
 
-
-
 # ---- what files hold besides coordinates
 
 

@@ -1,5 +1,6 @@
 """Part segmentation: the published head, propagation, IoU by hand, what the tokens bring."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from pointadapt import hub
 from pointadapt.backbones import BACKBONES, Taps, Tokens
 from pointadapt.backbones._base import BackboneConfig
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.data import Clouds
 from pointadapt.errors import AdapterError, ConfigError, DataLayoutError
 from pointadapt.methods import METHODS, make_method
 from pointadapt.model import Adapter, PointModel
@@ -278,3 +280,16 @@ def test_a_class_without_clouds_does_not_count():
     scores = part_scores(target, target, NAMES, torch.tensor([0]))
     assert scores["per_class"] == {"cup": 100.0}
     assert scores["class_miou"] == 100.0
+
+
+def test_points_without_a_part_are_refused():
+    """-1 says that nobody labelled a point: scenes may have it, the field's part IoU may not."""
+    names, parts = ("a/x", "a/y"), np.array([[0, 1, -1, 0]])
+    clouds = Clouds(np.zeros((1, 4, 3), np.float32), np.zeros(1, np.int64), ("a",), (), parts,
+                    names)  # fmt: skip
+    task = make_task("part_segmentation")
+    with pytest.raises(DataLayoutError, match="1 of 4 points have no part"):
+        task.fitted(clouds)
+    target = torch.from_numpy(parts)
+    with pytest.raises(DataLayoutError, match="scene_segmentation"):
+        task.score(target.clamp(min=0), target, Names(("a",), names), torch.zeros(1).long())

@@ -1,9 +1,12 @@
 """Scene segmentation: the shared head, features at the skip connection, IoU by hand, -1."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pointadapt import hub
 from pointadapt.backbones import BACKBONES, Tokens
@@ -207,3 +210,16 @@ def test_scores_of_clouds(bare_backbone, toy_batch):
 def test_data_without_labels_of_points_are_refused():
     with pytest.raises(DataLayoutError, match="needs a label for each point"):
         task().names(("a", "b"))
+
+
+def test_the_loss_asks_for_no_value():
+    """A step that is captured or compiled must not wait for what is in a tensor."""
+    weighted = replace(task(balance=0.5), class_weights=(1.0, 2.0, 4.0))
+    logits, labels = torch.randn(2, 5, 3), torch.tensor([[0, 1, -1, 2, 2], [-1] * 5])
+    want = F.cross_entropy(logits.view(-1, 3), labels.view(-1), torch.tensor([1.0, 2, 4]),
+                           ignore_index=-1)  # fmt: skip
+    torch.testing.assert_close(weighted.loss(logits, labels), want)
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        logits, labels = fake.from_tensor(logits), fake.from_tensor(labels)
+        assert weighted.loss(logits, labels).shape == ()  # raises where a shape needs a value
+        assert weighted.accuracy(logits, labels).shape == ()
