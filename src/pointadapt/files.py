@@ -35,6 +35,22 @@ def atomic(path: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
+def check_target(path: Path | str) -> None:
+    """Refuse a file or folder that cannot be written, before the work whose result it is to hold.
+
+    Nothing is made, and a full disk still shows only when it is written.
+
+    Raises:
+        PointAdaptError: it, or the nearest folder above it that exists, cannot be written.
+    """
+    path = Path(path)
+    nearest = next((p for p in path.absolute().parents if p.exists()), Path("/"))
+    if not nearest.is_dir():
+        raise PointAdaptError(f"cannot write {path}: {nearest} is a file, not a folder")
+    if not os.access(path if path.exists() else nearest, os.W_OK):
+        raise PointAdaptError(f"cannot write {path}: permission denied; choose another place")
+
+
 def write_json(path: Path | str, values: Any) -> None:
     """``values`` as indented JSON, atomically."""
     with atomic(path) as temporary:

@@ -51,6 +51,11 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
     train_set, test_set = data.load("train"), data.load("test")
     if train_set.classes != test_set.classes:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
+    if config.task == "classification" and len(train_set.classes) < 2:
+        raise DataLayoutError(
+            f"{config.data}: all clouds are of the class {train_set.classes[0]!r}, and two are "
+            "needed to tell apart: in a folder of your own, ROOT/CLASS/FILE"
+        )
     if train_set.part_names != test_set.part_names:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
     if train_set.feature_names != test_set.feature_names:

@@ -20,7 +20,7 @@ from .data._first import FirstPoints
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
-from .files import atomic, load_state, save_state, write_json
+from .files import atomic, check_target, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .order import epoch_order
 from .prepare import build_model, check_labelled, check_names, load_clouds, show_clouds
@@ -42,10 +42,30 @@ def train(config: TrainConfig) -> dict[str, Any]:
         PointAdaptError: bad input, in one line.
     """
     check_names(config)
+    check_folder(config)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
     return _Run(config, make_accelerator(config.precision, config.accumulate)).run()
+
+
+def check_folder(config: TrainConfig) -> None:
+    """Refuse a run folder that cannot be used, before data are loaded, which may take minutes.
+
+    Raises:
+        CheckpointError: there is nothing to resume.
+        ConfigError: the folder holds an earlier run.
+        PointAdaptError: it cannot be written.
+    """
+    path = config.out / "checkpoint.pt"
+    if config.resume and not path.exists():
+        raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
+    if not config.resume and path.exists():
+        raise ConfigError(
+            f"{config.out} holds an earlier run: add --resume to continue it, or choose another "
+            "--out"
+        )
+    check_target(path)
 
 
 class _Run:
@@ -111,11 +131,6 @@ class _Run:
         return self._finish()
 
     def _start_folder(self) -> None:
-        if (self.config.out / "checkpoint.pt").exists():
-            raise ConfigError(
-                f"{self.config.out} holds an earlier run: add --resume to continue it, "
-                "or choose another --out"
-            )
         save_config(self.config, self.config.out / "config.yaml")
         (self.config.out / "log.jsonl").unlink(missing_ok=True)
 
@@ -227,8 +242,6 @@ class _Run:
 
     def _restore(self) -> None:
         path = self.config.out / "checkpoint.pt"
-        if not path.exists():
-            raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
         state = load_state(path)
         try:
             # Values, not text: a whole number and the same one from a YAML file may be spelt apart.

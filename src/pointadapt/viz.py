@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import PointAdaptError
-from .files import atomic
+from .files import atomic, check_target
 
 RIGHT, WRONG, PLAIN = "#1a7f4b", "#c62828", "#333333"
 
@@ -203,11 +203,20 @@ def _cloud(axes: Any, cloud: np.ndarray, own: np.ndarray | None = None) -> None:
     axes.axis("off")
 
 
+def check_picture(path: Path | str) -> None:
+    """Refuse a picture that could not be written, before the work that it is to show.
+
+    Raises:
+        PointAdaptError: its name has another ending, or it cannot be written.
+    """
+    if Path(path).suffix.lower() not in (".png", ".pdf", ".svg"):
+        raise PointAdaptError(f"{path}: a picture's name must end in .png, .pdf or .svg")
+    check_target(path)
+
+
 def _save(figure: Any, path: Path | str) -> Path:
     path = Path(path)
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in ("png", "pdf", "svg"):
-        raise PointAdaptError(f"{path}: a picture's name must end in .png, .pdf or .svg")
+    check_picture(path)
     with atomic(path) as temporary:
-        figure.savefig(temporary, format=kind, dpi=130)
+        figure.savefig(temporary, format=path.suffix.lower().lstrip("."), dpi=130)
     return path

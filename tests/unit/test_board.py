@@ -1,6 +1,7 @@
 """The board: which methods, with what options, one table, one picture."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from pointadapt import cli, report
 from pointadapt.board import CompareConfig, _plot, _run, _tune, compare
 from pointadapt.board._entries import make_entries
-from pointadapt.board._tables import to_csv, to_markdown
+from pointadapt.board._tables import to_csv, to_markdown, to_terminal
 from pointadapt.config import TrainConfig, save_config
 from pointadapt.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
@@ -356,3 +358,18 @@ def test_the_last_epoch_decides_and_failures_do_not(tmp_path):
 def test_wrong_learning_rates():
     with pytest.raises(ConfigError, match="different numbers above 0"):
         CompareConfig(lrs=(1e-3, 0.0))
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_table_is_whole_on_a_narrow_screen_too(width):
+    row = {
+        "label": "linear_probe", "accuracy": 81.25, "accuracy_sd": 1.5, "trainable_parameters":
+        22_093_327, "adapter_bytes": 671_100, "seconds": 36.4, "peak_memory_bytes": 663_600_000,
+        "inference_seconds": 0.10785, "own": "rank=64", "lr": 0.005, "error": None,
+    }  # fmt: skip
+    to = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
+    to.print(to_terminal({"methods": [row]}, narrow=width < 100))
+    text = to.file.getvalue()
+    for whole in ("linear_probe", "81.25 ± 1.50", "22,093,327", "parameters", "lr=0.005 rank=64"):
+        assert whole in text
+    assert "…" not in text and max(map(len, text.splitlines())) <= width

@@ -1,6 +1,7 @@
 """The command line: every sub-command on micro input, and one line for every wrong one."""
 
 import errno
+import importlib
 import json
 import os
 import pickle
@@ -499,3 +500,31 @@ def test_interruption_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     assert main(["train", "--out", str(out), "--epochs", "3"]) == 130
     line = capsys.readouterr().err
     assert f"pointadapt train --out '{out}' --epochs 3 --resume\n" in line
+
+
+def test_one_class_is_nothing_to_tell_apart(own_files, tmp_path, capsys):
+    only = next(p for p in sorted(own_files.iterdir()) if p.is_dir())
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / only.name).symlink_to(only)
+    line = fails(capsys, "train", "--data", "folder", "--root", tmp_path / "data", "--out", "x")
+    assert "two are needed" in line
+
+
+def test_an_output_that_cannot_be_written_is_said_before_the_work(
+    tmp_path, micro_adapter, own_files, capsys, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    target = tmp_path / "file" / "x"
+    for name in ("predict", "protocol"):  # nothing is loaded
+        monkeypatch.setattr(importlib.import_module(f"pointadapt.{name}"), "load_ready", None)
+    monkeypatch.setattr(importlib.import_module("pointadapt.train"), "load_clouds", None)
+    for args in (
+        ("train", "--out", target),
+        ("evaluate", "--adapter", micro_adapter, "--html", target),
+        ("evaluate", "--adapter", micro_adapter, "--report-json", target),
+        ("predict", own_files, "--adapter", micro_adapter, "--csv", target),
+        ("predict", own_files, "--adapter", micro_adapter, "--picture", f"{target}.png"),
+    ):
+        assert "is a file, not a folder" in fails(capsys, *args)
+    picture = ("predict", own_files, "--adapter", micro_adapter, "--picture", tmp_path / "a.foo")
+    assert "must end in .png" in fails(capsys, *picture)

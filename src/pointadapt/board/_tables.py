@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 
 from ..report import duration, size
@@ -47,15 +48,21 @@ def to_markdown(board: Mapping[str, Any]) -> str:
     return "\n".join([*about[:1], "", *about[1:], "", *lines, "", *command, ""])
 
 
-def to_terminal(board: Mapping[str, Any]) -> Table:
-    """The table, for rich."""
-    table = Table()
-    for name in HEAD:
-        number = name not in (HEAD[0], HEAD[-1])
-        table.add_column(name, justify="right" if number else "left", no_wrap=name == HEAD[0])
+def to_terminal(board: Mapping[str, Any], narrow: bool = False) -> Group:
+    """The table, for rich; where there is little room, with the methods' own options below it."""
+    table = Table(padding=(0, 0 if narrow else 1))
+    for name in HEAD[:-1]:
+        side = "left" if name == HEAD[0] else "right"
+        head = name.replace(" ", "\n", 1).replace("/", "\n/")
+        table.add_column(head, justify=side, no_wrap=True)
+    if not narrow:
+        table.add_column(HEAD[-1], overflow="fold")
+    below = []
     for row in ranked(board):
-        table.add_row(*_cells(row))
-    return table
+        *cells, own = _cells(row)
+        table.add_row(*cells, *([] if narrow else [own]))
+        below += [f"{cells[0]}: {own}"] if narrow and own else []
+    return Group(table, *below)
 
 
 def protocol_lines(board: Mapping[str, Any]) -> list[str]:

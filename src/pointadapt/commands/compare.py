@@ -71,7 +71,7 @@ def _tell(outcome: Outcome, to: Console) -> None:
 def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
     from ..board._tables import protocol_lines, ranked, to_terminal
 
-    to.print(to_terminal(board))
+    to.print(to_terminal(board, narrow=to.width < report.NARROW))
     for line in protocol_lines(board):
         to.print(line, soft_wrap=True)
     to.print(f"{config.out}/board.json, .csv, .md and .png", soft_wrap=True)

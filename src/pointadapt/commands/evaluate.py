@@ -52,11 +52,17 @@ class Evaluate:
 
     def run(self) -> int:
         from ..examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
-        from ..files import write_json
+        from ..files import check_target, write_json
         from ..predict_parts import draw_parts
         from ..protocol import Protocol, autocast, load_ready
+        from ..viz import check_picture
 
         at_least(self, 0, "votes", "pictures")
+        for target in (self.html, self.report_json):
+            if target is not None:
+                check_target(target)
+        if self.picture is not None:
+            check_picture(self.picture)
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
         model = load_ready(self.adapter, self.backbone)
         clouds, began = protocol.load(self.split), time.monotonic()

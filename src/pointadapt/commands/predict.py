@@ -68,9 +68,15 @@ class Predict:
     def run(self) -> int:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
+        from ..files import check_target
         from ..hub import read_adapter_config
         from ..predict import list_files, predict
+        from ..viz import check_picture
 
+        if self.csv is not None:
+            check_target(self.csv)
+        if self.picture is not None:
+            check_picture(self.picture)
         task = read_adapter_config(self.adapter)["task"]
         if task == "part_segmentation":
             return self._parts()

@@ -50,7 +50,8 @@ class Channels:
         if missing:
             raise FileFormatError(
                 f"has no {', '.join(missing)}, which this adapter was trained with; it has: "
-                f"{', '.join(source.names) or 'coordinates only'}"
+                f"{', '.join(source.names) or 'coordinates only'}; add it, or train without it "
+                "(--data-options features=NAME,NAME, or features=none)"
             )
         places = (XYZ.index(n) - 3 if n in XYZ else columns.index(called[n]) for n in names)
         return cls(tuple(names), columns, tuple(places), set(usual) <= source.whole)
