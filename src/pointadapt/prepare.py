@@ -53,8 +53,8 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
     if config.task == "classification" and len(train_set.classes) < 2:
         raise DataLayoutError(
-            f"{config.data}: all clouds are of the class {train_set.classes[0]!r}, and two are "
-            "needed to tell apart: in a folder of your own, ROOT/CLASS/FILE"
+            f"{config.data}: all clouds are of the class {', '.join(train_set.classes)!r}, and two "
+            "are needed to tell apart: in a folder of your own, ROOT/CLASS/FILE"
         )
     if train_set.part_names != test_set.part_names:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
