@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 
 from .data import Clouds, load_dataset
-from .data._checksums import sha256
 from .data._corrupted import CLEAN, CorruptedTest
 from .data.corruptions import SEVERITIES, SUITES, corrupt
 from .data.modelnet40 import CLASSES
 from .errors import ConfigError, PointAdaptError
-from .files import read_json, write_json
+from .files import read_json, sha256_of, write_json
 from .robustness import OnCell, RobustnessConfig
 
 FORMAT = "pointadapt-robustness/1"
@@ -206,7 +205,7 @@ def _record(config: RobustnessConfig, settings: dict[str, Any]) -> dict[str, Any
     adapter = hub.read_adapter_config(config.adapter)
     head = {
         "format": FORMAT, "adapter": str(config.adapter), "method": adapter["method"],
-        "adapter_sha256": sha256(config.adapter / hub.WEIGHTS),
+        "adapter_sha256": sha256_of(config.adapter / hub.WEIGHTS),
         "backbone_sha256": adapter["backbone"]["sha256"], "settings": settings,
     }  # fmt: skip
     path = config.out / RESULTS

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -25,7 +24,7 @@ from urllib.request import Request, urlopen
 
 from . import __version__, report
 from .errors import FetchError, PointAdaptError
-from .files import read_json, write_json
+from .files import read_json, sha256_of, write_json
 
 Show = Callable[[int, "int | None", str], None]  # bytes that have come, of how many, a note
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -132,15 +131,6 @@ def download(
         f"{url} gave a file with sha256 {got}, not {sha256}: it was changed there or damaged on "
         "the way, and is thrown away"
     )
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _transfer(part: _Part, patience: Patience, show: Show) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, PointAdaptError
+
+BLOCK = 1 << 20  # bytes read at a time
 
 
 @contextmanager
@@ -70,6 +73,19 @@ def append_line(path: Path | str, line: str) -> None:
             log.write(line + "\n")
     except OSError as error:
         raise PointAdaptError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def sha256_of(path: Path | str) -> str:
+    """The sha256 of a file's content, as hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_json(path: Path | str) -> Any:

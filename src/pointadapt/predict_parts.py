@@ -186,7 +186,7 @@ class Labeller:
 
 def write_table(path: Path | str, rows: Sequence[PartPrediction]) -> None:
     """The predictions as CSV: a line for each part of each file."""
-    with atomic(path) as temporary, temporary.open("w", newline="") as stream:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(["path", "class", "part", "share", "confidence", "labelled", "error"])
         for row in rows:

@@ -137,7 +137,7 @@ class SceneLabeller:
 
 def write_table(path: Path | str, rows: Sequence[ScenePrediction]) -> None:
     """The predictions as CSV: a line for each class of each file."""
-    with atomic(path) as temporary, temporary.open("w", newline="") as stream:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow(["path", "class", "label", "points", "share", "labelled", "error"])
         for row in rows:

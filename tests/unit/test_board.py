@@ -336,6 +336,11 @@ def test_each_method_gets_the_best_of_the_learning_rates(config, here):
     )
     assert "the best of 1e-09, 0.01 after 2 epochs" in to_markdown(board)
     assert compare(config)["methods"][0]["accuracies"] == probe["accuracies"]
+    # The choice stays, whatever becomes of the short runs.
+    folder = config.out / "tuning" / "linear_probe"
+    for log in folder.glob("lr*/log.jsonl"):
+        log.unlink()
+    assert compare(replace(config, seeds=(0, 1)))["methods"][0]["tuned"] == probe["tuned"]
 
 
 def test_the_last_epoch_decides_and_failures_do_not(tmp_path):

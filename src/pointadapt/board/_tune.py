@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..config import TrainConfig
 from ..errors import PointAdaptError
+from ..files import read_json, write_json
 from ..workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -36,19 +37,51 @@ def tune(entries: Sequence[Entry], config: CompareConfig) -> list[Tuned]:
     """Train each entry that has no learning rate of its own once for every one of ``config.lrs``.
 
     The runs are ``tune_epochs`` long, on the training clouds less ``val_fraction`` of them, which
-    score the last epoch; the test clouds have no part in it. All with the first of the seeds.
+    score the last epoch; the test clouds have no part in it. All with the first of the seeds. What
+    is chosen is written down and stays, so that a board goes on as it began.
 
     Raises:
         ConfigError: a folder holds a run with other options.
     """
-    wanted = [(entry, lr) for entry in entries if "lr" not in entry.changes for lr in config.lrs]
+    kept = {entry.label: _kept(entry, config) for entry in entries}
+    open_ = [e for e in entries if "lr" not in e.changes and kept[e.label] is None]
+    wanted = [(entry, lr) for entry in open_ for lr in config.lrs]
     jobs = [_job(entry, lr, config) for entry, lr in wanted]
     outcomes = run_all(jobs, what="choosing learning rates", at_once=config.jobs, keep_going=True)
     found: dict[str, dict[float, Outcome]] = {}
     for (entry, lr), outcome in zip(wanted, outcomes, strict=True):
         found.setdefault(entry.label, {})[lr] = outcome
-    return [_best(entry, found[entry.label]) if entry.label in found else Tuned(entry, {})
-            for entry in entries]  # fmt: skip
+    lines = []
+    for entry in entries:
+        line = kept[entry.label] or Tuned(entry, {})
+        if entry.label in found:
+            line = _best(entry, found[entry.label])
+            _keep(line, config)
+        lines.append(line)
+    return lines
+
+
+def _file(entry: Entry, config: CompareConfig) -> Path:
+    return config.out / "tuning" / entry.folder / "choice.json"
+
+
+def _keep(line: Tuned, config: CompareConfig) -> None:
+    if line.error:
+        return  # it is tried again
+    scores = {str(lr): score for lr, score in line.scores.items()}
+    write_json(_file(line.entry, config), {"lr": line.entry.changes["lr"], "scores": scores})
+
+
+def _kept(entry: Entry, config: CompareConfig) -> Tuned | None:
+    """What an earlier call chose among the same rates; None where there is nothing to keep."""
+    path = _file(entry, config)
+    if "lr" in entry.changes or not path.exists():
+        return None
+    choice = read_json(path)
+    scores = {float(lr): score for lr, score in choice["scores"].items()}
+    if set(scores) != set(config.lrs):
+        return None
+    return Tuned(replace(entry, changes={**entry.changes, "lr": choice["lr"]}), scores)
 
 
 def _job(entry: Entry, lr: float, config: CompareConfig) -> Job:

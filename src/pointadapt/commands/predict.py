@@ -173,7 +173,7 @@ def _write_csv(path: Path, rows: Sequence[Prediction], top: int) -> None:
     ranks = range(2, top + 1)
     header = ["path", "label", "confidence"]
     header += [name for k in ranks for name in (f"label_{k}", f"confidence_{k}")]
-    with atomic(path) as temporary, temporary.open("w", newline="") as stream:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream)
         table.writerow([*header, "error"])
         for row in rows:

@@ -22,10 +22,9 @@ import numpy as np
 from .. import report
 from ..cache import cache_dir
 from ..errors import ConfigError, PointAdaptError
-from ..files import atomic, read_json, write_json
+from ..files import atomic, read_json, sha256_of, write_json
 
 SLOW = 5.0  # seconds of reading from which "auto" keeps the result
-_CHUNK = 1 << 22
 
 
 def cached_points(
@@ -100,7 +99,7 @@ class _Entry:
             about = read_json(self.about)
             if not isinstance(about, dict) or about.get("fingerprint") != self.fingerprint:
                 return None
-            if about.get("sha256") == _file_sha256(self.array):
+            if about.get("sha256") == sha256_of(self.array):
                 return np.load(self.array, mmap_mode="c", allow_pickle=False)
         except (PointAdaptError, OSError, ValueError):
             pass
@@ -111,7 +110,7 @@ class _Entry:
         with atomic(self.array) as temporary:
             with temporary.open("wb") as file:
                 np.save(file, points, allow_pickle=False)
-            about = {"fingerprint": self.fingerprint, "sha256": _file_sha256(temporary)}
+            about = {"fingerprint": self.fingerprint, "sha256": sha256_of(temporary)}
         write_json(self.about, about)
         size = f"{len(points):,} clouds ({points.nbytes / 1e6:,.0f} MB)"
         _say(
@@ -144,14 +143,6 @@ def _code() -> str:
 
 def _digest(values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _say(line: str) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataLayoutError, FileFormatError
-from ..files import read_json, write_json
+from ..files import read_json, sha256_of, write_json
 from ._checks import Check, _some
 
 FORMAT = "pointadapt-checksums/1"
 RECORD = "pointadapt_checksums.json"
-BLOCK = 1 << 22  # bytes
 
 
 def record_of(root: Path) -> Path:
@@ -39,22 +37,17 @@ def checksums(root: Path, on_file: Callable[[int, int], None] | None = None) -> 
     files, out = files_under(root), {}
     for done, path in enumerate(files):
         name = path.relative_to(root).as_posix() if root.is_dir() else path.name
-        out[name] = {"bytes": path.stat().st_size, "sha256": sha256(path)}
+        out[name] = {"bytes": path.stat().st_size, "sha256": _sha256(path)}
         if on_file is not None:
             on_file(done + 1, len(files))
     return out
 
 
-def sha256(path: Path) -> str:
-    """Of the content of a file, in hexadecimal."""
-    digest = hashlib.sha256()
+def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
-            while block := stream.read(BLOCK):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror or error}") from error
-    return digest.hexdigest()
 
 
 def write_record(path: Path, data: str, files: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataLayoutError, FileFormatError, PointAdaptError
-from ..files import atomic, read_json, write_json
+from ..files import atomic, read_json, sha256_of, write_json
 
 CLASSES = (
     "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa",
@@ -80,15 +79,6 @@ def read_index(out: Path) -> dict[str, Any]:
         raise FileFormatError(
             f"{path}: damaged ({error}): delete it, and the rooms are prepared anew"
         ) from error
-
-
-def sha256_of(path: Path) -> str:
-    """The checksum of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _prepare_room(name: str, folder: Path, out: Path, say: Callable[[str], None]) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import report
 from ..errors import ConfigError, DataLayoutError, FileFormatError, PointAdaptError, PointCloudError
+from ..files import sha256_of
 from ._base import DATASETS
 from ._block_data import BlockData
 from ._blocks import Scene, SceneFile
-from ._s3dis_rooms import CLASSES, is_prepared, prepare, raw_rooms, read_index, sha256_of
+from ._s3dis_rooms import CLASSES, is_prepared, prepare, raw_rooms, read_index
 
 FOLDER = "Stanford3dDataset_v1.2_Aligned_Version"
 ROOMS = {1: 44, 2: 40, 3: 23, 4: 49, 5: 68, 6: 48}  # of each area, in the official release
