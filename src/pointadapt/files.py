@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import CheckpointError, PointAdaptError
+
+LITTLE = 1 << 20  # bytes; less free space than this is why a checkpoint could not be written
 
 
 @contextmanager
@@ -94,7 +97,9 @@ def save_state(path: Path | str, state: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(state), temporary)
         except RuntimeError as error:  # torch reports a full disk so
-            raise OSError(str(error).splitlines()[0]) from error
+            full = shutil.disk_usage(temporary.parent).free < LITTLE
+            text = "the disk is full: free some space, or choose another --out"
+            raise OSError(text if full else str(error).splitlines()[0]) from error
 
 
 def load_state(path: Path | str) -> dict[str, Any]:
