@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from typing import Any
 from .errors import CheckpointError, PointAdaptError
 
 BLOCK = 1 << 20  # bytes read at a time
+LITTLE = 1 << 20  # bytes; less free space than this is why a checkpoint could not be written
 
 
 @contextmanager
@@ -110,7 +112,9 @@ def save_state(path: Path | str, state: Mapping[str, Any]) -> None:
         try:
             torch.save(dict(state), temporary)
         except RuntimeError as error:  # torch reports a full disk so
-            raise OSError(str(error).splitlines()[0]) from error
+            full = shutil.disk_usage(temporary.parent).free < LITTLE
+            text = "the disk is full: free some space, or choose another --out"
+            raise OSError(text if full else str(error).splitlines()[0]) from error
 
 
 def load_state(path: Path | str) -> dict[str, Any]:

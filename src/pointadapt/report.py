@@ -24,7 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ def rooms(scores: Mapping[str, Any], title: str, to: Console) -> None:
 
 def predictions(rows: Sequence[Prediction], to: Console) -> None:
     """The files that could be read, with class, confidence, and what else they may be."""
-    table = Table("file", "class")
+    table = Table(Column("file", overflow="fold"), "class")
     table.add_column("confidence", justify="right")
     others = max((len(row.top) for row in rows), default=0) > 1
     if others:
@@ -380,12 +380,13 @@ def prediction_counts(rows: Sequence[Prediction], where: str, to: Console) -> No
 
 def part_predictions(rows: Sequence[PartPrediction], to: Console) -> None:
     """The files that could be read, with their parts, and where the labelled points are."""
-    table = Table("file", "class", "parts")
+    table = Table(*(Column(head, overflow="fold") for head in ("file", "class", "parts")))
     table.add_column("confidence", justify="right")
-    table.add_column("labelled points")
+    table.add_column("labelled points", overflow="fold")
     for row in rows:
         if row.error is None:
-            shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in row.shares)
+            own = f"{row.category}/"  # is in the column beside
+            shares = ", ".join(f"{n.removeprefix(own)} {100 * s:.0f} %" for n, s in row.shares)
             sure = f"{100 * row.confidence:.0f} %"
             table.add_row(str(row.path), row.category or "-", shares, sure, str(row.out))
     if table.row_count:

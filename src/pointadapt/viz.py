@@ -93,7 +93,7 @@ def part_grid(
     for k, cloud in enumerate(points):
         line, column = divmod(k, columns)
         seen = np.unique(np.concatenate([parts[k] for parts in rows.values()]))
-        colors = _palette(len(seen))
+        colors = _part_colors(names, seen)
         for i, (what, parts) in enumerate(rows.items()):
             axes = figure.add_subplot(grid[line * (high + 1) + i, column])
             _cloud(axes, cloud, colors[np.searchsorted(seen, parts[k])])
@@ -106,6 +106,15 @@ def part_grid(
             [names[int(part)].rpartition("/")[2] for part in seen], colors,
         )  # fmt: skip
     return _save(figure, path)
+
+
+def _part_colors(names: Sequence[str], seen: np.ndarray) -> np.ndarray:
+    """(k, 3) colours of the parts ``seen``; of one class, the same ones on every cloud."""
+    kinds = [name.rpartition("/")[0] for name in names]
+    if len({kinds[part] for part in seen}) > 1:
+        return _palette(len(seen))
+    own = [part for part, kind in enumerate(kinds) if kind == kinds[seen[0]]]
+    return _palette(len(own))[np.searchsorted(own, seen)]
 
 
 def _palette(count: int) -> np.ndarray:

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -215,3 +216,16 @@ def test_no_file(tmp_path):
     for path in (tmp_path / "gone.pth", tmp_path):
         with pytest.raises(CheckpointError, match="cannot read"):
             load_state(path)
+
+
+def test_a_full_disk_is_named_where_torch_says_something_else(tmp_path, monkeypatch):
+    def no_room(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(torch, "save", no_room)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    with pytest.raises(PointAdaptError, match=r"s\.pt: the disk is full: free some space"):
+        save_state(tmp_path / "s.pt", {})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10**9))
+    with pytest.raises(PointAdaptError, match="unexpected pos"):
+        save_state(tmp_path / "s.pt", {})

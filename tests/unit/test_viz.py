@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pointadapt.errors import PointAdaptError
-from pointadapt.viz import curve, part_grid, prediction_grid, project
+from pointadapt.viz import _part_colors, curve, part_grid, prediction_grid, project
 
 CLOUDS = np.random.default_rng(0).uniform(-1, 1, (3, 64, 3)).astype(np.float32)
 
@@ -84,3 +84,10 @@ def test_errors(tmp_path):
     with pytest.raises(PointAdaptError, match=r"\.png, \.pdf or \.svg"):
         curve({"a": [1]}, tmp_path / "p.jpg")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_part_has_one_colour_on_every_cloud():
+    names = ["chair/leg", "chair/seat", "lamp/foot", "lamp/shade"]
+    leg, seat = _part_colors(names, np.array([0, 1])).tolist()
+    assert leg != seat and _part_colors(names, np.array([1])).tolist() == [seat]
+    assert len({tuple(c) for c in _part_colors(names, np.arange(4)).tolist()}) == 4
