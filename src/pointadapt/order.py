@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from .errors import UnknownNameError
+from .errors import ConfigError, UnknownNameError
 
 ClassSampling = Literal["uniform", "balanced"]
 
@@ -28,12 +28,15 @@ def epoch_order(labels: np.ndarray, sampling: str, seed: int, epoch: int) -> np.
 
     Raises:
         UnknownNameError: another sampling.
+        ConfigError: "balanced", and there is one class.
     """
     if sampling not in get_args(ClassSampling):
         raise UnknownNameError("sampling", sampling, get_args(ClassSampling))
     rng = np.random.default_rng((seed, epoch))
     if sampling == "uniform":
         return rng.permutation(len(labels))
+    if len(np.unique(labels)) < 2:
+        raise ConfigError("sampling balanced needs clouds of two classes or more: use uniform")
     classes = rng.permutation(np.unique(labels))  # so that chance decides who gets one more
     share, rest = divmod(len(labels), len(classes))
     picks = [

@@ -196,3 +196,9 @@ def test_outside_a_forward_pass_all_is_plain():
     assert "ExpBackward" in type(y.grad_fn).__name__
     y.sum().backward()
     torch.testing.assert_close(x.grad, x.detach().exp())
+
+
+def test_dropout_of_everything_is_zero_not_nan():
+    x, dropout = torch.randn(3, 4, requires_grad=True), torch.nn.Dropout(1.0)
+    with keeping("lean"):
+        assert not dropped(x, dropout).any()

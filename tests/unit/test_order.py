@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pointadapt.errors import UnknownNameError
+from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.order import epoch_order
 
 LABELS = np.array([0] * 20 + [1] * 7 + [3] * 2)  # no cloud of class 2
@@ -54,3 +54,8 @@ def test_it_depends_on_seed_and_epoch_alone():
 def test_an_unknown_sampling():
     with pytest.raises(UnknownNameError, match="did you mean 'balanced'"):
         epoch_order(LABELS, "balance", 0, 0)
+
+
+def test_one_class_cannot_be_balanced():
+    with pytest.raises(ConfigError, match="two classes or more"):
+        epoch_order(np.zeros(5, dtype=np.int64), "balanced", 0, 0)

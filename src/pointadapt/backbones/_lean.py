@@ -135,7 +135,7 @@ def dropped(x: Tensor, dropout: nn.Dropout) -> Tensor:
     if not (is_lean() and dropout.training and dropout.p > 0 and x.is_cpu):
         return dropout(x)
     mask = torch.empty_like(x).bernoulli_(1 - dropout.p).bool()
-    return again(_Masked.apply, x, mask, torch.tensor(1 - dropout.p))
+    return again(_Masked.apply, x, mask, torch.tensor(1 - dropout.p or 1.0))
 
 
 class _Masked(torch.autograd.Function):

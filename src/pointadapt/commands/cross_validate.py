@@ -56,7 +56,9 @@ class CrossValidate(CrossValidateConfig):
 def _tell(outcome: Outcome, to: Console) -> None:
     if outcome.results is not None:
         how = "kept" if outcome.kept else report.duration(outcome.results["seconds"])
-        right = f"{outcome.results['accuracy']:.2f} %"
+        from ..tasks import TASKS
+
+        right = f"{outcome.results[TASKS[outcome.job.config.task].metric]:.2f} %"
         what = "done" if outcome.job.name == FINAL else right
         to.print(f"{outcome.job.name}: {what} ({how})")
 
