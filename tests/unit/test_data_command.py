@@ -127,11 +127,15 @@ def test_wrong_input(toy_root, tmp_path, capsys):
     assert told["wrong"] == 2 and str(gone) in told["checks"][0]["text"]
 
 
-@pytest.mark.parametrize("args", [["data"], ["data", "verfy"], ["data", "verify"]])
-def test_unknown_words(args):
+@pytest.mark.parametrize("args", [["data"], ["data", "verify"]])
+def test_missing_words(args):
     with pytest.raises(SystemExit) as end:
         main(args)
     assert end.value.code == 2
+
+
+def test_a_mistyped_word(capsys):
+    assert "did you mean verify?" in fails(capsys, "data", "verfy")
 
 
 def test_examples_are_of_every_class(toy_root):
