@@ -14,7 +14,10 @@ on 1,500 others of the training set, from an earlier ``tiny``: DAPT 2e-3 (rank 3
 
 A short budget has no time for DAPT to make up for its start, at which the network is not the
 pre-trained one: ``dapt-laptop`` adds the position in every block, as pre-training did, and starts
-the scale-shifts at exactly 1 and 0. ``dapt-released-laptop`` keeps the released arithmetic.
+the scale-shifts at exactly 1 and 0 and the dynamic scale at 1 for every token. The last, on 3,000
+training clouds, 5 epochs, scored on 2,000 others of the training set: 83.7 % with it, 82.5 %
+without; at half and twice the rate 83.2 and 83.0 %. ``dapt-released-laptop`` keeps the released
+arithmetic.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="dapt",
-        options=("rank=64", "position=every_block", "scale_shift_std=0"),
+        options=("rank=64", "position=every_block", "scale_shift_std=0", "scale_start=one"),
         head=("cls", "prompt_mean", "patch_max"),
         lr=1e-2,
     ),
