@@ -133,6 +133,14 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
     "augmentations": augmentations,
 }
 
+NOTES = {
+    "methods": (
+        "parameters: trained on point_vit:small with 15 classes, head included. folds: how much of "
+        "it pointadapt fold moves into the backbone."
+    ),
+}
+"""What the columns of a list mean, where their names do not say it."""
+
 
 def options_of(cls: Any) -> dict[str, Any]:
     """Option -> default of a dataclass; paths as text."""
@@ -181,4 +189,4 @@ def _backbone(name: str, weights: str, cls: Any, config: Any) -> Row:
     return {"name": name, "weights": weights, "parameters": count, **sizes}
 
 
-__all__ = ["LISTS", "options_of"]
+__all__ = ["LISTS", "NOTES", "options_of"]

@@ -420,13 +420,15 @@ def scene_predictions(rows: Sequence[ScenePrediction], to: Console) -> None:
 JSON_ONLY = ("source", "needs", "command", "licence", "hardware")  # too long for a table
 
 
-def listing(kind: str, rows: Sequence[Mapping[str, Any]], to: Console) -> None:
-    """A table of ``rows``, whose keys are the columns, without the longest.
+def listing(kind: str, rows: Sequence[Mapping[str, Any]], to: Console, note: str = "") -> None:
+    """A table of ``rows``, whose keys are the columns, without the longest, below a ``note``.
 
     Where the terminal is too narrow for a table, a paragraph for each row.
     """
     keys = list(dict.fromkeys(key for row in rows for key in row if key not in JSON_ONLY))
     to.print(kind, style="bold")
+    if note:
+        to.print(note)
     if to.width < NARROW:
         for row in rows:
             _paragraph(row, keys, to)

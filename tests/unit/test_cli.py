@@ -300,6 +300,7 @@ def test_list_on_a_narrow_screen(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert "  title: Full fine-tuning" in lines and "  parameters 22,093,327" in lines
     assert any("layers=all " in line for line in lines) and max(map(len, lines)) <= 80
+    assert lines[1].startswith("parameters: trained on point_vit:small with 15 classes")
 
 
 def test_list_all(capsys):

@@ -27,7 +27,7 @@ class List:
     json: bool = False
 
     def run(self) -> int:
-        from ..listing import LISTS
+        from ..listing import LISTS, NOTES
 
         kinds = list(LISTS) if self.kind == "all" else [self.kind]
         tables = {kind: LISTS[kind]() for kind in kinds}
@@ -35,5 +35,5 @@ class List:
             report.print_json(tables if self.kind == "all" else tables[self.kind])
         else:
             for kind, rows in tables.items():
-                report.listing(kind, rows, report.console())
+                report.listing(kind, rows, report.console(), NOTES.get(kind, ""))
         return 0

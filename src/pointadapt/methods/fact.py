@@ -90,7 +90,7 @@ def mixed(slices: Tensor, core: Tensor | None) -> Tensor:
 class FactBlockTaps(BlockTaps):
     """One block's slices: q, k, v, proj, 4 of fc1, 4 of fc2."""
 
-    def __init__(self, options: Fact, factors: Factors) -> None:
+    def __init__(self, options: Fact, factors: Factors, depth: int) -> None:
         super().__init__()
         self.factors = (factors,)  # in a tuple: FactTaps owns it
         self.scale, self.dropout = options.scale, nn.Dropout(options.dropout)
@@ -98,8 +98,11 @@ class FactBlockTaps(BlockTaps):
         if options.form == "tt":
             bound = 1 / math.sqrt(r)  # a linear layer's, from r
             self.slices = nn.Parameter(torch.empty(SLICES, r, r).uniform_(-bound, bound))
+            with torch.no_grad():
+                self.slices[8:] /= 2  # fc2's four are one layer, from 4 r
         else:
-            self.slices = nn.Parameter(nn.init.xavier_uniform_(torch.empty(SLICES, r)))
+            bound = math.sqrt(6 / (r + SLICES * depth))  # Xavier's, of P as one matrix
+            self.slices = nn.Parameter(torch.empty(SLICES, r).uniform_(-bound, bound))
 
     def sigma(self, first: int, last: int) -> Tensor:
         """Σ_j of slices ``first`` to ``last``, without the latter: (n, r, r)."""
@@ -143,4 +146,6 @@ class FactTaps(Taps):
     def __init__(self, options: Fact, dim: int, depth: int) -> None:
         super().__init__(depth, options.position)
         self.factors = Factors(options, dim)
-        self.blocks = nn.ModuleList(FactBlockTaps(options, self.factors) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            FactBlockTaps(options, self.factors, depth) for _ in range(depth)
+        )

@@ -199,8 +199,9 @@ class GaPromptTaps(Taps):
         return torch.cat([points, added], dim=1), self.shape(shape).unsqueeze(1)
 
     def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
-        s, centers = self.shift, tokens.centers.detach()
-        seeds, near, at = neighborhoods(centers, s.seeds, max(1, s.size // 2), s.rule)
+        s, centers = self.shift, tokens.centers
+        seeds, near, _ = neighborhoods(centers, s.seeds, max(1, s.size // 2), s.rule)
+        at = gather_points(centers, seeds)  # with a gradient to the moved points, as released
         weights = 1 / ((centers.unsqueeze(2) - at.unsqueeze(1)).square().sum(dim=-1) + 1e-8)
         weights = keep_nearest(weights, 64)
         position = scene.position(self.places.unsqueeze(0))

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from pointadapt.methods import make_method
+
 
 @pytest.mark.parametrize("form", ["tt", "tk"])
 def test_it_is_an_increment_of_the_weights(one, form):
@@ -22,3 +24,14 @@ def test_it_is_an_increment_of_the_weights(one, form):
 def test_shared_factors_are_stored_once(one):
     keys = set(one.taps("fact").state_dict())
     assert keys == {"factors.u.weight", "factors.v.weight", "blocks.0.slices", "blocks.1.slices"}
+
+
+@pytest.mark.parametrize("form", ["tt", "tk"])
+def test_slices_start_as_the_released_layers(one, form):
+    """fc2's four slices are one layer from 4 r; Tucker's P is one matrix over all blocks."""
+    torch.manual_seed(0)
+    taps = make_method("fact", {"form": form, "rank": 16}).attach(one.backbone)
+    slices = torch.stack([block.slices for block in taps.blocks]).abs()
+    bounds = [1 / 4, 1 / 8] if form == "tt" else [(6 / (16 + 2 * 12)) ** 0.5] * 2
+    for found, bound in zip((slices[:, :8], slices[:, 8:]), bounds, strict=True):
+        assert 0.9 * bound < found.max() <= bound

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -68,6 +70,24 @@ def test_seeds_reach_patches_by_inverse_squared_distance(taps, tokens):
     expected = weights / weights.sum(dim=-1, keepdim=True)
     torch.testing.assert_close(shape.weights, expected, atol=1e-4, rtol=1e-4)
     assert torch.equal(shape.position, Positions().position(taps.places[None]))
+
+
+def test_the_weights_have_a_gradient_to_the_centers(taps, tokens):
+    """The network that moves points, and the points that join, learn by it too, as released."""
+    taps, memo = taps(), torch.zeros(2, 1, 12)
+    value = torch.randn(2, 6, 3)
+
+    def of(centers):
+        moved = replace(tokens, centers=centers)
+        return (taps.tokens_in(moved, scene(memo)).context.weights * value).sum()
+
+    centers = tokens.centers.clone().requires_grad_()
+    (found,) = torch.autograd.grad(of(centers), centers)
+    assert found.isfinite().all()  # though a seed is at no distance from itself
+    step = torch.zeros_like(centers)
+    step[1, 4, 2] = 1e-2
+    slope = (of(tokens.centers + step) - of(tokens.centers - step)) / 2e-2
+    torch.testing.assert_close(found[1, 4, 2], slope, atol=1e-3, rtol=5e-2)
 
 
 def test_only_the_largest_weights_are_kept():
