@@ -63,14 +63,14 @@ def predict_clouds(
     """What the model's task predicts of labelled clouds, to be scored: see :meth:`Task.predict`.
 
     (M, classes) probabilities of clouds, or (M, N) labels of points, on the CPU. ``watch`` is shown
-    each batch's probabilities and what is predicted from them.
+    each batch's probabilities, of the labels that compete, and what is predicted from them.
     """
     task, names = model.adapter.task, model.adapter.names
 
     def keep(probabilities: Tensor, category: Tensor | None) -> Tensor:
         predicted = task.predict(probabilities, category, names)
         if watch is not None:
-            watch(probabilities, predicted)
+            watch(task.competing(probabilities, category, names), predicted)
         return predicted.cpu()
 
     inputs = (clouds.points, clouds.labels, clouds.features)

@@ -179,7 +179,8 @@ class Labeller:
             found = self.task.predict(probabilities, given, self.names)
             if not (found >= 0).all():
                 raise PointAdaptError("the model predicts NaN")
-            sure += float(probabilities.gather(-1, found.unsqueeze(-1)).sum())
+            competing = self.task.competing(probabilities, given, self.names)
+            sure += float(competing.gather(-1, found.unsqueeze(-1)).sum())
             labels.append(found[0].cpu().numpy())
         return np.concatenate(labels), sure / len(points)
 

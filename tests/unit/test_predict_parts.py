@@ -12,10 +12,12 @@ from pointadapt.data import load_dataset
 from pointadapt.data.shapes import Shapes
 from pointadapt.errors import ConfigError, DataLayoutError, UnknownNameError
 from pointadapt.evaluate import evaluate, predict_clouds
+from pointadapt.examine import examine
 from pointadapt.io import read_cloud, write_points
 from pointadapt.ops import farthest_point_sample, gather_points, interpolate, normalize
 from pointadapt.predict import predict
 from pointadapt.predict_parts import Labeller
+from pointadapt.tasks._parts import parts_by_class
 
 FAR = np.array([5e5, 5e6, 100.0])  # as map coordinates are
 TASK = ("--task", "part_segmentation", "--task-options", "width=16", "hidden=16,8")
@@ -223,6 +225,17 @@ def test_the_command(run, files, tmp_path, capsys):
     assert len(table) == 1 + sum(len(row["shares"]) for row in rows)
     assert main(["predict", *flags]) == 0
     assert "chair/" in capsys.readouterr().out
+
+
+def test_confidence_is_that_among_the_parts_of_the_class(run, clouds, files, tmp_path):
+    model = hub.load(run / "adapter")
+    parts = parts_by_class(model.adapter.names)
+    least = np.array([1 / len(parts[label]) for label in clouds.labels])
+    found = examine(model, clouds, 64)
+    assert (found.confidence >= least[:, None] - 1e-5).all()  # the largest of so many shares
+    rows, _ = Labeller(run / "adapter", tmp_path / "out").files(files)
+    chair = len(parts[model.classes.index("chair")])
+    assert all(row.confidence >= 1 / chair - 1e-5 for row in rows)
 
 
 def test_the_wrong_adapter(run, micro_adapter, files, tmp_path):

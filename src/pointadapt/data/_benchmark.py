@@ -138,7 +138,10 @@ def sample(points: np.ndarray, m: int, rule: SamplingRule, rng: np.random.Genera
     """
     n = points.shape[1]
     if n < m:
-        raise PointCloudError(f"clouds have {n} points but {m} are asked for: pass --points {n}")
+        raise PointCloudError(
+            f"clouds have {n} points but {m} are asked for: pass --points {n}, "
+            "and --available no higher"
+        )
     if n == m or rule == "first":
         return points[:, :m]
     if rule == "random":

@@ -98,6 +98,6 @@ class PartBenchmark(Release):
         if len(wrong):
             raise FileFormatError(
                 f"{where} has part label {labels[wrong[0]]:g} in row {wrong[0]} (counted from 0), "
-                f"but a {name} has parts {own[0]} to {own[-1]} only"
+                f"but the class {name} has parts {own[0]} to {own[-1]} only"
             )
         return cloud, labels

@@ -120,6 +120,13 @@ class Task:
         del category, names
         return probabilities
 
+    def competing(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
+        """The probabilities that confidence is read from: of the labels that :meth:`predict` may
+        choose, summing to 1. Arguments as there; by default all labels compete.
+        """
+        del category, names
+        return probabilities
+
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> dict[str, Any]:

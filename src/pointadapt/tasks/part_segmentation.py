@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from ..errors import DataLayoutError
@@ -63,11 +64,23 @@ class PartSegmentation(PointTask):
 
     def predict(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
         """(B, N) most probable part of each point, of those that compete."""
-        known = probabilities
-        if self.restrict and category is not None:
-            others = ~part_mask(names).to(known.device)[category.to(known.device)]
-            known = known.masked_fill(others.unsqueeze(1), -1.0)
+        others = self._others(probabilities, category, names)
+        known = probabilities if others is None else probabilities.masked_fill(others, -1.0)
         return most_probable(known, probabilities)
+
+    def competing(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
+        """(B, N, parts): shared among the parts of the cloud's class where only these compete."""
+        others = self._others(probabilities, category, names)
+        if others is None:
+            return probabilities
+        own = probabilities.masked_fill(others, 0.0)
+        return own / own.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(own.dtype).tiny)
+
+    def _others(self, known: Tensor, category: Tensor | None, names: Names) -> Tensor | None:
+        """(B, 1, parts) bool, the parts that do not compete; None if all do."""
+        if not self.restrict or category is None:
+            return None
+        return ~part_mask(names).to(known.device)[category.to(known.device)].unsqueeze(1)
 
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor

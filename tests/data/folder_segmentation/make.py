@@ -35,7 +35,7 @@ def scene(seed: int, size: float = 40.0, points: int = 3000) -> np.ndarray:
 def make(root: Path) -> dict[str, object]:
     """Write the scenes under ``root``, and return the options with which to load them."""
     for name, seed in (("train/a", 0), ("train/b", 1), ("test/c", 2)):
-        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         np.save(root / f"{name}.npy", scene(seed))
     (root / "classes.txt").write_text("\n".join(NAMES) + "\n")
     return {"root": root, "block": 12, "blocks": 16, "test_blocks": 8, "least": 40}

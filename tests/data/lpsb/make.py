@@ -41,6 +41,7 @@ def arrays() -> dict[str, np.ndarray]:
 def make(root: Path, **changes: np.ndarray | None) -> dict[str, object]:
     """Write the file under ``root`` (with ``changes``), and return the options to load it."""
     values = {k: v for k, v in (arrays() | changes).items() if v is not None}
+    root.mkdir(parents=True, exist_ok=True)
     np.savez(root / FILE, **values)
     return {"root": root}
 

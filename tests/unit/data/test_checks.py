@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pointadapt.data import Clouds, Dataset, check
+from pointadapt.data._blocks import SCENE
 from pointadapt.data._checks import describe
 from pointadapt.data._checksums import checksums, compare, read_record, record_of, write_record
 from pointadapt.errors import DataLayoutError, FileFormatError, PointCloudError
@@ -72,6 +73,15 @@ def test_not_finite_and_a_single_place():
     assert look(bad)["train: coordinates"] == ("wrong", "NaN or infinite in 1 clouds: y")
     points[4] = 1.0
     assert look(bad)["train: coordinates"] == ("wrong", "1 clouds are a single point: y")
+
+
+def test_a_block_of_a_scene_may_hold_one_point():
+    points = clouds().points.copy()
+    points[4] = 1.0
+    ids = tuple(f"room#{k}" for k in range(6))
+    blocks = Clouds(points, np.zeros(6, int), (SCENE,), ids)
+    status, text = look(blocks)["train: coordinates"]
+    assert (status, text) == ("note", "finite; 1 blocks hold one point: room#4")
 
 
 def test_duplicates_in_any_order_of_points():

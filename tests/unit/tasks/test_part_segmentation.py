@@ -207,6 +207,17 @@ def test_only_the_parts_of_the_class_compete():
     assert task().predict(sure, None, NAMES).item() == 2
 
 
+def test_confidence_is_shared_among_the_parts_that_compete():
+    sure = torch.tensor([[[0.1, 0.2, 0.4, 0.3]]])
+    cup = torch.tensor([0])
+    shared = task().competing(sure, cup, NAMES)
+    torch.testing.assert_close(shared, torch.tensor([[[1 / 3, 2 / 3, 0.0, 0.0]]]))
+    for known in (task(restrict=False).competing(sure, cup, NAMES),
+                  task().competing(sure, None, NAMES)):  # fmt: skip
+        assert torch.equal(known, sure)
+    assert not task().competing(torch.tensor([[[0.0, 0.0, 1.0, 0.0]]]), cup, NAMES).isnan().any()
+
+
 def test_names_are_checked():
     with pytest.raises(DataLayoutError, match="needs a part label"):
         task().names(CLASSES)
