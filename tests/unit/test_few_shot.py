@@ -79,6 +79,11 @@ def test_results(config, here):
     assert not list(config.out.rglob("checkpoint.pt"))
 
 
+def test_a_step_takes_the_whole_of_a_support_smaller_than_a_batch(config, here):
+    results = few_shot(replace(config, shot=1, folds=1))
+    assert (results["protocol"]["train_clouds"], results["protocol"]["batch_size"]) == (3, 3)
+
+
 def test_given_episodes_give_the_same_result(config, here):
     first = few_shot(config)
     elsewhere = shutil.copytree(config.out / "episodes", config.out.parent / "given")
