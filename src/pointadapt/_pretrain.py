@@ -32,13 +32,16 @@ def network(config: PretrainConfig, source: CloudBatches) -> MaskedAutoencoder:
     """The autoencoder around the backbone to start from.
 
     Raises:
-        ConfigError, UnknownNameError: no such backbone, or not one of this family.
+        ConfigError, UnknownNameError: no such backbone, not one of this family, or too few points
+            for its patches.
     """
     cls = BACKBONES[config.backbone]
     if not issubclass(cls, PointViT):
         raise ConfigError(f"masked autoencoding is written for point_vit, not {config.backbone}")
+    backbone = _backbone(config, cls)
+    backbone.config.check_points(config.points)
     net = MaskedAutoencoder(
-        _backbone(config, cls), config.mask_ratio, config.decoder_depth,
+        backbone, config.mask_ratio, config.decoder_depth,
         classes=source.classes if config.label_weight else 0,
         attributes=source.attributes if config.attribute_weight else 0,
         mask_spread=config.mask_spread,

@@ -116,9 +116,14 @@ def build_model(
     config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = (),
     features: tuple[str, ...] = (),
 ) -> PointModel:  # fmt: skip
-    """The backbone with a fresh adapter, from ``config.seed``."""
+    """The backbone with a fresh adapter, from ``config.seed``.
+
+    Raises:
+        ConfigError: the clouds have too few points for its patches.
+    """
     changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
     backbone = load_backbone(config.backbone, seed=config.seed, **changes)
+    backbone.config.check_points(config.points)
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
     task = make_task(config.task, key_values(config.task_options))
