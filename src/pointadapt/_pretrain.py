@@ -32,13 +32,16 @@ def network(config: PretrainConfig, source: CloudBatches) -> MaskedAutoencoder:
     """The autoencoder around the backbone to start from.
 
     Raises:
-        ConfigError, UnknownNameError: no such backbone, or not one of this family.
+        ConfigError, UnknownNameError: no such backbone, not one of this family, or too few points
+            for its patches.
     """
     cls = BACKBONES[config.backbone]
     if not issubclass(cls, PointViT):
         raise ConfigError(f"masked autoencoding is written for point_vit, not {config.backbone}")
+    backbone = _backbone(config, cls)
+    backbone.config.check_points(config.points)
     net = MaskedAutoencoder(
-        _backbone(config, cls), config.mask_ratio, config.decoder_depth,
+        backbone, config.mask_ratio, config.decoder_depth,
         classes=source.classes if config.label_weight else 0,
         attributes=source.attributes if config.attribute_weight else 0,
         mask_spread=config.mask_spread,
@@ -110,9 +113,9 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int,
     state = load_state(path)
     if "config" not in state or "net" not in state:
         raise CheckpointError(f"{path} is no checkpoint of pre-training")
-    if not _agree(json.loads(state["config"]), config):
+    if differ := _other_option(json.loads(state["config"]), config):
         raise CheckpointError(
-            f"{path} was made with another configuration: {state['config']}; "
+            f"{path} was made with another configuration ({differ}): "
             "resume with the same options, or choose another --out"
         )
     net.load_state_dict(state["net"])
@@ -120,8 +123,13 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int,
     return int(state["step"]), float(state["seconds"])
 
 
-def _agree(stored: dict[str, Any], config: PretrainConfig) -> bool:
-    """Whether a checkpoint's options are these; ones that it did not know had their defaults."""
+def _other_option(stored: dict[str, Any], config: PretrainConfig) -> str:
+    """The first option that differs from a checkpoint's, as text; empty if none does.
+
+    Options that the checkpoint's version did not know had their defaults.
+    """
     if isinstance(stored.get("data"), str):  # before there were mixtures
         stored["data"] = [stored["data"]]
-    return {**identity(PretrainConfig()), **stored} == identity(config)
+    was, now = {**identity(PretrainConfig()), **stored}, identity(config)
+    differ = (key for key in {**now, **was} if was.get(key) != now.get(key))
+    return next((f"{key}: {was.get(key)} then, {now.get(key)} now" for key in differ), "")

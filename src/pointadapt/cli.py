@@ -17,7 +17,7 @@ import tyro
 from tyro.conf import subcommand
 
 from . import __version__, commands, report
-from .commands._words import check_words
+from .commands._words import check_words, in_one_line
 from .config import TrainConfig, read_config, to_plain
 from .errors import ConfigError, PointAdaptError
 from .options import build
@@ -59,13 +59,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(args: Sequence[str]) -> commands.Command:
-    """The command that ``args`` give; ends the program with a message where they give none.
+    """The command that ``args`` give; ends the program where they ask for help.
 
     Raises:
-        PointAdaptError: an unknown recipe, or a configuration file that is none.
+        PointAdaptError: an unknown word, a wrong or missing value, an unknown recipe, or a
+            configuration file that is none.
     """
     choices: dict[str, Any] = {name: commands.COMMANDS[name] for name in commands.NAMES}
-    check_words(args)
+    where = check_words(args)
     config = _config_class(choices.get(args[0]))
     if config is not None:
         start = _start(args, config)
@@ -78,7 +79,8 @@ def parse(args: Sequence[str]) -> commands.Command:
         for name, c in choices.items()
     )
     every: Any = Union[kinds]  # noqa: UP007 - made at run time
-    return tyro.cli(every, prog="pointadapt", args=args, description=ABOUT)
+    with in_one_line(where):
+        return tyro.cli(every, prog="pointadapt", args=args, description=ABOUT)
 
 
 def _config_class(command: type | None) -> type[TrainConfig] | None:

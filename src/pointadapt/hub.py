@@ -251,9 +251,10 @@ def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:
 
 def _card(config: Mapping[str, Any], size: int) -> str:
     results, lines = config["results"], []
-    for key, value in results.items():
+    for key, value in {**results, **results.get("protocol", {})}.items():
         if not isinstance(value, dict):
-            lines.append(f"| {key.replace('_', ' ')} | {value} |")
+            text = ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
+            lines.append(f"| {key.replace('_', ' ')} | {text} |")
     table = "\n".join(["| | |", "|---|---|", *lines]) if lines else "No results were recorded."
     parts = config["parts"]
     labels = f"{len(parts)} parts: {', '.join(parts)}.\n" if parts else ""

@@ -132,7 +132,8 @@ class Labeller:
         stored = local if cloud.faces is not None else cloud.points
         if len(local) < self.reader.folder.min_points:
             raise PointCloudError(
-                f"{path}: has {len(local)} points, fewer than {self.reader.folder.min_points}"
+                f"{path}: has {len(local)} points, fewer than {self.reader.folder.min_points}: "
+                "leave the file out, or scan it more densely"
             )
         labels, confidence = self.label(local, number)
         out = self.out / f"{path.stem}.{self.form}"

@@ -1,4 +1,4 @@
-"""What training starts from: the clouds of each split, and a model with a fresh adapter."""
+"""What training starts from: its folder, the clouds of each split, a model with a new adapter."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from .config import TrainConfig, key_values
 from .data import Clouds, Dataset, load_dataset
 from .data._blocks import SCENE, scene_of
 from .data._repeats import tell_shared
-from .errors import DataLayoutError
+from .errors import CheckpointError, ConfigError, DataLayoutError
 from .evaluate import take
+from .files import check_target
 from .methods import make_method
 from .model import Adapter, PointModel
 from .ops import normalize
@@ -36,6 +37,25 @@ def check_names(config: TrainConfig) -> None:
     if config.head:
         check_inputs(config.head)
     make_dataset(config)
+
+
+def check_folder(config: TrainConfig) -> None:
+    """Refuse a run folder that cannot be used, before data are loaded, which may take minutes.
+
+    Raises:
+        CheckpointError: there is nothing to resume.
+        ConfigError: the folder holds an earlier run.
+        PointAdaptError: it cannot be written.
+    """
+    path = config.out / "checkpoint.pt"
+    if config.resume and not path.exists():
+        raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
+    if not config.resume and path.exists():
+        raise ConfigError(
+            f"{config.out} holds an earlier run: add --resume to continue it, or choose another "
+            "--out"
+        )
+    check_target(path)
 
 
 def make_dataset(config: TrainConfig) -> Dataset:
@@ -116,9 +136,14 @@ def build_model(
     config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = (),
     features: tuple[str, ...] = (),
 ) -> PointModel:  # fmt: skip
-    """The backbone with a fresh adapter, from ``config.seed``."""
+    """The backbone with a fresh adapter, from ``config.seed``.
+
+    Raises:
+        ConfigError: the clouds have too few points for its patches.
+    """
     changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
     backbone = load_backbone(config.backbone, seed=config.seed, **changes)
+    backbone.config.check_points(config.points)
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
     task = make_task(config.task, key_values(config.task_options))

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .data import Clouds
     from .model import PointModel
 
+SELECTION = {
+    "last": "last epoch",
+    "val": "best epoch on a split held out of train",
+    "test": "best epoch on the test set (the papers' way)",
+}
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -94,3 +100,18 @@ def autocast(model: PointModel, precision: Precision) -> AbstractContextManager[
     device = next(model.parameters()).device.type
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return torch.autocast(device, dtype, enabled=dtype is not None)
+
+
+def stated(config: TrainConfig, selected_epoch: int) -> dict[str, Any]:
+    """What a training run's results say of how they came about, as plain values."""
+    return {
+        "selection": SELECTION[config.select],
+        "selected_epoch": selected_epoch,
+        "epochs": config.epochs,
+        "seed": config.seed,
+        "augmentation": list(config.augment),
+        "sampling": config.sampling,
+        "votes": config.votes,
+        "points": config.points,
+        "precision": config.precision,
+    }

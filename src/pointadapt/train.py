@@ -20,10 +20,18 @@ from .data._first import FirstPoints
 from .display import TrainingDisplay
 from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
-from .files import atomic, check_target, load_state, save_state, write_json
+from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .order import epoch_order
-from .prepare import build_model, check_labelled, check_names, load_clouds, show_clouds
+from .prepare import (
+    build_model,
+    check_folder,
+    check_labelled,
+    check_names,
+    load_clouds,
+    show_clouds,
+)
+from .protocol import stated
 from .resident import Resident
 from .runtime import (
     derive_seed,
@@ -47,25 +55,6 @@ def train(config: TrainConfig) -> dict[str, Any]:
     if config.threads:
         torch.set_num_threads(config.threads)
     return _Run(config, make_accelerator(config.precision, config.accumulate)).run()
-
-
-def check_folder(config: TrainConfig) -> None:
-    """Refuse a run folder that cannot be used, before data are loaded, which may take minutes.
-
-    Raises:
-        CheckpointError: there is nothing to resume.
-        ConfigError: the folder holds an earlier run.
-        PointAdaptError: it cannot be written.
-    """
-    path = config.out / "checkpoint.pt"
-    if config.resume and not path.exists():
-        raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
-    if not config.resume and path.exists():
-        raise ConfigError(
-            f"{config.out} holds an earlier run: add --resume to continue it, or choose another "
-            "--out"
-        )
-    check_target(path)
 
 
 class _Run:
@@ -289,11 +278,7 @@ class _Run:
             "seconds": round(self.seconds, 1),
             "peak_memory_bytes": peak_memory(),
             "protocol": {
-                "selection": _SELECTION[c.select],
-                "selected_epoch": self.best.get("epoch", c.epochs),
-                "epochs": c.epochs, "seed": c.seed, "augmentation": list(c.augment),
-                "sampling": c.sampling, "votes": c.votes, "points": c.points,
-                "precision": c.precision,
+                **stated(c, self.best.get("epoch", c.epochs)),
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),
@@ -310,10 +295,3 @@ class _Run:
             results["adapter_bytes"] = (folder / hub.WEIGHTS).stat().st_size
             write_json(c.out / "results.json", results)
         return results
-
-
-_SELECTION = {
-    "last": "last epoch",
-    "val": "best epoch on a split held out of train",
-    "test": "best epoch on the test set (the papers' way)",
-}

@@ -1,5 +1,9 @@
 """Each family in its smallest published size: forward, a DAPT training step, an adapter's file."""
 
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -7,6 +11,8 @@ from pointadapt import hub
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones._tags import all_tags
 from pointadapt.backbones._weights import load_backbone, save_backbone
+from pointadapt.config import Published
+from pointadapt.convert import convert
 from pointadapt.methods import make_method
 from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
@@ -19,10 +25,15 @@ def smallest(family):
 
 @pytest.mark.parametrize("family", list(BACKBONES))
 def test_forward_dapt_step_and_adapter_file(family, toy_batch, tmp_path):
-    points, labels = toy_batch[0][:4], toy_batch[1][:4]
     # few patches: time is in them, and no parameter
     net = load_backbone(f"{family}:{smallest(family)}", groups=6, group_size=8)
     folder = save_backbone(net, tmp_path / "b", torch.float32)
+    adapt_and_load_again(folder, toy_batch, tmp_path)
+
+
+def adapt_and_load_again(folder, toy_batch, tmp_path):
+    points, labels = toy_batch[0][:4], toy_batch[1][:4]
+    net = load_backbone(folder)
     torch.manual_seed(0)
     adapter = Adapter(net, make_method("dapt"), make_task("classification"), tuple("abcd"))
     model = PointModel(net, adapter).train()
@@ -40,3 +51,20 @@ def test_forward_dapt_step_and_adapter_file(family, toy_batch, tmp_path):
     with torch.no_grad():
         assert torch.equal(loaded(points), want)
     assert want.isfinite().all()
+
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+OFFICIAL = SimpleNamespace(**runpy.run_path(str(GOLDEN / "published.py")))
+
+
+@pytest.mark.parametrize("layout", list(OFFICIAL.FILES))
+def test_a_file_of_the_smallest_published_size_is_adapted_and_found_again(
+    layout, toy_batch, tmp_path
+):
+    tensors = OFFICIAL.look_alike(OFFICIAL.FILES[layout](), lambda key: True)
+    torch.save({"base_model": tensors}, tmp_path / "p.pth")
+    facts = Published(groups=6, group_size=8, points=64)
+    report = convert(tmp_path / "p.pth", tmp_path / "out", facts)
+    (smallest, *_) = sorted(t.parameters for t in all_tags().values() if t.layout == layout)
+    assert report["parameters"] == smallest
+    adapt_and_load_again(tmp_path / "out/backbone", toy_batch, tmp_path)

@@ -94,11 +94,27 @@ def test_a_mistyped_word_is_answered_with_the_nearest_one(args, words, capsys):
     assert words in fails(capsys, *args)
 
 
-@pytest.mark.parametrize("args", [["convert"], ["train", "surplus"]])
-def test_missing_and_surplus_words_end_with_status_2(args):
-    with pytest.raises(SystemExit) as end:
-        main(args)
-    assert end.value.code == 2
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["convert"], "Missing from pointadapt convert: FILE the published .pth file"),
+        (["train", "surplus"], "surplus; see pointadapt train --help"),
+        (["train", "--precision", "fp8"], "'fp8' for argument '--precision'. Expected one of"),
+        (["train", "--epochs", "many"], "--epochs: invalid literal for int() with base 10: 'many'"),
+        (["train", "--epochs"], "Missing value for argument '--epochs'"),
+        (["list", "methds"], "invalid choice 'methds'"),
+        (["data", "show"], "see pointadapt data show --help"),
+    ],
+)
+def test_a_wrong_or_missing_value_is_one_line(args, words, capsys):
+    assert words in fails(capsys, *args)
+
+
+def test_it_is_one_line_too_where_the_parser_draws_a_box():
+    status, out, err = run("train", "--precision", "fp8", PYTHONIOENCODING="utf-8")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("pointadapt: error: invalid choice 'fp8' for argument '--precision'.")
+    assert err.endswith("('fp32', 'bf16', 'fp16'); see pointadapt train --help\n")
 
 
 # --- what train starts from

@@ -52,7 +52,7 @@ def test_what_a_folder_holds(saved, folder):
     assert {k.split(".")[0] for k in tensors} == {"taps", "head", "backbone"}
     assert not any("qkv" in k for k in tensors if k.startswith("backbone."))
     card = (saved / hub.CARD).read_text(encoding="utf-8")
-    for text in ("library_name: pointadapt", "| accuracy | 91.5 |", "bär", "toy"):
+    for text in ("library_name: pointadapt", "| accuracy | 91.5 |", "| seed | 3 |", "bär", "toy"):
         assert text in card
 
 

@@ -594,7 +594,8 @@ def test_nan_and_infinity_are_counted(tmp_path, form):
 
 def test_too_few_points(tmp_path):
     path = look_alike.write(tmp_path, "ply-ascii", points=BALL[:5])
-    assert error_of(path, PointCloudError, minimum=6) == "has 5 points, fewer than 6"
+    message = "has 5 points, fewer than 6: leave the file out, or scan it more densely"
+    assert error_of(path, PointCloudError, minimum=6) == message
     assert len(read_points(path, minimum=5)) == 5
     np.save(tmp_path / "a.npy", BALL[:0])
     assert error_of(tmp_path / "a.npy", PointCloudError) == "has no points"

@@ -586,7 +586,8 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
         ({"data_options": ("up=w",)}, PointAdaptError, "unknown"),
         ({"root": None}, DataLayoutError, "--root"),
         ({"backbone": "tinny"}, PointAdaptError, "did you mean 'tiny'"),
-        ({"groups": 65}, PointAdaptError, "65"),
+        ({"groups": 65}, ConfigError, "clouds of 64 points are too small for 65 patches of 8"),
+        ({"group_size": 65}, ConfigError, "too small for 8 patches of 65: raise --points"),
         ({"augment": ("flip",)}, PointAdaptError, "unknown augmentation 'flip'"),
         (
             {"method": "full", "options": (), "head": ("prompt_mean",)},
@@ -599,6 +600,7 @@ def test_bad_input(config, changes, error, message):
     with pytest.raises(error, match=message) as caught:
         train(replace(config, **changes))
     assert "\n" not in str(caught.value)
+    assert "lr" in changes or not config.out.exists()  # only a loss takes a run to be found
     assert not (config.out / "adapter").exists()
     assert not list(config.out.rglob(".*")) if config.out.exists() else True
 

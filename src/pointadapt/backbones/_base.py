@@ -160,6 +160,18 @@ class BackboneConfig:
         """Width of a block's MLP, 4 D."""
         return 4 * self.dim
 
+    def check_points(self, points: int) -> None:
+        """Refuse clouds of ``points`` points if they cannot be cut into these patches.
+
+        Raises:
+            ConfigError: there are more patches, or more points in one, than that.
+        """
+        if points < max(self.groups, self.group_size):
+            raise ConfigError(
+                f"clouds of {points} points are too small for {self.groups} patches of "
+                f"{self.group_size}: raise --points, or lower --groups and --group-size"
+            )
+
 
 class Backbone(nn.Module):
     """Base of all backbones.

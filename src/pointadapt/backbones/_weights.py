@@ -78,7 +78,8 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is damaged or no safetensors file: {first_line(error)}"
+            f"{path} is damaged or no safetensors file, so copy or make it anew: "
+            f"{first_line(error)}"
         ) from error
 
 

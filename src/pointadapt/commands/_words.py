@@ -1,10 +1,13 @@
-"""Mistyped commands and options: one line with the nearest known word."""
+"""Mistyped commands, options and values: one line that says which word, and where help is."""
 
 from __future__ import annotations
 
 import difflib
+import io
+import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, is_dataclass
 
 from tyro.conf import Suppress
@@ -13,11 +16,14 @@ from ..errors import ConfigError
 from . import COMMANDS, NAMES
 
 
-def check_words(args: Sequence[str]) -> None:
+def check_words(args: Sequence[str]) -> str:
     """Refuse an unknown command, sub-command or option; values are left to the parser.
 
     Args:
         args: the words after ``pointadapt``, at least one.
+
+    Returns:
+        The command that they name, with ``pointadapt`` before it.
 
     Raises:
         ConfigError: one line: the word, the nearest known one, and where help is.
@@ -31,7 +37,33 @@ def check_words(args: Sequence[str]) -> None:
         kinds = _members(cls)
         if not kinds:
             _check_options(words, cls, where)
-            return
+            break
+    return where
+
+
+@contextmanager
+def in_one_line(where: str) -> Iterator[None]:
+    """What the parser says of wrong values in a box, as one line.
+
+    Raises:
+        ConfigError: it ended the program with an error.
+    """
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            yield
+        except SystemExit as end:
+            if not end.code:  # help was asked for
+                raise
+            text = _unboxed(said.getvalue()) or "wrong options"
+            raise ConfigError(f"{text}; see {where} --help") from end
+
+
+def _unboxed(text: str) -> str:
+    """The words of a box after its title, up to its next rule: below it help is repeated."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    parts = re.split(r"^(?:[╭╰]|[│ ]*(?:───|---)).*$", plain, flags=re.MULTILINE)
+    said = parts[1] if len(parts) > 1 else plain
+    return " ".join(said.replace("│", " ").split()).rstrip(" .")
 
 
 def _check_options(words: Sequence[str], cls: type, where: str) -> None:

@@ -114,7 +114,10 @@ def read_sample(
     check_request(1 if n is None else n, sampling)
     cloud = read_cloud(path, nan=nan)
     if cloud.faces is None and len(cloud) < minimum:
-        raise PointCloudError(f"{path}: has {len(cloud)} points, fewer than {minimum}")
+        raise PointCloudError(
+            f"{path}: has {len(cloud)} points, fewer than {minimum}: leave the file out, or scan "
+            "it more densely"
+        )
     with _named(Path(path)):
         rng = np.random.default_rng(seed)
         points = _near(cloud.points)
