@@ -163,7 +163,7 @@ class TrainConfig:
         groups: patches of a cloud; 0 takes the backbone's.
         group_size: points of a patch; 0 takes the backbone's.
         epochs: passes over the training set.
-        batch_size: clouds of a step, per process.
+        batch_size: clouds of a step, per process; all there are where that is less.
         accumulate: steps whose gradients are summed before the optimizer moves.
         lr: peak learning rate.
         min_lr: learning rate at the start of the warm-up and at the end.

@@ -181,7 +181,7 @@ def _summary(
     protocol |= {
         "folds": index.folds, "pool": index.pool, "fold_seed": index.seed,
         "clouds": len(index.clouds), "sd": "of the folds, divided by their number less 1",
-        "batch_size": config.batch_size, "lr": config.lr,
+        "lr": config.lr,
     }  # fmt: skip
     rows = [
         {

@@ -28,8 +28,6 @@ OFFICIAL = "modelnet_fewshot"
 class FewShotConfig(TrainConfig):
     """Training on a few clouds of a few classes, again and again.
 
-    A step takes the whole support where that is less than ``batch_size``.
-
     Attributes:
         way: classes of an episode.
         shot: training clouds (the support) of each.
@@ -120,11 +118,6 @@ def episodes_folder(config: FewShotConfig) -> Path:
     return config.episodes or config.out / "episodes"
 
 
-def batch_size(config: FewShotConfig, setting: Setting) -> int:
-    """Clouds of a step: as asked for, or the whole support."""
-    return min(config.batch_size, setting.way * setting.shot)
-
-
 def _check_same(where: Path, was: Setting, now: Setting) -> None:
     for field in fields(now):
         before, after = getattr(was, field.name), getattr(now, field.name)
@@ -149,9 +142,8 @@ def _fold(config: FewShotConfig, setting: Setting, k: int) -> Job:
             "root": episodes_folder(config),
             "data_options": (f"fold={k}", *source),
         }
-    own = {"out": config.out / "folds" / str(k), "resume": False}
-    own["batch_size"] = batch_size(config, setting)
-    return Job(f"fold {k}", TrainConfig(**{**values, **data, **own}))
+    out = config.out / "folds" / str(k)
+    return Job(f"fold {k}", TrainConfig(**{**values, **data, "out": out, "resume": False}))
 
 
 def _summary(
@@ -166,7 +158,7 @@ def _summary(
         "episode_seed": setting.seed if drawn else None,
         "pool": setting.pool if drawn else "split",
         "folds": len(folds), "sd": "of the folds, divided by their number less 1",
-        "batch_size": batch_size(config, setting), "lr": config.lr,
+        "lr": config.lr,
     }  # fmt: skip
     rows = [
         {

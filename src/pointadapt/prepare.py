@@ -13,6 +13,7 @@ from .config import TrainConfig, key_values
 from .data import Clouds, Dataset, load_dataset
 from .data._blocks import SCENE, scene_of
 from .data._repeats import tell_shared
+from .data.transforms import check_augmentations
 from .errors import CheckpointError, ConfigError, DataLayoutError
 from .evaluate import take
 from .files import check_target
@@ -27,8 +28,8 @@ def check_names(config: TrainConfig) -> None:
     """Check every name and option before any data are read, which may take long.
 
     Raises:
-        UnknownNameError: a method, task, backbone, data set, head input or option of that name
-            does not exist.
+        UnknownNameError: a method, task, backbone, data set, head input, augmentation or option of
+            that name does not exist.
         ConfigError: a value of the wrong type or outside its range.
     """
     make_method(config.method, key_values(config.options))
@@ -36,6 +37,7 @@ def check_names(config: TrainConfig) -> None:
     check_backbone(config.backbone)
     if config.head:
         check_inputs(config.head)
+    check_augmentations(config.augment)
     make_dataset(config)
 
 
@@ -139,7 +141,8 @@ def build_model(
     """The backbone with a fresh adapter, from ``config.seed``.
 
     Raises:
-        ConfigError: the clouds have too few points for its patches.
+        ConfigError: the clouds have too few points for its patches, or the head is to take tokens
+            that there are none of.
     """
     changes = {k: getattr(config, k) for k in ("groups", "group_size") if getattr(config, k)}
     backbone = load_backbone(config.backbone, seed=config.seed, **changes)
@@ -149,9 +152,26 @@ def build_model(
     task = make_task(config.task, key_values(config.task_options))
     adapter = Adapter(backbone, method, task, classes, config.head, parts, features)
     model = PointModel(backbone, adapter)
+    if config.head:
+        _check_pooling(model, config.points)
     backbone.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model
+
+
+def _check_pooling(model: PointModel, points: int) -> None:
+    """Try the head's inputs on a cloud, before a run starts.
+
+    Raises:
+        ConfigError: the method or the backbone has no such tokens.
+    """
+    cloud = torch.rand(1, points, 3, generator=torch.Generator().manual_seed(0))
+    model.eval()
+    with torch.no_grad():
+        tokens = model.backbone(cloud, model.adapter.taps)
+        for name in model.adapter.head_inputs:
+            tokens.pool(name)
+    model.train()
 
 
 @dataclass(frozen=True)

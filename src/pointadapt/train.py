@@ -70,6 +70,7 @@ class _Run:
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
+        self.batch_size = self._batch_size()
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
         self.resident = Resident(accelerator.device)
@@ -82,17 +83,19 @@ class _Run:
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
 
+    def _batch_size(self) -> int:
+        """Clouds of a process's step: as asked for, or its share of all where there are fewer."""
+        share = len(self.train_set) // self.acc.num_processes // self.config.accumulate
+        return min(self.config.batch_size, max(share, 2))  # BatchNorm needs two
+
     def _steps_per_epoch(self) -> int:
         """Whole batches, and whole sums of them: nothing is carried over into the next epoch."""
         c, clouds = self.config, len(self.train_set)
-        steps = clouds // (c.batch_size * self.acc.num_processes) // c.accumulate * c.accumulate
+        steps = clouds // (self.batch_size * self.acc.num_processes) // c.accumulate * c.accumulate
         if steps == 0:
-            factors = [f"a batch of {c.batch_size}"]
-            factors += [f"{c.accumulate} accumulated"] if c.accumulate > 1 else []
-            factors += [f"{self.acc.num_processes} processes"] if self.acc.num_processes > 1 else []
             raise ConfigError(
-                f"{clouds} training clouds are too few for {' × '.join(factors)}: "
-                "lower --batch-size"
+                f"{clouds} training clouds are too few for batches of 2, {c.accumulate} "
+                f"accumulated, in {self.acc.num_processes} processes: lower --accumulate"
             )
         return steps
 
@@ -126,7 +129,7 @@ class _Run:
     def _rows(self, step: int, order: np.ndarray) -> np.ndarray:
         """One process's share of the clouds of a step."""
         acc = self.acc
-        size = self.config.batch_size * acc.num_processes
+        size = self.batch_size * acc.num_processes
         return order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
 
     def _batch(self, step: int, order: np.ndarray) -> Batch:
@@ -278,7 +281,7 @@ class _Run:
             "seconds": round(self.seconds, 1),
             "peak_memory_bytes": peak_memory(),
             "protocol": {
-                **stated(c, self.best.get("epoch", c.epochs)),
+                **stated(c, self.best.get("epoch", c.epochs)), "batch_size": self.batch_size,
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),

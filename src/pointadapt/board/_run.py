@@ -125,7 +125,7 @@ def _board(
         "data": config.data,
         "data_options": list(config.data_options),
         "backbone": config.backbone,
-        "protocol": protocol | {"batch_size": config.batch_size, "seeds": list(config.seeds),
+        "protocol": protocol | {"seeds": list(config.seeds),
                                 "sd": "of the seeds, divided by their number less 1",
                                 "lrs": list(config.lrs), "tune_epochs": config.tune_epochs,
                                 "val_fraction": config.val_fraction,

@@ -77,15 +77,25 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
 }
 
 
+def check_augmentations(names: Sequence[str]) -> None:
+    """Refuse a name that is no augmentation.
+
+    Raises:
+        UnknownNameError: with the nearest name.
+    """
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise UnknownNameError("augmentation", name, AUGMENTATIONS)
+
+
 def augment(points: Tensor, names: Sequence[str], g: Generator) -> Tensor:
     """The augmentations ``names`` in that order.
 
     Raises:
         UnknownNameError: a name that is none of them.
     """
+    check_augmentations(names)
     for name in names:
-        if name not in AUGMENTATIONS:
-            raise UnknownNameError("augmentation", name, AUGMENTATIONS)
         points = AUGMENTATIONS[name](points, g)
     return points
 
