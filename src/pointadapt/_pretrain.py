@@ -15,7 +15,7 @@ from .backbones import BACKBONES
 from .backbones._layers import init_weights
 from .backbones._weights import load_backbone
 from .backbones.point_vit import PointViT
-from .config import PretrainConfig
+from .config import PretrainConfig, other_options
 from .data._mixture import CloudBatches
 from .errors import CheckpointError, ConfigError, UnknownNameError
 from .files import load_state
@@ -113,7 +113,10 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int,
     state = load_state(path)
     if "config" not in state or "net" not in state:
         raise CheckpointError(f"{path} is no checkpoint of pre-training")
-    if differ := _other_option(json.loads(state["config"]), config):
+    stored = json.loads(state["config"])
+    if isinstance(stored.get("data"), str):  # before there were mixtures
+        stored["data"] = [stored["data"]]
+    if differ := other_options(stored, identity(config), identity(PretrainConfig())):
         raise CheckpointError(
             f"{path} was made with another configuration ({differ}): "
             "resume with the same options, or choose another --out"
@@ -121,15 +124,3 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int,
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), float(state["seconds"])
-
-
-def _other_option(stored: dict[str, Any], config: PretrainConfig) -> str:
-    """The first option that differs from a checkpoint's, as text; empty if none does.
-
-    Options that the checkpoint's version did not know had their defaults.
-    """
-    if isinstance(stored.get("data"), str):  # before there were mixtures
-        stored["data"] = [stored["data"]]
-    was, now = {**identity(PretrainConfig()), **stored}, identity(config)
-    differ = (key for key in {**now, **was} if was.get(key) != now.get(key))
-    return next((f"{key}: {was.get(key)} then, {now.get(key)} now" for key in differ), "")

@@ -295,7 +295,9 @@ def to_plain(config: Any) -> dict[str, Any]:
     return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
 
 
-def other_options(was: dict[str, Any], now: dict[str, Any]) -> str:
+def other_options(
+    was: dict[str, Any], now: dict[str, Any], defaults: dict[str, Any] | None = None
+) -> str:
     """The first option of an earlier run that differs from now, as text; empty if none does.
 
     What the earlier run's version did not have yet had its default.
@@ -303,8 +305,9 @@ def other_options(was: dict[str, Any], now: dict[str, Any]) -> str:
     Args:
         was: the plain values of the earlier run.
         now: those of this one.
+        defaults: of both; by default those of training.
     """
-    defaults = to_plain(TrainConfig())
+    defaults = to_plain(TrainConfig()) if defaults is None else defaults
     for key, value in now.items():
         before = was.get(key, defaults.get(key))
         if key not in MAY_DIFFER and before != value:

@@ -128,10 +128,8 @@ def test_wrong_input(toy_root, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("args", [["data"], ["data", "verify"]])
-def test_missing_words(args):
-    with pytest.raises(SystemExit) as end:
-        main(args)
-    assert end.value.code == 2
+def test_missing_words(args, capsys):
+    assert f"see pointadapt {' '.join(args)} --help" in fails(capsys, *args)
 
 
 def test_a_mistyped_word(capsys):
