@@ -1,6 +1,7 @@
 """Keeping less for the backward changes no loss and no gradient."""
 
 import gc
+from typing import Any
 
 import pytest
 import torch
@@ -151,13 +152,18 @@ def test_dropout_draws_the_same_and_keeps_bits():
     assert [t.dtype for t in saved] == [torch.bool]
 
 
-def test_lean_attention():
+@pytest.mark.parametrize("width", [4, 2], ids=["weights kept", "weights computed again"])
+def test_lean_attention(width):
     torch.manual_seed(0)
-    q, k, v = (torch.randn(2, 3, 7, 4, dtype=torch.float64, requires_grad=True) for _ in range(3))
+    shape = 2, 3, 7, width
+    q, k, v = (torch.randn(*shape, dtype=torch.float64, requires_grad=True) for _ in range(3))
     for seen in (None, torch.ones(7, 7, dtype=torch.bool).tril()):
         assert torch.autograd.gradcheck(LeanAttention.apply, (q, k, v, seen))
         plain = attend(q, k, v, causal=seen is not None)
-        torch.testing.assert_close(LeanAttention.apply(q, k, v, seen), plain)
+        lean: Any = LeanAttention.apply(q, k, v, seen)
+        torch.testing.assert_close(lean, plain)
+        kept = [t for t in lean.grad_fn.saved_tensors if t is not None]
+        assert len(kept) == (4 if width == 4 else 3)
 
 
 def test_memory_that_is_used_again_gets_no_old_recipe():

@@ -86,6 +86,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
 
 
 SHORT = 1024  # keys
+NARROW = 3  # a lean forward pass keeps attention weights that are no more than q, k and v together
 
 
 def attention_weights(q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
@@ -101,18 +102,25 @@ def attention_weights(q: Tensor, k: Tensor, seen: Tensor | None) -> Tensor:
 
 
 class LeanAttention(torch.autograd.Function):
-    """softmax(q kᵀ / √c) v that keeps q, k and v alone and computes the weights again."""
+    """softmax(q kᵀ / √c) v that keeps views of q, k and v alone.
+
+    The weights are kept where they are no more than those three together (:data:`NARROW`), and
+    computed again where there are more tokens.
+    """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
-        ctx.save_for_backward(q, k, v)
+        weights = attention_weights(q, k, seen)
+        narrow = k.shape[-2] <= NARROW * q.shape[-1]
+        ctx.save_for_backward(q, k, v, weights if narrow else None)
         ctx.seen = seen
-        return attention_weights(q, k, seen) @ v
+        return weights @ v
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        (g,), (q, k, v) = grads, ctx.saved_tensors
-        weights, scale = attention_weights(q, k, ctx.seen), q.shape[-1] ** -0.5
+        (g,), (q, k, v, weights) = grads, ctx.saved_tensors
+        weights = attention_weights(q, k, ctx.seen) if weights is None else weights
+        scale = q.shape[-1] ** -0.5
         dv = weights.transpose(-2, -1) @ g
         dw = g @ v.transpose(-2, -1)
         ds = torch.ops.aten._softmax_backward_data(dw, weights, -1, weights.dtype)
