@@ -97,7 +97,7 @@ def needs_sklearn() -> None:
         import sklearn  # noqa: F401
     except ImportError as error:
         raise PointAdaptError(
-            "the linear SVM needs scikit-learn: pip install scikit-learn"
+            "the linear SVM needs scikit-learn: pip install 'pointadapt[probe]'"
         ) from error
 
 
