@@ -203,7 +203,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
         *_untested(results.get("confusion", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
-        ("protocol", f"seed {p['seed']}, augmentation {drawn}"),
+        ("protocol", f"seed {p['seed']}, batch {p['batch_size']}, augmentation {drawn}"),
         ("trained", f"{trained} parameters"),
         ("time", duration(results["seconds"])),
         ("peak memory", size(results["peak_memory_bytes"])),

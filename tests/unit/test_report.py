@@ -5,7 +5,7 @@ import pytest
 from pointadapt import report
 
 PROTOCOL = {"test_clouds": 30, "votes": 0, "selection": "last epoch", "selected_epoch": 3,
-            "epochs": 3, "seed": 0, "augmentation": []}  # fmt: skip
+            "epochs": 3, "seed": 0, "batch_size": 25, "augmentation": []}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_summary_names_the_worst_classes_first(capsys, count, title, absent):
     report.train_summary(results, report.console())
     out = capsys.readouterr().out
     assert "90.00 % (mean of classes 85.50 %, macro F1 84.25 %)" in out
-    assert title in out and absent not in out
+    assert title in out and absent not in out and "seed 0, batch 25, augmentation none" in out
     assert f"class0 {100.0 - count:.1f}, class1 {101.0 - count:.1f}, " in out
 
 
