@@ -94,8 +94,8 @@ class _Run:
         steps = clouds // (self.batch_size * self.acc.num_processes) // c.accumulate * c.accumulate
         if steps == 0:
             raise ConfigError(
-                f"{clouds} training clouds are too few for batches of 2, {c.accumulate} "
-                f"accumulated, in {self.acc.num_processes} processes: lower --accumulate"
+                f"{clouds} training clouds are too few for batches of {self.batch_size}, "
+                f"{c.accumulate} accumulated, in {self.acc.num_processes} processes: give more"
             )
         return steps
 

@@ -200,7 +200,7 @@ def flags(config):
 def test_command_line(config, here, capsys):
     assert cli.main(flags(config)) == 0
     out = capsys.readouterr().out
-    for word in ("d, seed 1: ", "accuracy", "parameters", "lr=0.003 rank=4", "board.json",
+    for word in ("d, seed 1: ", "trained", "parameters", "lr=0.003 rank=4", "board.json",
                  "pointadapt evaluate --adapter"):  # fmt: skip
         assert word in out, word
     assert cli.main([*flags(config), "--json"]) == 0

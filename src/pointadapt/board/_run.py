@@ -117,7 +117,7 @@ def _board(
               if not line.error]  # fmt: skip
         rows.append(_row(line, config, [outcome for outcome in of if outcome]))
     first = next((o.results for o in done.values() if o.results), None)
-    protocol = dict(first["protocol"]) if first else {}
+    protocol = {"batch_size": config.batch_size, **(first["protocol"] if first else {})}
     for key in ("selected_epoch", "seed"):
         protocol.pop(key, None)
     return {
