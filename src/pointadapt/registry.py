@@ -25,12 +25,12 @@ class Registry(Generic[T]):
 
     Args:
         kind: what the table holds, in the singular, for messages ("method").
-        package: the package whose modules register themselves ("pointadapt.methods"). Plug-ins
-            use an entry-point group of the same name.
+        group: the entry-point group that plug-ins use ("pointadapt.methods").
+        packages: the packages whose modules register themselves; by default the one of that name.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, group: str, *packages: str) -> None:
+        self.kind, self.group, self.packages = kind, group, packages or (group,)
         self._table: dict[str, type[T]] = {}
         self.families: dict[str, Any] = {}
         self._loaded = False
@@ -78,10 +78,11 @@ class Registry(Generic[T]):
             raise
 
     def _import_all(self) -> None:
-        for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-            if not module.name.startswith("_"):
-                importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.package):
+        for package in self.packages:
+            for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                if not module.name.startswith("_"):
+                    importlib.import_module(f"{package}.{module.name}")
+        for point in entry_points(group=self.group):
             try:
                 point.load()
             except Exception as error:
