@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from _plain import logits as plain_logits
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._lean import Keep
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.methods import make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 CLASSES = tuple(f"class {i}" for i in range(15))

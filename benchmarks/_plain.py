@@ -2,7 +2,7 @@
 
 One patch encoder over all points with the patch's maximum repeated for each, kept in the graph;
 scale-shifts as ``x * gamma + beta``; attention as three products. It shares its tensors with a
-:class:`pointadapt.model.PointModel`, whose logits it must give (``train_step.py`` checks it).
+:class:`pointadapt.adapters.model.PointModel`, whose logits it must give (``train_step.py`` checks it).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pointadapt.model import PointModel
+from pointadapt.adapters.model import PointModel
 from pointadapt.ops import group
 
 

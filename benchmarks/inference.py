@@ -6,7 +6,7 @@ One forward pass of `small` on random clouds, no gradient, evaluation mode; the 
 ``--seconds`` for each batch and number format:
 
 - "backbone": the backbone alone (linear probe) under a head of the same size, with our encoder,
-- "folded DAPT": scale-shifts in the frozen layers (`pointadapt.fold`),
+- "folded DAPT": scale-shifts in the frozen layers (`pointadapt.adapters.fold`),
 - "DAPT": as trained,
 - "plain DAPT": `_plain.py`, eager, batch 8 and in float32 only.
 
@@ -31,8 +31,8 @@ import torch
 from _measure import in_turns, parser, report, start
 from _models import clouds, half, make_model
 from _plain import logits as plain_logits
-from pointadapt import hub
-from pointadapt.fold import fold
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.fold import fold
 from pointadapt.io import Cloud, write_cloud
 
 HEAD = ("cls", "patch_mean", "patch_max")  # as wide as DAPT's

@@ -15,18 +15,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .adapters.convert import convert
+    from .adapters.fold import fold
+    from .adapters.folder import load, load_into, save_adapter
+    from .adapters.model import PointModel
     from .backbones._weights import load_backbone
     from .config import PretrainConfig, TrainConfig
-    from .convert import convert
     from .data import load_dataset
     from .errors import PointAdaptError
     from .evaluate import evaluate
     from .fetch import fetch
-    from .fold import fold
-    from .hub import load, load_into, save_adapter
     from .io import read_points, write_points
     from .methods import make_method
-    from .model import PointModel
     from .predict import predict
     from .pretrain import pretrain
     from .train import train

@@ -37,7 +37,7 @@ Cell = tuple[str, int]  # corruption and severity; the clean clouds have severit
 
 def run(config: RobustnessConfig, on_cell: OnCell | None = None) -> dict[str, Any]:
     """See :func:`pointadapt.robustness.robustness`."""
-    from .protocol import autocast, load_ready
+    from .adapters.protocol import autocast, load_ready
 
     source = _source(config)
     settings = {**source.settings, "most": config.most, "seed": config.seed, "up": config.up}
@@ -123,7 +123,7 @@ class _Source:
 
 
 def _source(config: RobustnessConfig) -> _Source:
-    from .protocol import Protocol
+    from .adapters.protocol import Protocol
 
     if config.data in SUITES:
         return _official(config)
@@ -156,7 +156,7 @@ def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:
 
 
 def _official(config: RobustnessConfig) -> _Source:
-    from .protocol import Protocol
+    from .adapters.protocol import Protocol
 
     suite = str(config.data)
     base = load_dataset(suite, root=config.root)
@@ -200,7 +200,7 @@ def _key(cell: Cell) -> str:
 
 def _record(config: RobustnessConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """What ``out`` holds of this very run, or a new record."""
-    from . import hub
+    from .adapters import folder as hub
 
     adapter = hub.read_adapter_config(config.adapter)
     head = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Generator, Tensor
 
+from .adapters.model import Adapter
 from .data import Clouds
 from .data._first import FirstPoints
 from .data.transforms import augment_along, resample_along
-from .model import Adapter
 from .ops import normalize
 from .resident import Resident
 

@@ -20,9 +20,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from .adapters.model import PointModel
 from .errors import ConfigError
 from .files import first_line
-from .model import PointModel
 from .tasks import Task
 
 How = Literal["eager", "graph", "compile", "auto"]

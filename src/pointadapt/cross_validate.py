@@ -134,8 +134,8 @@ def _held_out(
     import numpy as np
     import torch
 
+    from .adapters.protocol import autocast, load_ready
     from .evaluate import predict_clouds
-    from .protocol import autocast, load_ready
 
     fold_of, parts, order, task = index.fold_of(), [], [], None
     for k in range(index.folds):
@@ -230,7 +230,7 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
     The data are the user's, not folds of them: the adapter is used without this run's folder. Its
     own scores were of clouds that it was trained on, which say nothing, unless test was left alone.
     """
-    from . import hub
+    from .adapters import folder as hub
 
     assert outcome.results is not None
     own, folder = outcome.results, Path(outcome.results["adapter"])

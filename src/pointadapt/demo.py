@@ -183,9 +183,9 @@ def show_predictions(adapter: Path, out: Path, budget: Budget) -> tuple[Path, Pa
     Returns:
         The picture, the file, and that cloud's class.
     """
+    from .adapters.protocol import Protocol, load_ready
     from .evaluate import predict_probabilities
     from .io import write_points
-    from .protocol import Protocol, load_ready
 
     clouds = Protocol.of(adapter, options=("test_size=64",)).load("test")
     model = load_ready(adapter)

@@ -174,7 +174,7 @@ def _checked(tag: Tag, file: Path) -> str:
 
 def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
     """Convert ``file`` and put the backbone into its place."""
-    from .convert import convert
+    from .adapters.convert import convert
 
     work = cache.scratch(tag.name, "part")
     try:

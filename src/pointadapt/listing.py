@@ -63,8 +63,8 @@ def methods() -> list[Row]:
 def _trained(method: Any) -> int:
     import torch
 
+    from .adapters.model import Adapter
     from .backbones.point_vit import PointViT
-    from .model import Adapter
     from .tasks import make_task
 
     with torch.device("meta"):  # sizes only, no memory

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import hub
+from .adapters import folder as hub
+from .adapters.protocol import load_ready, training_config
 from .config import TrainConfig, key_values
 from .data import load_dataset
 from .data._layouts import readable_files
 from .data.folder import UPRIGHT, Axis, Folder
 from .errors import ConfigError, PointAdaptError, UnknownNameError
 from .prefetch import one_ahead
-from .protocol import load_ready, training_config
 
 if TYPE_CHECKING:
-    from .model import PointModel
+    from .adapters.model import PointModel
 
 
 @dataclass(frozen=True)

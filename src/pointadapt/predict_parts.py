@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import hub
+from .adapters import folder as hub
+from .adapters.model import PointModel
+from .adapters.protocol import load_ready
 from .data import Clouds
 from .data.folder import Axis, upright
 from .errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
 from .evaluate import predict_clouds
 from .files import atomic, write_json
 from .io import Cloud, read_cloud, read_points, sample_index, write_cloud
-from .model import PointModel
 from .ops import interpolate, normalize
 from .predict import list_files, reader_of
-from .protocol import load_ready
 from .tasks._parts import part_mask, shape_ious
 
 CHUNK = 1 << 16  # points that are labelled at a time

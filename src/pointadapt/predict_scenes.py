@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from . import hub
+from .adapters import folder as hub
+from .adapters.protocol import autocast, load_ready, training_config
 from .config import Precision, TrainConfig, key_values
 from .data import load_dataset
 from .data._label_names import codes_of
@@ -19,7 +20,6 @@ from .errors import ConfigError, PointAdaptError
 from .evaluate import predict_probabilities
 from .files import atomic
 from .predict import list_files
-from .protocol import autocast, load_ready, training_config
 from .scenes import SUFFIXES, SceneLabels, Tiling, label_scene
 
 Progress = Callable[[str, int, int], None]

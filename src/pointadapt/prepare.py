@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .adapters.model import Adapter, PointModel
 from .backbones._weights import check_backbone, load_backbone
 from .config import TrainConfig, key_values
 from .data import Clouds, Dataset, load_dataset
@@ -18,7 +19,6 @@ from .errors import CheckpointError, ConfigError, DataLayoutError
 from .evaluate import take
 from .files import check_target
 from .methods import make_method
-from .model import Adapter, PointModel
 from .ops import normalize
 from .tasks import Task, make_task
 from .tasks._base import check_inputs

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .adapters.model import PointModel
 from .data._block_data import BlockData
 from .errors import ConfigError, PointAdaptError
 from .evaluate import check_names, predict_clouds
 from .files import read_json
 from .metrics import confusion_matrix, segmentation_scores
-from .model import PointModel
 
 
 def score_rooms(

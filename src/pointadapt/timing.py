@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from .adapters.protocol import autocast, load_ready
 from .config import TrainConfig
 from .evaluate import predict_probabilities
-from .protocol import autocast, load_ready
 
 BATCH, REPEATS = 32, 7
 

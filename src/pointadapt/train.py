@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from . import hub
+from .adapters import folder as hub
+from .adapters.protocol import stated
 from .batches import Batch, training_batch
 from .capture import make_step
 from .config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
@@ -31,7 +32,6 @@ from .prepare import (
     load_clouds,
     show_clouds,
 )
-from .protocol import stated
 from .resident import Resident
 from .runtime import (
     derive_seed,

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.convert import convert
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones._tags import all_tags
 from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.config import Published
-from pointadapt.convert import convert
 from pointadapt.methods import make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 

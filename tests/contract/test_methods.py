@@ -10,13 +10,14 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from pointadapt import hub, listing
+from pointadapt import listing
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.fold import fold
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.errors import AdapterError, CannotFold
-from pointadapt.fold import fold
 from pointadapt.methods import METHODS, make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.prepare import TrainingClouds
 from pointadapt.tasks import make_task
 

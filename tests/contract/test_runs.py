@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
 from pointadapt.backbones._weights import read_safetensors
 from pointadapt.config import TrainConfig
 from pointadapt.methods import METHODS

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.convert import Published, convert
 from pointadapt.backbones._layers import DropPath
 from pointadapt.backbones._layouts import LAYOUTS
-from pointadapt.convert import Published, convert
 from pointadapt.methods.dapt import from_published as dapt_from_published
 
 HERE = Path(__file__).parent

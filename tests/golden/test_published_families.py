@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from published import FILES, look_alike, parameters, pointgpt_tuned, recon_tuned
 from torch.nn.functional import gelu, linear
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.convert import convert
 from pointadapt.backbones import BACKBONES, BackboneConfig
 from pointadapt.backbones._layouts import LAYOUTS, find_layout
 from pointadapt.backbones._tags import all_tags
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.pointgpt import nearest_chain
 from pointadapt.config import Published
-from pointadapt.convert import convert
 from pointadapt.errors import CheckpointError
 from pointadapt.ops import gather_points, group, normalize
 from pointadapt.tasks import make_task

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.convert import convert
 from pointadapt.backbones._weights import read_safetensors
-from pointadapt.convert import convert
 from pointadapt.metrics import parameter_counts
 
 HERE = Path(__file__).parent

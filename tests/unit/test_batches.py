@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.batches import training_batch
 from pointadapt.data import Clouds
 from pointadapt.errors import DataLayoutError, PointCloudError
 from pointadapt.evaluate import evaluate, predict_clouds
 from pointadapt.methods import make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.resident import Resident
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Head, Names, Task

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 import pointadapt.cross_validate as module
-from pointadapt import cli, hub, report
+from pointadapt import cli, report
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.protocol import Protocol
 from pointadapt.config import save_config
 from pointadapt.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.data.folds import read_folds
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.predict import reader_of
 from pointadapt.predict_scenes import SceneLabeller
-from pointadapt.protocol import Protocol
 from pointadapt.workers import Outcome, work
 
 

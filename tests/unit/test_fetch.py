@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointadapt import cache, hub
+from pointadapt import cache
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.convert import convert
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import _tags
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.cli import main
-from pointadapt.convert import convert
 from pointadapt.errors import (
     AdapterError,
     ConfigError,
@@ -29,7 +31,6 @@ from pointadapt.fetch import by_hand, fetch
 from pointadapt.hugging_face import locate
 from pointadapt.listing import backbones
 from pointadapt.methods import make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import torch
 
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._layers import LeanAttention, attend, linear
 from pointadapt.backbones._lean import again, dropped, keeping
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

@@ -100,7 +100,7 @@ def test_fewest_points(y_up_adapter, micro_adapter, tmp_path):
 
 def test_without_a_training_configuration(micro_adapter, tmp_path, own_files):
     """A converted adapter does not say how it was trained."""
-    from pointadapt.protocol import Protocol
+    from pointadapt.adapters.protocol import Protocol
 
     folder = tmp_path / "adapter"
     shutil.copytree(micro_adapter, folder)
@@ -118,7 +118,7 @@ def test_without_a_training_configuration(micro_adapter, tmp_path, own_files):
 def test_protocol_of_a_training(micro_adapter):
     from pathlib import Path
 
-    from pointadapt.protocol import Protocol
+    from pointadapt.adapters.protocol import Protocol
 
     own = Protocol.of(micro_adapter)
     assert own.data == "shapes" and own.options["test_size"] == "32"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
 from pointadapt.cli import main
 from pointadapt.data import load_dataset
 from pointadapt.data.shapes import Shapes

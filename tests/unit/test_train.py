@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
 from pointadapt.backbones._weights import read_safetensors
 from pointadapt.config import TrainConfig, load_config
 from pointadapt.data.folder import Folder

@@ -1,6 +1,6 @@
 """Key layouts: how published files name their tensors, and which of our networks they fill.
 
-Each family's file enters its own with :func:`add_layouts`; :mod:`pointadapt.convert` asks
+Each family's file enters its own with :func:`add_layouts`; :mod:`pointadapt.adapters.convert` asks
 :func:`find_layout` which one a file has.
 """
 

@@ -31,7 +31,7 @@ class Convert(Published):
     json: bool = False
 
     def run(self) -> int:
-        from ..convert import convert
+        from ..adapters.convert import convert
 
         done = convert(self.file, self.out, plain(Published, self), self.backbone)
         if self.json:

@@ -51,10 +51,10 @@ class Evaluate:
     json: bool = False
 
     def run(self) -> int:
+        from ..adapters.protocol import Protocol, autocast, load_ready
         from ..examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
         from ..files import check_target, write_json
         from ..predict_parts import draw_parts
-        from ..protocol import Protocol, autocast, load_ready
         from ..viz import check_picture
 
         at_least(self, 0, "votes", "pictures")

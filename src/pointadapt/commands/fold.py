@@ -30,7 +30,7 @@ class Fold:
     json: bool = False
 
     def run(self) -> int:
-        from ..fold import fold_adapter
+        from ..adapters.fold import fold_adapter
 
         done = fold_adapter(self.adapter, self.out, self.backbone)
         if self.json:

@@ -68,8 +68,8 @@ class Predict:
     def run(self) -> int:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
+        from ..adapters.folder import read_adapter_config
         from ..files import check_target
-        from ..hub import read_adapter_config
         from ..predict import list_files, predict
         from ..viz import check_picture
 
@@ -144,7 +144,7 @@ class Predict:
     def _draw(self, rows: Sequence[Prediction]) -> None:
         import numpy as np
 
-        from ..hub import read_adapter_config
+        from ..adapters.folder import read_adapter_config
         from ..predict import reader_of
         from ..viz import prediction_grid
 

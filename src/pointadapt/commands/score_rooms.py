@@ -41,9 +41,9 @@ class ScoreRooms:
     def run(self) -> int:
         from typing import Any
 
+        from ..adapters.protocol import Protocol, autocast, load_ready
         from ..data import load_dataset
         from ..files import write_json
-        from ..protocol import Protocol, autocast, load_ready
         from ..rooms import score_rooms
 
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..adapters.model import PointModel
 from ..data import Clouds
 from ..evaluate import evaluate
-from ..model import PointModel
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, hub
+from .. import __version__
+from ..adapters import folder as hub
+from ..adapters.model import PointModel
+from ..adapters.protocol import Protocol
 from ..metrics import parameter_counts
-from ..model import PointModel
-from ..protocol import Protocol
 from ..runtime import describe_machine
 
 

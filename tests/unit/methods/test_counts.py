@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift
 from pointadapt.methods.dapt import DynamicAdapter
 from pointadapt.metrics import parameter_counts
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone, read_safetensors, write_safetensors
 from pointadapt.config import TrainConfig
 from pointadapt.errors import AdapterError, ConfigError, UnknownNameError
 from pointadapt.methods import METHODS, make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 peft = pytest.importorskip("peft", reason="the extra [peft] is not installed")

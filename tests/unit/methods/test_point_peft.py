@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
 from pointadapt.backbones import Taps
 from pointadapt.backbones._weights import load_backbone, read_safetensors
 from pointadapt.config import TrainConfig

@@ -5,14 +5,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Taps, Tokens
 from pointadapt.backbones._base import BackboneConfig
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.data import Clouds
 from pointadapt.errors import AdapterError, ConfigError, DataLayoutError
 from pointadapt.methods import METHODS, make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 from pointadapt.tasks._parts import (

@@ -8,17 +8,17 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.fold import fold
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Tokens
 from pointadapt.backbones._base import BackboneConfig
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.data import Clouds
 from pointadapt.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.evaluate import evaluate
-from pointadapt.fold import fold
 from pointadapt.methods import METHODS, make_method
 from pointadapt.metrics import confusion_matrix, segmentation_scores
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 

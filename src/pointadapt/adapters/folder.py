@@ -12,20 +12,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import __version__
-from .backbones import Backbone
-from .backbones._weights import BUNDLED, load_backbone, read_safetensors, write_safetensors
-from .errors import (
+from .. import __version__
+from ..backbones import Backbone
+from ..backbones._weights import BUNDLED, load_backbone, read_safetensors, write_safetensors
+from ..errors import (
     AdapterError,
     CheckpointError,
     DataLayoutError,
     PointAdaptError,
     UnknownNameError,
 )
-from .files import atomic, read_json, write_json
-from .methods import make_method
+from ..files import atomic, read_json, write_json
+from ..methods import make_method
+from ..tasks import make_task
 from .model import Adapter, PointModel
-from .tasks import make_task
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT = 1

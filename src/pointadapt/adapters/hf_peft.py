@@ -26,15 +26,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .backbones import Backbone, Taps, Tokens
-from .backbones._weights import load_backbone, read_safetensors
-from .errors import AdapterError, ConfigError, PointAdaptError
-from .files import first_line, read_json
-from .hub import CONFIG, WEIGHTS
-from .methods import METHODS, Method, make_method
-from .methods.dapt import Dapt
+from ..backbones import Backbone, Taps, Tokens
+from ..backbones._weights import load_backbone, read_safetensors
+from ..errors import AdapterError, ConfigError, PointAdaptError
+from ..files import first_line, read_json
+from ..methods import METHODS, Method, make_method
+from ..methods.dapt import Dapt
+from ..tasks import make_task
+from .folder import CONFIG, WEIGHTS
 from .model import Adapter, PointModel
-from .tasks import make_task
 
 if TYPE_CHECKING:
     from peft import PeftConfig

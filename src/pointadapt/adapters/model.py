@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .backbones import Backbone
-from .backbones._lean import Keep, keeping
-from .errors import AdapterError, UnknownNameError
-from .methods import Method
-from .tasks import Task
+from ..backbones import Backbone
+from ..backbones._lean import Keep, keeping
+from ..errors import AdapterError, UnknownNameError
+from ..methods import Method
+from ..tasks import Task
 
 
 class Adapter(nn.Module):

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 import pointadapt
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.fold import fold, fold_adapter
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._fold import Folding
 from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.cli import main
 from pointadapt.errors import AdapterError, CannotFold
-from pointadapt.fold import fold, fold_adapter
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")
@@ -213,7 +213,7 @@ def test_out_must_be_another_folder(micro_adapter):
 
 def test_public_name():
     assert pointadapt.fold is fold
-    assert copy.copy(pointadapt.fold) is fold
+    assert copy.copy(pointadapt.adapters.fold) is fold
 
 
 def test_a_folded_backbone_is_a_backbone_folder(micro_backbone, tmp_path):

@@ -7,13 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import hub
-from .config import Precision, TrainConfig, key_values
-from .errors import ConfigError
-from .options import build
+from ..config import Precision, TrainConfig, key_values
+from ..errors import ConfigError
+from ..options import build
+from . import folder as hub
 
 if TYPE_CHECKING:
-    from .data import Clouds
+    from ..data import Clouds
     from .model import PointModel
 
 SELECTION = {
@@ -68,7 +68,7 @@ class Protocol:
 
     def load(self, split: str) -> Clouds:
         """The clouds of a split of its data set; see :meth:`pointadapt.data._base.Dataset.load`."""
-        from .data import load_dataset
+        from ..data import load_dataset
 
         return load_dataset(self.data, **self.options).load(split)
 

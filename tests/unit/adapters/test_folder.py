@@ -6,11 +6,11 @@ import shutil
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone, read_safetensors
 from pointadapt.errors import AdapterError, PointAdaptError
 from pointadapt.methods import make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bär", "helix", "plate")

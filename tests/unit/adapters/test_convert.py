@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.convert import convert, kind_of
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.config import Published
-from pointadapt.convert import convert, kind_of
 from pointadapt.errors import AdapterError, CheckpointError, ConfigError, PointAdaptError
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 FACTS = Published(heads=3, groups=16, group_size=8, points=256)
 
 

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import hub
-from .backbones import BACKBONES, Backbone
-from .backbones._layouts import Layout, find_layout
-from .backbones._weights import fill, load_backbone, save_backbone
-from .config import Published
-from .errors import CheckpointError, ConfigError
-from .files import load_state, write_json
-from .methods import make_method
-from .methods.dapt import from_published as dapt_from_published
+from ..backbones import BACKBONES, Backbone
+from ..backbones._layouts import Layout, find_layout
+from ..backbones._weights import fill, load_backbone, save_backbone
+from ..config import Published
+from ..errors import CheckpointError, ConfigError
+from ..files import load_state, write_json
+from ..methods import make_method
+from ..methods.dapt import from_published as dapt_from_published
+from ..tasks import make_task
+from . import folder as hub
 from .model import Adapter, PointModel
-from .tasks import make_task
 
 
 def read_published(path: Path | str) -> dict[str, Tensor]:
@@ -202,7 +202,7 @@ def _model(
 
 
 def _class_names(count: int) -> tuple[str, ...]:
-    from .data import DATASETS
+    from ..data import DATASETS
 
     for name in ("modelnet40", "scanobjectnn"):
         names = getattr(DATASETS[name], "CLASSES", ())

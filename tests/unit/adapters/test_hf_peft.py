@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import nn
 
-from pointadapt import hub
+from pointadapt.adapters import folder as hub
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.errors import AdapterError, ConfigError
 from pointadapt.methods import make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 
 peft = pytest.importorskip("peft", reason="the extra [peft] is not installed")
 
-from pointadapt.peft import DaptConfig, from_peft  # noqa: E402
+from pointadapt.adapters.hf_peft import DaptConfig, from_peft  # noqa: E402
 
 CLASSES = ("ball", "bar", "helix", "plate")
 OPTIONS = {"rank": 4, "dropout": 0.2}

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from . import hub
-from .backbones import Folding
-from .backbones._weights import save_backbone
-from .errors import AdapterError, CannotFold
-from .metrics import parameter_counts
+from ..backbones import Folding
+from ..backbones._weights import save_backbone
+from ..errors import AdapterError, CannotFold
+from ..metrics import parameter_counts
+from . import folder as hub
 from .model import Adapter, PointModel
 
 TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.errors import AdapterError, UnknownNameError
 from pointadapt.methods import make_method
-from pointadapt.model import Adapter, PointModel
 from pointadapt.tasks import make_task
 
 CLASSES = ("a", "b", "c", "d")

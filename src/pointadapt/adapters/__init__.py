@@ -1,0 +1,1 @@
+"""A backbone with its adapters: switching them, saving, loading and folding them."""
