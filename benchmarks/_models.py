@@ -11,8 +11,8 @@ from torch import Tensor
 
 from _plain import logits as plain_logits
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._lean import Keep
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.memory import Keep
 from pointadapt.methods import make_method
 from pointadapt.tasks import make_task
 

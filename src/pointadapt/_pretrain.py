@@ -12,8 +12,8 @@ from accelerate import Accelerator
 from torch import nn
 
 from .backbones import BACKBONES
-from .backbones._layers import init_weights
 from .backbones._weights import load_backbone
+from .backbones.layers import init_weights
 from .backbones.point_vit import PointViT
 from .config import PretrainConfig, other_options
 from .data._mixture import CloudBatches

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbones import BlockTaps, Tokens
-from .backbones._layers import Block, init_weights, position_mlp
+from .backbones.layers import Block, init_weights, position_mlp
 from .backbones.point_vit import PointViT
 from .errors import ConfigError
 from .ops import chamfer_distance, group

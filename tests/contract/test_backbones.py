@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from pointadapt.backbones import BACKBONES, BlockTaps, Taps, Tokens
-from pointadapt.backbones._base import POOLS, tensors_sha256
-from pointadapt.backbones._layers import DropPath
 from pointadapt.backbones._weights import load_backbone, read_safetensors, save_backbone
+from pointadapt.backbones.base import POOLS, tensors_sha256
+from pointadapt.backbones.layers import DropPath
 from pointadapt.errors import (
     CheckpointError,
     ConfigError,

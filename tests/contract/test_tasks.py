@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pointadapt.backbones import Tokens
-from pointadapt.backbones._base import POOLS, BackboneConfig
+from pointadapt.backbones.base import POOLS, BackboneConfig
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.tasks import TASKS, make_task
 from pointadapt.tasks._base import Names, Task

@@ -20,8 +20,8 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._layers import DropPath
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.layers import DropPath
 from pointadapt.methods import make_method
 from pointadapt.runtime import make_accelerator
 from pointadapt.tasks import make_task

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..backbones import Backbone
-from ..backbones._lean import Keep, keeping
+from ..backbones.memory import Keep, keeping
 from ..errors import AdapterError, UnknownNameError
 from ..methods import Method
 from ..tasks import Task

@@ -1,8 +1,8 @@
-"""Frozen networks that methods adapt, one family a file. See :mod:`pointadapt.backbones._base`."""
+"""Frozen networks that methods adapt, one family a file. See :mod:`pointadapt.backbones.base`."""
 
-from ._base import BACKBONES, Backbone, BackboneConfig, Scene, Tokens
-from ._fold import Folding
-from ._taps import BlockTaps, Taps
+from .base import BACKBONES, Backbone, BackboneConfig, Scene, Tokens
+from .folding import Folding
+from .taps import BlockTaps, Taps
 
 __all__ = [
     "BACKBONES",

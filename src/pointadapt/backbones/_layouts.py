@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..errors import CheckpointError
-from ._base import BACKBONES, BackboneConfig
+from .base import BACKBONES, BackboneConfig
 
 if TYPE_CHECKING:
     from ..config import Published

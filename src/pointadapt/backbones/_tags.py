@@ -61,7 +61,7 @@ def add_tags(*tags: Tag) -> None:
 
 def all_tags() -> dict[str, Tag]:
     """:data:`TAGS`, after every family's file has entered its own."""
-    from ._base import BACKBONES
+    from .base import BACKBONES
 
     list(BACKBONES)  # imports every family
     return dict(sorted(TAGS.items()))

@@ -11,9 +11,9 @@ from torch import Tensor
 from ..errors import CheckpointError, UnknownNameError
 from ..files import atomic, first_line, read_json, write_json
 from ..options import build
-from ._base import BACKBONES, Backbone, BackboneConfig
 from ._shards import read_weights, write_weights
 from ._tags import all_tags
+from .base import BACKBONES, Backbone, BackboneConfig
 
 BUNDLED = ("tiny",)
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..ops import group
-from ._base import BACKBONES, Backbone, BackboneConfig, Tokens
-from ._layers import Block, PatchEncoder, position_mlp, set_drop_path
 from ._layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, widths
 from ._tags import Tag, add_tags
-from ._taps import Taps
+from .base import BACKBONES, Backbone, BackboneConfig, Tokens
+from .layers import Block, PatchEncoder, position_mlp, set_drop_path
+from .taps import Taps
 
 if TYPE_CHECKING:
     from ..config import Published

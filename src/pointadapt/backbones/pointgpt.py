@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..ops import gather_points, group
-from ._base import BACKBONES, Backbone, BackboneConfig, Tokens
-from ._layers import Attention, Block, PatchEncoder, set_drop_path
 from ._layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, widths
 from ._tags import Tag, add_tags
-from ._taps import BlockTaps, Taps
+from .base import BACKBONES, Backbone, BackboneConfig, Tokens
+from .layers import Attention, Block, PatchEncoder, set_drop_path
+from .taps import BlockTaps, Taps
 
 if TYPE_CHECKING:
     from ..config import Published

@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import group
-from ._base import BACKBONES, Backbone, BackboneConfig, Tokens
-from ._layers import Block, DropPath, Mlp, PatchEncoder, attend, position_mlp, set_drop_path
 from ._layouts import ENCODER, Layout, add_layouts, sizes, swap, widths
 from ._tags import Tag, add_tags
-from ._taps import BlockTaps, Taps
+from .base import BACKBONES, Backbone, BackboneConfig, Tokens
+from .layers import Block, DropPath, Mlp, PatchEncoder, attend, position_mlp, set_drop_path
+from .taps import BlockTaps, Taps
 
 if TYPE_CHECKING:
     from ..config import Published

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import BlockTaps, Folding, Scene, Taps, Tokens
-from ..backbones._lean import again, is_lean
+from ..backbones.memory import again, is_lean
 
 SMALLEST_GAMMA = 0.1  # below it, y tells too little of x
 

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, Folding, Taps, Tokens
-from ..backbones._lean import again, dropped
+from ..backbones.memory import again, dropped
 from ..options import at_least, number_set, share
 from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
-from ..backbones._layers import DropPath
+from ..backbones.layers import DropPath
 from ..ops import farthest_point_sample, gather_points, interpolate, knn
 from ..ops.sampling import SamplingRule
 from ..options import at_least, share

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
-from ..backbones._layers import attend
+from ..backbones.layers import attend
 from ..errors import ConfigError
 from ..ops import gather_points
 from ..options import at_least, positive

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from ..backbones import Tokens
-from ..backbones._base import GLOBALS, POOLS, BackboneConfig
+from ..backbones.base import GLOBALS, POOLS, BackboneConfig
 from ..errors import ConfigError, UnknownNameError
 from ..options import build
 from ..registry import Registry

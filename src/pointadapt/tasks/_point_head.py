@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Tokens
-from ..backbones._base import BackboneConfig
+from ..backbones.base import BackboneConfig
 from ..errors import ConfigError
 from ..options import at_least, share
 from ._base import Head, Names, Task, check_inputs

@@ -13,8 +13,8 @@ import pointadapt
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold, fold_adapter
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._fold import Folding
 from pointadapt.backbones._weights import load_backbone, save_backbone
+from pointadapt.backbones.folding import Folding
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.cli import main
 from pointadapt.errors import AdapterError, CannotFold

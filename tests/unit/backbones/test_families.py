@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from pointadapt.backbones import BACKBONES, BackboneConfig, Taps, Tokens
-from pointadapt.backbones._layers import attend
 from pointadapt.backbones._tags import Tag, add_tags, all_tags, find_tag
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.layers import attend
 from pointadapt.backbones.pointgpt import nearest_chain, sine_position
 from pointadapt.backbones.recon import ReConBlock
 from pointadapt.errors import ConfigError, UnknownNameError

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from pointadapt.backbones import BackboneConfig, Tokens
-from pointadapt.backbones._layers import Block
-from pointadapt.backbones._taps import BlockTaps
+from pointadapt.backbones.layers import Block
+from pointadapt.backbones.taps import BlockTaps
 from pointadapt.methods import make_method
 
 DIM, HEADS, PATCHES = 12, 2, 5

@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from pointadapt.backbones._taps import BlockTaps
+from pointadapt.backbones.taps import BlockTaps
 from pointadapt.methods import make_method
 
 

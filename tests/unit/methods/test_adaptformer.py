@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt.backbones._taps import BlockTaps
+from pointadapt.backbones.taps import BlockTaps
 
 
 @pytest.mark.parametrize("source", ["residual", "norm"])

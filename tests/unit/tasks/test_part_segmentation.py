@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Taps, Tokens
-from pointadapt.backbones._base import BackboneConfig
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.base import BackboneConfig
 from pointadapt.data import Clouds
 from pointadapt.errors import AdapterError, ConfigError, DataLayoutError
 from pointadapt.methods import METHODS, make_method

@@ -12,8 +12,8 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Tokens
-from pointadapt.backbones._base import BackboneConfig
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.base import BackboneConfig
 from pointadapt.data import Clouds
 from pointadapt.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.evaluate import evaluate

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._layers import LeanAttention, attend, linear
-from pointadapt.backbones._lean import again, dropped, keeping
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.layers import LeanAttention, attend, linear
+from pointadapt.backbones.memory import again, dropped, keeping
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift
 from pointadapt.tasks import make_task

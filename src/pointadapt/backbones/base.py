@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, UnknownNameError
 from ..registry import Registry
-from ._taps import Taps
+from .taps import Taps
 
 POOLS = (
     "cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max", "token_mean", "token_max",

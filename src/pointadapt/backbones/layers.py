@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ._base import Tokens
-from ._lean import again, from_inputs, is_lean
-from ._taps import BlockTaps
+from .base import Tokens
+from .memory import again, from_inputs, is_lean
+from .taps import BlockTaps
 
 
 class DropPath(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CannotFold
-from ._base import Backbone
+from .base import Backbone
 
 
 class Folding:

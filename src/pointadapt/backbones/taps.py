@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from ._lean import again
+from .memory import again
 
 if TYPE_CHECKING:
-    from ._base import Backbone, Scene, Tokens
+    from .base import Backbone, Scene, Tokens
 
 
 class BlockTaps(nn.Module):
@@ -117,7 +117,7 @@ class Taps(nn.Module):
 
     Class attributes:
         lean: the taps of the LayerNorms are plain functions of their input, so that a lean forward
-            pass may compute them again (see :mod:`pointadapt.backbones._lean`).
+            pass may compute them again (see :mod:`pointadapt.backbones.memory`).
     """
 
     wanted: tuple[int, ...] = ()
