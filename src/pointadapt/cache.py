@@ -20,7 +20,7 @@ from .errors import FetchError, PointAdaptError
 from .files import read_json
 
 if TYPE_CHECKING:
-    from .backbones._tags import Tag
+    from .backbones.published.tags import Tag
 
 RECORD = "fetch.json"
 

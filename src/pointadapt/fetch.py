@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from . import __version__, cache, report
-from .backbones._tags import Tag, all_tags, find_tag
+from .backbones.published.tags import Tag, all_tags, find_tag
 from .download import Patience, download
 from .errors import CheckpointError, ConfigError, FetchError
 from .files import sha256_of, write_json

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .recipes import RECIPES
 
 if TYPE_CHECKING:
-    from .backbones._tags import Tag
+    from .backbones.published.tags import Tag
 
 Row = dict[str, Any]
 
@@ -18,8 +18,8 @@ Row = dict[str, Any]
 def backbones() -> list[Row]:
     """The bundled backbones, the published ones, and the sizes to be made with random weights."""
     from .backbones import BACKBONES
-    from .backbones._tags import all_tags
     from .backbones._weights import BUNDLED, find_backbone
+    from .backbones.published.tags import all_tags
 
     rows = [_bundled(name, find_backbone(name)) for name in BUNDLED]
     rows += [_published(tag) for tag in all_tags().values()]

@@ -13,8 +13,8 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import Published, convert
-from pointadapt.backbones._layouts import LAYOUTS
 from pointadapt.backbones.layers import DropPath
+from pointadapt.backbones.published.layouts import LAYOUTS
 from pointadapt.methods.dapt import from_published as dapt_from_published
 
 HERE = Path(__file__).parent

@@ -16,10 +16,10 @@ from torch.nn.functional import gelu, linear
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
 from pointadapt.backbones import BACKBONES, BackboneConfig
-from pointadapt.backbones._layouts import LAYOUTS, find_layout
-from pointadapt.backbones._tags import all_tags
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.pointgpt import nearest_chain
+from pointadapt.backbones.published.layouts import LAYOUTS, find_layout
+from pointadapt.backbones.published.tags import all_tags
 from pointadapt.config import Published
 from pointadapt.errors import CheckpointError
 from pointadapt.ops import gather_points, group, normalize

@@ -17,8 +17,8 @@ from pointadapt import cache
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones import _tags
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.backbones.published import tags as _tags
 from pointadapt.cli import main
 from pointadapt.errors import (
     AdapterError,

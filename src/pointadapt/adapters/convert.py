@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..backbones import BACKBONES, Backbone
-from ..backbones._layouts import Layout, find_layout
 from ..backbones._weights import fill, load_backbone, save_backbone
+from ..backbones.published.layouts import Layout, find_layout
 from ..config import Published
 from ..errors import CheckpointError, ConfigError
 from ..files import load_state, write_json

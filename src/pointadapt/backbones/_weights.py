@@ -12,8 +12,8 @@ from ..errors import CheckpointError, UnknownNameError
 from ..files import atomic, first_line, read_json, write_json
 from ..options import build
 from ._shards import read_weights, write_weights
-from ._tags import all_tags
 from .base import BACKBONES, Backbone, BackboneConfig
+from .published.tags import all_tags
 
 BUNDLED = ("tiny",)
 

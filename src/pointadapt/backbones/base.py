@@ -321,4 +321,6 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-BACKBONES: Registry[Backbone] = Registry("backbone", "pointadapt.backbones")
+BACKBONES: Registry[Backbone] = Registry(
+    "backbone", "pointadapt.backbones", "pointadapt.backbones", "pointadapt.backbones.published"
+)

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..ops import group
-from ._layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, widths
-from ._tags import Tag, add_tags
 from .base import BACKBONES, Backbone, BackboneConfig, Tokens
 from .layers import Block, PatchEncoder, position_mlp, set_drop_path
+from .published.layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, widths
+from .published.tags import Tag, add_tags
 from .taps import Taps
 
 if TYPE_CHECKING:

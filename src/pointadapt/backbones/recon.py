@@ -23,10 +23,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import group
-from ._layouts import ENCODER, Layout, add_layouts, sizes, swap, widths
-from ._tags import Tag, add_tags
 from .base import BACKBONES, Backbone, BackboneConfig, Tokens
 from .layers import Block, DropPath, Mlp, PatchEncoder, attend, position_mlp, set_drop_path
+from .published.layouts import ENCODER, Layout, add_layouts, sizes, swap, widths
+from .published.tags import Tag, add_tags
 from .taps import BlockTaps, Taps
 
 if TYPE_CHECKING:

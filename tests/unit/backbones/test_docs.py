@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pointadapt.backbones import BACKBONES
-from pointadapt.backbones._table import table
-from pointadapt.backbones._tags import all_tags
+from pointadapt.backbones.published.table import table
+from pointadapt.backbones.published.tags import all_tags
 
 DOC = Path(__file__).parents[3] / "docs/backbones.md"
 

@@ -6,9 +6,9 @@ of their coordinates (:class:`SinePosition`), and is 384 wide.
 
 from __future__ import annotations
 
-from ._layouts import Layout, add_layouts
-from ._tags import Tag, add_tags
-from .point_vit import infer_config, renamer
+from ..point_vit import infer_config, renamer
+from .layouts import Layout, add_layouts
+from .tags import Tag, add_tags
 
 add_layouts(
     Layout(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from ._tags import Tag, all_tags
+from .tags import Tag, all_tags
 
 COLUMNS = ("tag", "parameters", "published accuracy", "licence", "how to get it", "verified")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import UnknownNameError
+from ...errors import UnknownNameError
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def add_tags(*tags: Tag) -> None:
 
 def all_tags() -> dict[str, Tag]:
     """:data:`TAGS`, after every family's file has entered its own."""
-    from .base import BACKBONES
+    from ..base import BACKBONES
 
     list(BACKBONES)  # imports every family
     return dict(sorted(TAGS.items()))

@@ -6,9 +6,9 @@ detection (ScanNet) are of another network and not read.
 
 from __future__ import annotations
 
-from ._layouts import Layout, add_layouts, starting
-from ._tags import Tag, add_tags
-from .point_vit import infer_config, renamer
+from ..point_vit import infer_config, renamer
+from .layouts import Layout, add_layouts, starting
+from .tags import Tag, add_tags
 
 _CHECKPOINTS = "https://static.hliu.cc/files/projects/maskpoint/checkpoints"
 

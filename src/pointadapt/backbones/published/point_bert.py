@@ -7,9 +7,9 @@ of a patch to D. The CLS token is pre-trained.
 
 from __future__ import annotations
 
-from ._layouts import Layout, add_layouts, starting
-from ._tags import Tag, add_tags
-from .point_vit import infer_config, renamer
+from ..point_vit import infer_config, renamer
+from .layouts import Layout, add_layouts, starting
+from .tags import Tag, add_tags
 
 add_layouts(
     Layout(

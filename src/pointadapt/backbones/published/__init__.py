@@ -1,0 +1,1 @@
+"""Published weights of families that others defined, one family a file."""
