@@ -104,7 +104,7 @@ def micro_flags(micro_backbone) -> list[str]:
 @pytest.fixture(scope="session")
 def micro_adapter(micro_flags, tmp_path_factory) -> Path:
     """A DAPT adapter on ``micro_backbone``, trained by the command line."""
-    from pointadapt.cli import main
+    from pointadapt.cli.main import main
 
     out = tmp_path_factory.mktemp("run") / "run"
     flags = ["--method", "dapt", "--options", "rank=4", "--no-summary"]

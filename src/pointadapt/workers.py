@@ -248,7 +248,7 @@ def work(config: TrainConfig, timed: bool = False) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Be a worker; the exit status is that of the command line."""
-    from .cli import explain
+    from .cli.main import explain
 
     _end_with_parent()
     try:

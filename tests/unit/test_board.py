@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pointadapt import cli, report
+from pointadapt import report
 from pointadapt.board import CompareConfig, _plot, _run, _tune, compare
 from pointadapt.board._entries import make_entries
 from pointadapt.board._tables import to_csv, to_markdown, to_terminal
+from pointadapt.cli import main as cli
 from pointadapt.config import TrainConfig, save_config
 from pointadapt.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS

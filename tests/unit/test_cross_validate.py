@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import pointadapt.cross_validate as module
-from pointadapt import cli, report
+from pointadapt import report
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.protocol import Protocol
+from pointadapt.cli import main as cli
 from pointadapt.config import save_config
 from pointadapt.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.data.folds import read_folds

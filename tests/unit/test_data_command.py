@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.data import DATASETS
 from pointadapt.data_sheet import MOST, data_sheet, examples
 from pointadapt.errors import PointAdaptError

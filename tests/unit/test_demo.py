@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pointadapt import report
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.config import to_plain
 from pointadapt.demo import MARK, METHODS, Budget, advice, first_of_each, prepare, run, table
 from pointadapt.errors import PointAdaptError

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.data import Clouds
 from pointadapt.errors import PointAdaptError
 from pointadapt.examine import Examination, facts_of, remarks, write_page

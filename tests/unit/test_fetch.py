@@ -19,7 +19,7 @@ from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.published import tags as _tags
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.errors import (
     AdapterError,
     ConfigError,

@@ -17,8 +17,9 @@ import pytest
 import torch
 
 import pointadapt.few_shot as module
-from pointadapt import cli, report
+from pointadapt import report
 from pointadapt.backbones._weights import read_safetensors
+from pointadapt.cli import main as cli
 from pointadapt.commands import COMMANDS
 from pointadapt.config import save_config
 from pointadapt.errors import ConfigError, DataLayoutError

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import pointadapt
-from pointadapt import cli
+from pointadapt.cli import main as cli
 from pointadapt.data.folder import upright
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.io import read_points, write_points

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.data import load_dataset
 from pointadapt.data.shapes import Shapes
 from pointadapt.errors import ConfigError, DataLayoutError, UnknownNameError

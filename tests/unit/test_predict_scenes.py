@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.errors import ConfigError
 
 laspy = pytest.importorskip("laspy")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pointadapt._robustness import DGCNN, cells_of, summarize
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.data.corruptions import SUITES
 from pointadapt.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.io import Cloud, write_cloud

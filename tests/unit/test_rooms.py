@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pointadapt import rooms
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.data import load_dataset
 from pointadapt.errors import ConfigError
 from pointadapt.files import write_json

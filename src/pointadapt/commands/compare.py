@@ -12,7 +12,7 @@ from tyro.conf import Suppress
 
 from .. import report
 from ..board import CompareConfig
-from ._base import command, plain
+from ..cli.base import command, plain
 
 if TYPE_CHECKING:
     from ..workers import Outcome

@@ -9,8 +9,8 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from .. import report
+from ..cli.base import command, plain
 from ..config import Published
-from ._base import command, plain
 
 
 @command("convert")

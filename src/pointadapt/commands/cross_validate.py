@@ -12,8 +12,8 @@ from rich.table import Table
 from tyro.conf import Suppress
 
 from .. import report
+from ..cli.base import command, plain
 from ..cross_validate import FINAL, CrossValidateConfig
-from ._base import command, plain
 
 if TYPE_CHECKING:
     from ..workers import Outcome

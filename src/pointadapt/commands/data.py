@@ -12,8 +12,8 @@ from rich.table import Table
 from tyro.conf import Positional, arg, subcommand
 
 from .. import report
+from ..cli.base import command
 from ..errors import ConfigError
-from ._base import command
 
 if TYPE_CHECKING:
     from ..data import Dataset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._base import command
+from ..cli.base import command
 
 
 @command("demo")

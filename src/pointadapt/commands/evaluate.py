@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from .. import report
+from ..cli.base import command
 from ..config import Precision
 from ..options import at_least
-from ._base import command
 
 
 @command("evaluate")

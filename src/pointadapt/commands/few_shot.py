@@ -11,8 +11,8 @@ from rich.console import Console
 from tyro.conf import Suppress
 
 from .. import report
+from ..cli.base import command, plain
 from ..few_shot import FewShotConfig
-from ._base import command, plain
 
 if TYPE_CHECKING:
     from ..workers import Outcome

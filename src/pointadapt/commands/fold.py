@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from .. import report
-from ._base import command
+from ..cli.base import command
 
 
 @command("fold")

@@ -8,7 +8,7 @@ from typing import Literal
 from tyro.conf import Positional
 
 from .. import report
-from ._base import command
+from ..cli.base import command
 
 Kind = Literal["all", "backbones", "methods", "tasks", "data", "recipes", "augmentations"]
 

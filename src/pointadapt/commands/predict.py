@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from .. import report
+from ..cli.base import command
 from ..errors import PointAdaptError
-from ._base import command
 
 if TYPE_CHECKING:
     from ..predict import Prediction

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .. import report
+from ..cli.base import command, plain
 from ..config import PretrainConfig
-from ._base import command, plain
 
 
 @command("pretrain")

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .. import report
+from ..cli.base import command
 from ..options import at_least, positive
-from ._base import command
 
 
 @command("probe")

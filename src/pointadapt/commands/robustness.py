@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import report
+from ..cli.base import command, plain
 from ..robustness import RobustnessConfig
-from ._base import command, plain
 
 
 @command("robustness")

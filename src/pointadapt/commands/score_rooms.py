@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from .. import report
+from ..cli.base import command
 from ..config import Precision
-from ._base import command
 
 
 @command("score-rooms")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import report
+from ..cli.base import command, plain
 from ..config import TrainConfig
-from ._base import command, plain
 
 
 @command("train")

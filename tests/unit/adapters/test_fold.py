@@ -16,7 +16,7 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.backbones.folding import Folding
 from pointadapt.backbones.point_vit import PointViT
-from pointadapt.cli import main
+from pointadapt.cli.main import main
 from pointadapt.errors import AdapterError, CannotFold
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt import cli
-from pointadapt.cli import main
+from pointadapt.cli import main as cli
+from pointadapt.cli.main import main
 from pointadapt.commands import COMMANDS
 from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.io import write_points

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Union
 import tyro
 from tyro.conf import subcommand
 
-from . import __version__, commands, report
-from .commands._words import check_words, in_one_line
-from .config import TrainConfig, read_config, to_plain
-from .errors import ConfigError, PointAdaptError
-from .options import build
-from .recipes import get_recipe
+from .. import __version__, commands, report
+from ..config import TrainConfig, read_config, to_plain
+from ..errors import ConfigError, PointAdaptError
+from ..options import build
+from ..recipes import get_recipe
+from .words import check_words, in_one_line
 
 ABOUT = (
     "One frozen 3D backbone, many tiny adapters. Start with: pointadapt demo. "
