@@ -20,7 +20,7 @@ import pointadapt.few_shot as module
 from pointadapt import report
 from pointadapt.backbones._weights import read_safetensors
 from pointadapt.cli import main as cli
-from pointadapt.commands import COMMANDS
+from pointadapt.cli.commands import COMMANDS
 from pointadapt.config import save_config
 from pointadapt.errors import ConfigError, DataLayoutError
 from pointadapt.few_shot import FewShotConfig, few_shot, mean_sd, table

@@ -16,11 +16,12 @@ from typing import Annotated, Any, Union
 import tyro
 from tyro.conf import subcommand
 
-from .. import __version__, commands, report
+from .. import __version__, report
 from ..config import TrainConfig, read_config, to_plain
 from ..errors import ConfigError, PointAdaptError
 from ..options import build
 from ..recipes import get_recipe
+from . import commands
 from .words import check_words, in_one_line
 
 ABOUT = (

@@ -12,8 +12,8 @@ from dataclasses import fields, is_dataclass
 
 from tyro.conf import Suppress
 
-from ..commands import COMMANDS, NAMES
 from ..errors import ConfigError
+from .commands import COMMANDS, NAMES
 
 
 def check_words(args: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ Nothing here imports torch until a command runs, so that ``--help`` answers at o
 import importlib
 import pkgutil
 
-from ..cli.base import COMMANDS, Command
+from ..base import COMMANDS, Command
 
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .. import report
-from ..cli.base import command
-from ..config import Precision
-from ..options import at_least
+from ... import report
+from ...config import Precision
+from ...options import at_least
+from ..base import command
 
 
 @command("evaluate")
@@ -51,11 +51,11 @@ class Evaluate:
     json: bool = False
 
     def run(self) -> int:
-        from ..adapters.protocol import Protocol, autocast, load_ready
-        from ..examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
-        from ..files import check_target, write_json
-        from ..predict_parts import draw_parts
-        from ..viz import check_picture
+        from ...adapters.protocol import Protocol, autocast, load_ready
+        from ...examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
+        from ...files import check_target, write_json
+        from ...predict_parts import draw_parts
+        from ...viz import check_picture
 
         at_least(self, 0, "votes", "pictures")
         for target in (self.html, self.report_json):

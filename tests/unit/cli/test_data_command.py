@@ -12,7 +12,7 @@ from pointadapt.data import DATASETS
 from pointadapt.data_sheet import MOST, data_sheet, examples
 from pointadapt.errors import PointAdaptError
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 MAKERS = {p.parent.name: p for p in (TESTS / "data").glob("*/make.py")}
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .. import report
-from ..cli.base import command
-from ..config import Precision
+from ... import report
+from ...config import Precision
+from ..base import command
 
 
 @command("score-rooms")
@@ -41,10 +41,10 @@ class ScoreRooms:
     def run(self) -> int:
         from typing import Any
 
-        from ..adapters.protocol import Protocol, autocast, load_ready
-        from ..data import load_dataset
-        from ..files import write_json
-        from ..rooms import score_rooms
+        from ...adapters.protocol import Protocol, autocast, load_ready
+        from ...data import load_dataset
+        from ...files import write_json
+        from ...rooms import score_rooms
 
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
         model = load_ready(self.adapter, self.backbone)

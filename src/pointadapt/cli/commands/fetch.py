@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from .. import report
-from ..cli.base import command
+from ... import report
+from ..base import command
 
 
 @command("fetch")
@@ -37,7 +37,7 @@ class Fetch:
     json: bool = False
 
     def run(self) -> int:
-        from ..fetch import fetch
+        from ...fetch import fetch
 
         done = fetch(
             self.tag, file=self.file, again=self.again, offline=self.offline or None,

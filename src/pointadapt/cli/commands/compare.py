@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from rich.console import Console
 from tyro.conf import Suppress
 
-from .. import report
-from ..board import CompareConfig
-from ..cli.base import command, plain
+from ... import report
+from ...board import CompareConfig
+from ..base import command, plain
 
 if TYPE_CHECKING:
-    from ..workers import Outcome
+    from ...workers import Outcome
 
 
 @command("compare")
@@ -47,7 +47,7 @@ class Compare(CompareConfig):
 
     def run(self) -> int:
         config = plain(CompareConfig, self)
-        from ..board import compare
+        from ...board import compare
 
         to = report.console(stderr=self.json)
         board = compare(config, on_done=lambda outcome: _tell(outcome, to))
@@ -69,7 +69,7 @@ def _tell(outcome: Outcome, to: Console) -> None:
 
 
 def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
-    from ..board._tables import protocol_lines, ranked, to_terminal
+    from ...board._tables import protocol_lines, ranked, to_terminal
 
     to.print(to_terminal(board, narrow=to.width < report.NARROW))
     for line in protocol_lines(board):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import report
-from ..cli.base import command, plain
-from ..config import TrainConfig
+from ... import report
+from ...config import TrainConfig
+from ..base import command, plain
 
 
 @command("train")
@@ -31,7 +31,7 @@ class Train(TrainConfig):
 
     def run(self) -> int:
         config = plain(TrainConfig, self)
-        from ..train import train
+        from ...train import train
 
         results = train(config)
         if "adapter" not in results:  # not the main process of several

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cli.base import command
+from ..base import command
 
 
 @command("demo")
@@ -24,6 +24,6 @@ class Demo:
     quick: bool = False
 
     def run(self) -> int:
-        from ..demo import demo
+        from ...demo import demo
 
         return demo(self.out, backbone=self.backbone, quick=self.quick)

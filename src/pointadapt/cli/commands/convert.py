@@ -8,9 +8,9 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from .. import report
-from ..cli.base import command, plain
-from ..config import Published
+from ... import report
+from ...config import Published
+from ..base import command, plain
 
 
 @command("convert")
@@ -31,7 +31,7 @@ class Convert(Published):
     json: bool = False
 
     def run(self) -> int:
-        from ..adapters.convert import convert
+        from ...adapters.convert import convert
 
         done = convert(self.file, self.out, plain(Published, self), self.backbone)
         if self.json:

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg, subcommand
 
-from .. import report
-from ..cli.base import command
-from ..errors import ConfigError
+from ... import report
+from ...errors import ConfigError
+from ..base import command
 
 if TYPE_CHECKING:
-    from ..data import Dataset
-    from ..data._checks import Check
+    from ...data import Dataset
+    from ...data._checks import Check
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
 Root = Annotated[Positional[Path | None], arg(metavar="DIR")]
@@ -48,7 +48,7 @@ class Verify:
     json: bool = False
 
     def run(self) -> int:
-        from ..data import check
+        from ...data import check
 
         dataset = _dataset(self.name, self.root, self.options)
         with report.progress(f"loading {self.name}", None) as bar:
@@ -69,8 +69,8 @@ class Verify:
         return 2 if failed else 0
 
     def _checksums(self) -> list[Check]:
-        from ..data._checks import Check
-        from ..data._checksums import checksums, compare, read_record, record_of, write_record
+        from ...data._checks import Check
+        from ...data._checksums import checksums, compare, read_record, record_of, write_record
 
         if self.root is None or not self.root.exists():
             if self.write_checksums or self.checksums:
@@ -112,9 +112,9 @@ class Show:
     def run(self) -> int:
         from dataclasses import replace
 
-        from ..data._checks import describe
-        from ..data.folder import upright
-        from ..data_sheet import data_sheet
+        from ...data._checks import describe
+        from ...data.folder import upright
+        from ...data_sheet import data_sheet
 
         dataset = _dataset(self.name, self.root, self.options)
         splits, stored = {}, {}
@@ -156,9 +156,9 @@ class Data:
 
 def _dataset(name: str, root: Path | None, options: tuple[str, ...]) -> Dataset:
     """The data set with its options; of a benchmark all stored points, unless told otherwise."""
-    from ..config import key_values
-    from ..data import load_dataset
-    from ..data._benchmark import Benchmark
+    from ...config import key_values
+    from ...data import load_dataset
+    from ...data._benchmark import Benchmark
 
     given = {**({} if root is None else {"root": root}), **key_values(options)}
     dataset = load_dataset(name, **given)
@@ -169,7 +169,7 @@ def _dataset(name: str, root: Path | None, options: tuple[str, ...]) -> Dataset:
 
 
 def _stored_points(dataset: Any) -> int:
-    from ..errors import PointAdaptError
+    from ...errors import PointAdaptError
 
     for split in dataset.splits:
         try:
@@ -180,7 +180,7 @@ def _stored_points(dataset: Any) -> int:
 
 
 def _about(name: str, root: Path | None) -> dict[str, Any]:
-    from ..data import DATASETS
+    from ...data import DATASETS
 
     cls = DATASETS[name]
     return {

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from .. import report
-from ..cli.base import command
+from ... import report
+from ..base import command
 
 
 @command("fold")
@@ -30,7 +30,7 @@ class Fold:
     json: bool = False
 
     def run(self) -> int:
-        from ..adapters.fold import fold_adapter
+        from ...adapters.fold import fold_adapter
 
         done = fold_adapter(self.adapter, self.out, self.backbone)
         if self.json:

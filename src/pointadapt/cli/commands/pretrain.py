@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .. import report
-from ..cli.base import command, plain
-from ..config import PretrainConfig
+from ... import report
+from ...config import PretrainConfig
+from ..base import command, plain
 
 
 @command("pretrain")
@@ -26,7 +26,7 @@ class Pretrain(PretrainConfig):
         """Checked in :meth:`run`, as for :class:`Train`."""
 
     def run(self) -> int:
-        from ..pretrain import pretrain
+        from ...pretrain import pretrain
 
         summary = pretrain(plain(PretrainConfig, self))
         if not summary:  # not the main process of several

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .. import report
-from ..cli.base import command
-from ..options import at_least, positive
+from ... import report
+from ...options import at_least, positive
+from ..base import command
 
 
 @command("probe")
@@ -51,8 +51,8 @@ class Probe:
         positive(self, "c")
         import torch
 
-        from ..probe import probe
-        from ..runtime import keep_large_blocks
+        from ...probe import probe
+        from ...runtime import keep_large_blocks
 
         keep_large_blocks()
         if self.threads:

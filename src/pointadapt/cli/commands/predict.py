@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from .. import report
-from ..cli.base import command
-from ..errors import PointAdaptError
+from ... import report
+from ...errors import PointAdaptError
+from ..base import command
 
 if TYPE_CHECKING:
-    from ..predict import Prediction
+    from ...predict import Prediction
 
 
 MANY = 30  # files whose predictions are listed on the screen although they are in a CSV file
@@ -68,10 +68,10 @@ class Predict:
     def run(self) -> int:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
-        from ..adapters.folder import read_adapter_config
-        from ..files import check_target
-        from ..predict import list_files, predict
-        from ..viz import check_picture
+        from ...adapters.folder import read_adapter_config
+        from ...files import check_target
+        from ...predict import list_files, predict
+        from ...viz import check_picture
 
         if self.csv is not None:
             check_target(self.csv)
@@ -102,8 +102,8 @@ class Predict:
         return _errors(rows, brief=self.csv is not None or self.json)
 
     def _parts(self) -> int:
-        from ..predict_parts import Labeller, write_table
-        from ..viz import part_grid
+        from ...predict_parts import Labeller, write_table
+        from ...viz import part_grid
 
         label = Labeller(
             self.adapter, self.out, backbone=self.backbone, category=self.category, up=self.up,
@@ -122,7 +122,7 @@ class Predict:
         return _errors(rows)
 
     def _scenes(self) -> int:
-        from ..predict_scenes import SceneLabeller, write_table
+        from ...predict_scenes import SceneLabeller, write_table
 
         for name in ("category", "up", "picture"):
             if getattr(self, name) is not None:
@@ -144,9 +144,9 @@ class Predict:
     def _draw(self, rows: Sequence[Prediction]) -> None:
         import numpy as np
 
-        from ..adapters.folder import read_adapter_config
-        from ..predict import reader_of
-        from ..viz import prediction_grid
+        from ...adapters.folder import read_adapter_config
+        from ...predict import reader_of
+        from ...viz import prediction_grid
 
         good = [row for row in rows if row.error is None][:24]
         if good and self.picture is not None:
@@ -168,7 +168,7 @@ def _errors(rows: Sequence[Any], brief: bool = False) -> int:
 
 
 def _write_csv(path: Path, rows: Sequence[Prediction], top: int) -> None:
-    from ..files import atomic
+    from ...files import atomic
 
     ranks = range(2, top + 1)
     header = ["path", "label", "confidence"]

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.table import Table
 
-from .. import report
-from ..cli.base import command, plain
-from ..robustness import RobustnessConfig
+from ... import report
+from ...robustness import RobustnessConfig
+from ..base import command, plain
 
 
 @command("robustness")
@@ -36,9 +36,9 @@ class Robustness(RobustnessConfig):
 
     def run(self) -> int:
         config = plain(RobustnessConfig, self)
-        from .._robustness import PICTURE, RESULTS, cells_of
-        from ..robustness import robustness
-        from ..robustness_picture import heat_map
+        from ..._robustness import PICTURE, RESULTS, cells_of
+        from ...robustness import robustness
+        from ...robustness_picture import heat_map
 
         with report.progress("corruptions", len(cells_of(config))) as done:
             results = robustness(config, lambda k, _: done(k))

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from .. import report
-from ..cli.base import command
+from ... import report
+from ..base import command
 
 
 @command("pool")
@@ -26,7 +26,7 @@ class Pool:
     json: bool = False
 
     def run(self) -> int:
-        from ..rooms import pool_scores
+        from ...rooms import pool_scores
 
         scores = pool_scores(self.results)
         if self.json:
