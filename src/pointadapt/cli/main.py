@@ -20,8 +20,8 @@ from .. import __version__, report
 from ..config import TrainConfig, read_config, to_plain
 from ..errors import ConfigError, PointAdaptError
 from ..options import build
-from ..recipes import get_recipe
 from . import commands
+from .recipes import get_recipe
 from .words import check_words, in_one_line
 
 ABOUT = (

@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
+from pointadapt.cli.recipes import RECIPES, get_recipe
 from pointadapt.config import TrainConfig
 from pointadapt.errors import UnknownNameError
-from pointadapt.recipes import RECIPES, get_recipe
 
 OURS = ("-laptop", "-folder", "-few-shot", "-s3dis")
 PAPERS = [name for name in RECIPES if not name.endswith(OURS)]
