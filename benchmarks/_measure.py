@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from pointadapt.runtime import describe_machine, keep_large_blocks
+from pointadapt.core.machine import describe_machine, keep_large_blocks
 
 MIB = 2.0**20
 RESULTS = Path(__file__).parent / "results"

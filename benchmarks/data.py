@@ -27,7 +27,7 @@ import torch
 
 from _measure import once, parser, report, start
 from _models import Step, clouds, labels, make_model
-from pointadapt.config import PretrainConfig
+from pointadapt.core.config import PretrainConfig
 from pointadapt.data import load_dataset
 from pointadapt.data._first import FirstPoints
 from pointadapt.data._mixture import CloudBatches, make_source

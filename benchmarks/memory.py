@@ -20,7 +20,7 @@ import torch
 
 from _measure import MIB, child, parser, report, resident, saved_bytes, start
 from _models import Step, clouds, labels, make_model
-from pointadapt.runtime import peak_memory
+from pointadapt.core.machine import peak_memory
 
 VARIANTS = [
     ("full", "all"), ("dapt", "all"), ("dapt", "lean"), ("dapt", "recompute"),

@@ -41,7 +41,7 @@ SERIES: dict[str, list[Any]] = {
 
 def train_here(out: Path, batch: int, threads: int) -> None:
     """One process of a run in which nothing is random but the order of the clouds."""
-    from pointadapt.config import TrainConfig
+    from pointadapt.core.config import TrainConfig
     from pointadapt.data import transforms
     from pointadapt.train import train
 

@@ -237,7 +237,7 @@ def main() -> None:
     print(json.dumps(result, indent=1))
     if args.json is not None:  # imported late: the child's peak may start at ours
         from _measure import commit
-        from pointadapt.runtime import describe_machine
+        from pointadapt.core.machine import describe_machine
 
         record = {
             "command": " ".join(["python", *sys.argv]), "commit": commit(),

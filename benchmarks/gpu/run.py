@@ -35,7 +35,7 @@ Args = argparse.Namespace
 def write(name: str, content: dict[str, Any]) -> None:
     """A stage's figures, with the machine and the command they come from."""
     from _measure import commit
-    from pointadapt.runtime import describe_machine
+    from pointadapt.core.machine import describe_machine
 
     OUT.mkdir(parents=True, exist_ok=True)
     head = {"command": " ".join(["python3", *sys.argv]), "commit": commit()}

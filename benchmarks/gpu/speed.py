@@ -27,10 +27,10 @@ from pointadapt import ops
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.capture import GraphStep, Step
+from pointadapt.core.machine import make_accelerator
 from pointadapt.methods import make_method
 from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
-from pointadapt.runtime import make_accelerator
 from pointadapt.tasks import make_task
 
 GPU = torch.cuda.is_available()

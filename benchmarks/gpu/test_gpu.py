@@ -17,11 +17,11 @@ import torch
 from pointadapt import ops
 from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.capture import GraphStep, Step
-from pointadapt.config import TrainConfig
+from pointadapt.core.config import TrainConfig
+from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
 from pointadapt.prepare import build_model, load_clouds
-from pointadapt.runtime import make_accelerator
 
 GOLDEN = Path(__file__).parents[2] / "tests/golden"
 REHEARSAL = os.environ.get("POINTADAPT_REHEARSE") == "1"

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from .adapters.folder import load, load_into, save_adapter
     from .adapters.model import PointModel
     from .backbones._weights import load_backbone
-    from .config import PretrainConfig, TrainConfig
+    from .core.config import PretrainConfig, TrainConfig
+    from .core.errors import PointAdaptError
     from .data import load_dataset
-    from .errors import PointAdaptError
     from .evaluate import evaluate
     from .fetch import fetch
     from .io import read_points, write_points

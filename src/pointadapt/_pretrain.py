@@ -15,10 +15,10 @@ from .backbones import BACKBONES
 from .backbones._weights import load_backbone
 from .backbones.layers import init_weights
 from .backbones.point_vit import PointViT
-from .config import PretrainConfig, other_options
+from .core.config import PretrainConfig, other_options
+from .core.errors import CheckpointError, ConfigError, UnknownNameError
+from .core.files import load_state
 from .data._mixture import CloudBatches
-from .errors import CheckpointError, ConfigError, UnknownNameError
-from .files import load_state
 from .masked import MaskedAutoencoder
 
 # What may change when a run is resumed: nothing that the weights depend on.

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from .core.errors import ConfigError, PointAdaptError
+from .core.files import read_json, sha256_of, write_json
 from .data import Clouds, load_dataset
 from .data._corrupted import CLEAN, CorruptedTest
 from .data.corruptions import SEVERITIES, SUITES, corrupt
 from .data.modelnet40 import CLASSES
-from .errors import ConfigError, PointAdaptError
-from .files import read_json, sha256_of, write_json
 from .robustness import OnCell, RobustnessConfig
 
 FORMAT = "pointadapt-robustness/1"

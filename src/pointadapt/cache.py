@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import report
-from .errors import FetchError, PointAdaptError
-from .files import read_json
+from .core.errors import FetchError, PointAdaptError
+from .core.files import read_json
 
 if TYPE_CHECKING:
     from .backbones.published.tags import Tag

@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .config import TrainConfig, key_values, to_plain
-from .errors import ConfigError
-from .files import atomic, write_json
-from .options import at_least
+from .core.config import TrainConfig, key_values, to_plain
+from .core.errors import ConfigError
+from .core.fields import at_least
+from .core.files import atomic, write_json
 from .workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:

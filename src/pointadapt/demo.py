@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from . import report
-from .config import Precision, TrainConfig
-from .errors import PointAdaptError
-from .files import write_json
+from .core.config import Precision, TrainConfig
+from .core.errors import PointAdaptError
+from .core.files import write_json
 from .workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from .adapters.model import PointModel
 from .batches import told_of
+from .core.errors import DataLayoutError, PointAdaptError, PointCloudError
 from .data import Clouds, load_dataset
 from .data.transforms import scale_shift
-from .errors import DataLayoutError, PointAdaptError, PointCloudError
 from .ops import farthest_point_sample, gather_points, interpolate, normalize
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions

@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from . import __version__, cache, report
 from .backbones.published.tags import Tag, all_tags, find_tag
+from .core.errors import CheckpointError, ConfigError, FetchError
+from .core.files import sha256_of, write_json
 from .download import Patience, download
-from .errors import CheckpointError, ConfigError, FetchError
-from .files import sha256_of, write_json
 from .hugging_face import locate
 
 ADDRESS = ("hf://", "https://", "http://")

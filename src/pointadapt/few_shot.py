@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.table import Table
 
 from . import report
-from .config import TrainConfig, key_values, to_plain
-from .errors import ConfigError, DataLayoutError
-from .files import read_json, write_json
-from .options import at_least
+from .core.config import TrainConfig, key_values, to_plain
+from .core.errors import ConfigError, DataLayoutError
+from .core.fields import at_least
+from .core.files import read_json, write_json
 from .workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:

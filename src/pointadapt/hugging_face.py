@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-from .errors import FetchError
-from .files import first_line
+from .core.errors import FetchError
+from .core.files import first_line
 
 
 def locate(address: str, timeout: float) -> tuple[str, str, str]:

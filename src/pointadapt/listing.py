@@ -155,8 +155,8 @@ def _first_line(thing: Any) -> str:
 
 def _bundled(name: str, folder: Path | None) -> Row:
     from .backbones import BACKBONES
-    from .files import read_json
-    from .options import build
+    from .core.fields import build
+    from .core.files import read_json
 
     if folder is None or not (folder / "config.json").is_file():
         return {"name": name, "weights": "missing from this installation"}

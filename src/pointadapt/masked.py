@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .backbones import BlockTaps, Tokens
 from .backbones.layers import Block, init_weights, position_mlp
 from .backbones.point_vit import PointViT
-from .errors import ConfigError
+from .core.errors import ConfigError
 from .ops import chamfer_distance, group
 from .resident import upload
 

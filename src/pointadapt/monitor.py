@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from .config import PretrainConfig, key_values
+from .core.config import PretrainConfig, key_values
+from .core.files import append_line, atomic
 from .data import Clouds, load_dataset
 from .data._mixture import Source
-from .files import append_line, atomic
 from .masked import MaskedAutoencoder
 from .ops import normalize
 from .probe import fixed_subset, linear_svm, needs_sklearn

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import PointAdaptError
+from .core.errors import PointAdaptError
 from .viz import _figure, _save, project
 
 TITLES = ("input", "visible patches", "reconstruction")

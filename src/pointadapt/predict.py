@@ -11,11 +11,11 @@ import numpy as np
 
 from .adapters import folder as hub
 from .adapters.protocol import load_ready, training_config
-from .config import TrainConfig, key_values
+from .core.config import TrainConfig, key_values
+from .core.errors import ConfigError, PointAdaptError, UnknownNameError
 from .data import load_dataset
 from .data._layouts import readable_files
 from .data.folder import UPRIGHT, Axis, Folder
-from .errors import ConfigError, PointAdaptError, UnknownNameError
 from .prefetch import one_ahead
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import torch
 from .adapters import folder as hub
 from .adapters.model import PointModel
 from .adapters.protocol import load_ready
+from .core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
+from .core.files import atomic, write_json
 from .data import Clouds
 from .data.folder import Axis, upright
-from .errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
 from .evaluate import predict_clouds
-from .files import atomic, write_json
 from .io import Cloud, read_cloud, read_points, sample_index, write_cloud
 from .ops import interpolate, normalize
 from .predict import list_files, reader_of

@@ -12,13 +12,13 @@ import numpy as np
 
 from .adapters import folder as hub
 from .adapters.protocol import autocast, load_ready, training_config
-from .config import Precision, TrainConfig, key_values
+from .core.config import Precision, TrainConfig, key_values
+from .core.errors import ConfigError, PointAdaptError
+from .core.files import atomic
 from .data import load_dataset
 from .data._label_names import codes_of
 from .data.folds import NAME, read_folds
-from .errors import ConfigError, PointAdaptError
 from .evaluate import predict_probabilities
-from .files import atomic
 from .predict import list_files
 from .scenes import SUFFIXES, SceneLabels, Tiling, label_scene
 

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from .adapters.model import Adapter, PointModel
 from .backbones._weights import check_backbone, load_backbone
-from .config import TrainConfig, key_values
+from .core.config import TrainConfig, key_values
+from .core.errors import CheckpointError, ConfigError, DataLayoutError
+from .core.files import check_target
 from .data import Clouds, Dataset, load_dataset
 from .data._blocks import SCENE, scene_of
 from .data._repeats import tell_shared
 from .data.transforms import check_augmentations
-from .errors import CheckpointError, ConfigError, DataLayoutError
 from .evaluate import take
-from .files import check_target
 from .methods import make_method
 from .ops import normalize
 from .tasks import Task, make_task

@@ -21,15 +21,15 @@ from torch import Tensor, nn
 
 from ._pretrain import identity, make_optimizer, network, resume, shared
 from .backbones._weights import load_backbone, save_backbone
-from .config import PretrainConfig
+from .core.config import PretrainConfig
+from .core.errors import PointAdaptError
+from .core.files import save_state, write_json
+from .core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
 from .data._mixture import CloudBatches
 from .data.transforms import augment
-from .errors import PointAdaptError
-from .files import save_state, write_json
 from .masked import MaskedAutoencoder
 from .monitor import Monitor
 from .ops import normalize
-from .runtime import describe_machine, keep_large_blocks, make_accelerator, peak_memory
 from .schedule import warmup_cosine
 
 LOG = 50  # steps between lines of the log

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from .backbones import Backbone
+from .core.errors import ConfigError, PointAdaptError
 from .data import Clouds, load_dataset
-from .errors import ConfigError, PointAdaptError
 from .ops import normalize
 
 C = 0.01  # the SVM's penalty

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .errors import ConfigError
-from .options import at_least
+from .core.errors import ConfigError
+from .core.fields import at_least
 
 OFFICIAL = ("modelnet40_c", "modelnet_c")
 OnCell = Callable[[int, int], None]

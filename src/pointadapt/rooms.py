@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from .adapters.model import PointModel
+from .core.errors import ConfigError, PointAdaptError
+from .core.files import read_json
 from .data._block_data import BlockData
-from .errors import ConfigError, PointAdaptError
 from .evaluate import check_names, predict_clouds
-from .files import read_json
 from .metrics import confusion_matrix, segmentation_scores
 
 

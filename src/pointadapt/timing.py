@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .adapters.protocol import autocast, load_ready
-from .config import TrainConfig
+from .core.config import TrainConfig
 from .evaluate import predict_probabilities
 
 BATCH, REPEATS = 32, 7

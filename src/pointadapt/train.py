@@ -15,13 +15,20 @@ from .adapters import folder as hub
 from .adapters.protocol import stated
 from .batches import Batch, training_batch
 from .capture import make_step
-from .config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
+from .core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
+from .core.errors import CheckpointError, ConfigError, PointAdaptError
+from .core.files import atomic, load_state, save_state, write_json
+from .core.machine import (
+    derive_seed,
+    describe_machine,
+    keep_large_blocks,
+    make_accelerator,
+    peak_memory,
+)
 from .data import Clouds
 from .data._first import FirstPoints
 from .display import TrainingDisplay
-from .errors import CheckpointError, ConfigError, PointAdaptError
 from .evaluate import predict_clouds, score
-from .files import atomic, load_state, save_state, write_json
 from .metrics import parameter_counts
 from .order import epoch_order
 from .prepare import (
@@ -33,13 +40,6 @@ from .prepare import (
     show_clouds,
 )
 from .resident import Resident
-from .runtime import (
-    derive_seed,
-    describe_machine,
-    keep_large_blocks,
-    make_accelerator,
-    peak_memory,
-)
 from .schedule import warmup_cosine
 
 

@@ -9,7 +9,7 @@ from pointadapt.backbones import BACKBONES, BlockTaps, Taps, Tokens
 from pointadapt.backbones._weights import load_backbone, read_safetensors, save_backbone
 from pointadapt.backbones.base import POOLS, tensors_sha256
 from pointadapt.backbones.layers import DropPath
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     CheckpointError,
     ConfigError,
     PointAdaptError,
@@ -358,7 +358,7 @@ def test_nan_is_refused(net):
 
 def copy_of(folder, target, tensors=None, config=None):
     from pointadapt.backbones._weights import write_safetensors
-    from pointadapt.files import read_json, write_json
+    from pointadapt.core.files import read_json, write_json
 
     state = read_safetensors(folder / "model.safetensors")
     values = read_json(folder / "config.json")

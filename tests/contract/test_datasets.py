@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import DataLayoutError, PointAdaptError, UnknownNameError
 from pointadapt.data import DATASETS, load_dataset
 from pointadapt.data import check as check_all
-from pointadapt.errors import DataLayoutError, PointAdaptError, UnknownNameError
 
 each = pytest.mark.parametrize("name", list(DATASETS))
 ROOTED = [name for name in DATASETS if DATASETS[name].needs_root]

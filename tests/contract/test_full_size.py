@@ -13,7 +13,7 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.backbones.published.tags import all_tags
-from pointadapt.config import Published
+from pointadapt.core.config import Published
 from pointadapt.methods import make_method
 from pointadapt.tasks import make_task
 

@@ -16,7 +16,7 @@ from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones._weights import load_backbone, save_backbone
-from pointadapt.errors import AdapterError, CannotFold
+from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import METHODS, make_method
 from pointadapt.prepare import TrainingClouds
 from pointadapt.tasks import make_task

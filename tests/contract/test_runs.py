@@ -15,7 +15,7 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.backbones._weights import read_safetensors
-from pointadapt.config import TrainConfig
+from pointadapt.core.config import TrainConfig
 from pointadapt.methods import METHODS
 
 loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function

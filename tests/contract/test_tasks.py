@@ -8,7 +8,7 @@ import torch
 
 from pointadapt.backbones import Tokens
 from pointadapt.backbones.base import POOLS, BackboneConfig
-from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.tasks import TASKS, make_task
 from pointadapt.tasks._base import Names, Task
 

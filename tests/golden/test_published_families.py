@@ -20,8 +20,8 @@ from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.pointgpt import nearest_chain
 from pointadapt.backbones.published.layouts import LAYOUTS, find_layout
 from pointadapt.backbones.published.tags import all_tags
-from pointadapt.config import Published
-from pointadapt.errors import CheckpointError
+from pointadapt.core.config import Published
+from pointadapt.core.errors import CheckpointError
 from pointadapt.ops import gather_points, group, normalize
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names

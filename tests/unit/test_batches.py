@@ -9,8 +9,8 @@ import torch
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.batches import training_batch
+from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
-from pointadapt.errors import DataLayoutError, PointCloudError
 from pointadapt.evaluate import evaluate, predict_clouds
 from pointadapt.methods import make_method
 from pointadapt.resident import Resident

@@ -20,8 +20,8 @@ from pointadapt.board import CompareConfig, _plot, _run, _tune, compare
 from pointadapt.board._entries import make_entries
 from pointadapt.board._tables import to_csv, to_markdown, to_terminal
 from pointadapt.cli import main as cli
-from pointadapt.config import TrainConfig, save_config
-from pointadapt.errors import ConfigError, PointAdaptError, UnknownNameError
+from pointadapt.core.config import TrainConfig, save_config
+from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
 from pointadapt.workers import Job, Outcome, work
 

@@ -17,11 +17,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pointadapt import capture
 from pointadapt.backbones import point_vit
 from pointadapt.capture import GraphStep, Step, make_step, why_not_capture
-from pointadapt.config import TrainConfig
-from pointadapt.errors import ConfigError
+from pointadapt.core.config import TrainConfig
+from pointadapt.core.errors import ConfigError
+from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import group
 from pointadapt.prepare import build_model
-from pointadapt.runtime import make_accelerator
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where accelerate puts the model
 loop = importlib.import_module("pointadapt.train")

@@ -16,10 +16,10 @@ from pointadapt import report
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli import main as cli
-from pointadapt.config import save_config
+from pointadapt.core.config import save_config
+from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.data.folds import read_folds
-from pointadapt.errors import ConfigError, UnknownNameError
 from pointadapt.predict import reader_of
 from pointadapt.predict_scenes import SceneLabeller
 from pointadapt.workers import Outcome, work

@@ -8,9 +8,9 @@ import pytest
 
 from pointadapt import report
 from pointadapt.cli.main import main
-from pointadapt.config import to_plain
+from pointadapt.core.config import to_plain
+from pointadapt.core.errors import PointAdaptError
 from pointadapt.demo import MARK, METHODS, Budget, advice, first_of_each, prepare, run, table
-from pointadapt.errors import PointAdaptError
 
 RESULT = {
     "trainable_parameters": 400_000, "total_parameters": 3_000_000, "accuracy": 81.25,

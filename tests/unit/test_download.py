@@ -9,8 +9,8 @@ import time
 
 import pytest
 
+from pointadapt.core.errors import FetchError, PointAdaptError
 from pointadapt.download import Patience, download
-from pointadapt.errors import FetchError, PointAdaptError
 
 QUICK = Patience(timeout=0.3, attempts=3, backoff=0.01)
 HALF = 150_000

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pointadapt.cli.main import main
+from pointadapt.core.errors import PointAdaptError
 from pointadapt.data import Clouds
-from pointadapt.errors import PointAdaptError
 from pointadapt.examine import Examination, facts_of, remarks, write_page
 
 CLASSES = ("<script>alert(1)</script>", "a&b", 'c"d', "plain")

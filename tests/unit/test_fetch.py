@@ -20,7 +20,7 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.published import tags as _tags
 from pointadapt.cli.main import main
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     AdapterError,
     ConfigError,
     FetchError,

@@ -21,8 +21,8 @@ from pointadapt import report
 from pointadapt.backbones._weights import read_safetensors
 from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
-from pointadapt.config import save_config
-from pointadapt.errors import ConfigError, DataLayoutError
+from pointadapt.core.config import save_config
+from pointadapt.core.errors import ConfigError, DataLayoutError
 from pointadapt.few_shot import FewShotConfig, few_shot, mean_sd, table
 from pointadapt.workers import Outcome, work
 

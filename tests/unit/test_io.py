@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pointadapt import io
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     ConfigError,
     FileFormatError,
     PointAdaptError,

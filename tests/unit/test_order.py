@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.order import epoch_order
 
 LABELS = np.array([0] * 20 + [1] * 7 + [3] * 2)  # no cloud of class 2

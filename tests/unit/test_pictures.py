@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pointadapt.errors import PointAdaptError
+from pointadapt.core.errors import PointAdaptError
 from pointadapt.pictures import curves, reconstruction_grid
 
 PNG = b"\x89PNG"

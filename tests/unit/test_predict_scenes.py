@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pointadapt.cli.main import main
-from pointadapt.errors import ConfigError
+from pointadapt.core.errors import ConfigError
 
 laspy = pytest.importorskip("laspy")
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "scene.py"

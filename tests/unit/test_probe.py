@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from pointadapt.backbones._weights import load_backbone
+from pointadapt.core.errors import ConfigError
 from pointadapt.data import Clouds
-from pointadapt.errors import ConfigError
 from pointadapt.ops import normalize
 from pointadapt.probe import features, linear_svm, probe, random_twin
 

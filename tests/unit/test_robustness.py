@@ -10,8 +10,8 @@ import pytest
 
 from pointadapt._robustness import DGCNN, cells_of, summarize
 from pointadapt.cli.main import main
+from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.data.corruptions import SUITES
-from pointadapt.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.robustness import RobustnessConfig, robustness
 from pointadapt.robustness_picture import heat_map

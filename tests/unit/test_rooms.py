@@ -10,9 +10,9 @@ import torch
 
 from pointadapt import rooms
 from pointadapt.cli.main import main
+from pointadapt.core.errors import ConfigError
+from pointadapt.core.files import write_json
 from pointadapt.data import load_dataset
-from pointadapt.errors import ConfigError
-from pointadapt.files import write_json
 from pointadapt.rooms import pool_scores, score_rooms
 from pointadapt.tasks._base import Names
 

@@ -17,20 +17,20 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.backbones._weights import read_safetensors
-from pointadapt.config import TrainConfig, load_config
-from pointadapt.data.folder import Folder
-from pointadapt.errors import (
+from pointadapt.core.config import TrainConfig, load_config
+from pointadapt.core.errors import (
     CheckpointError,
     ConfigError,
     DataLayoutError,
     PointAdaptError,
     UnknownNameError,
 )
+from pointadapt.core.files import load_state, save_state
+from pointadapt.core.machine import make_accelerator
+from pointadapt.data.folder import Folder
 from pointadapt.evaluate import evaluate
-from pointadapt.files import load_state, save_state
 from pointadapt.order import epoch_order
 from pointadapt.prepare import build_model, held_out, load_clouds, stratified_split
-from pointadapt.runtime import make_accelerator
 from pointadapt.schedule import warmup_cosine
 
 loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function
@@ -251,7 +251,7 @@ loop.train(config)
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 @pytest.mark.parametrize("where", ["step", "save"])
 def test_resuming_after_sigkill_is_exact(config, where, tmp_path):
-    from pointadapt.config import save_config
+    from pointadapt.core.config import save_config
 
     train(replace(config, out=tmp_path / "whole"))
     save_config(config, tmp_path / "run.yaml")
@@ -537,7 +537,7 @@ torch.distributed.destroy_process_group()
     reason="torch was built without gloo",
 )
 def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypatch):
-    from pointadapt.config import save_config
+    from pointadapt.core.config import save_config
 
     two = without_chance(config, batch_size=4)
     save_config(two, tmp_path / "two.yaml")

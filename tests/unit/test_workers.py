@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from pointadapt import workers
-from pointadapt.config import TrainConfig, save_config
-from pointadapt.errors import ConfigError, PointAdaptError
-from pointadapt.files import write_json
+from pointadapt.core.config import TrainConfig, save_config
+from pointadapt.core.errors import ConfigError, PointAdaptError
+from pointadapt.core.files import write_json
 from pointadapt.workers import Job, run_all, work
 
 

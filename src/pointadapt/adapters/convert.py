@@ -16,9 +16,9 @@ from torch import Tensor
 from ..backbones import BACKBONES, Backbone
 from ..backbones._weights import fill, load_backbone, save_backbone
 from ..backbones.published.layouts import Layout, find_layout
-from ..config import Published
-from ..errors import CheckpointError, ConfigError
-from ..files import load_state, write_json
+from ..core.config import Published
+from ..core.errors import CheckpointError, ConfigError
+from ..core.files import load_state, write_json
 from ..methods import make_method
 from ..methods.dapt import from_published as dapt_from_published
 from ..tasks import make_task

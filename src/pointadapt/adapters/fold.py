@@ -13,7 +13,7 @@ import torch
 
 from ..backbones import Folding
 from ..backbones._weights import save_backbone
-from ..errors import AdapterError, CannotFold
+from ..core.errors import AdapterError, CannotFold
 from ..metrics import parameter_counts
 from . import folder as hub
 from .model import Adapter, PointModel

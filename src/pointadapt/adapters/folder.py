@@ -15,14 +15,14 @@ from typing import Any
 from .. import __version__
 from ..backbones import Backbone
 from ..backbones._weights import BUNDLED, load_backbone, read_safetensors, write_safetensors
-from ..errors import (
+from ..core.errors import (
     AdapterError,
     CheckpointError,
     DataLayoutError,
     PointAdaptError,
     UnknownNameError,
 )
-from ..files import atomic, read_json, write_json
+from ..core.files import atomic, read_json, write_json
 from ..methods import make_method
 from ..tasks import make_task
 from .model import Adapter, PointModel

@@ -28,8 +28,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..backbones import Backbone, Taps, Tokens
 from ..backbones._weights import load_backbone, read_safetensors
-from ..errors import AdapterError, ConfigError, PointAdaptError
-from ..files import first_line, read_json
+from ..core.errors import AdapterError, ConfigError, PointAdaptError
+from ..core.files import first_line, read_json
 from ..methods import METHODS, Method, make_method
 from ..methods.dapt import Dapt
 from ..tasks import make_task

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..backbones import Backbone
 from ..backbones.memory import Keep, keeping
-from ..errors import AdapterError, UnknownNameError
+from ..core.errors import AdapterError, UnknownNameError
 from ..methods import Method
 from ..tasks import Task
 
@@ -52,7 +52,7 @@ class PointModel(nn.Module):
     ``forward`` takes points (B, N, 3), for a task that is told it the class (B,) of each cloud, and
     for one that takes them the features (B, N, C) of the points, which the frozen backbone does not
     see; it returns the active head's output. ``keep`` says what it keeps for the backward, see
-    :class:`pointadapt.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use` swaps
+    :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use` swaps
     the few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm statistics)
     and puts them back exactly.
     """

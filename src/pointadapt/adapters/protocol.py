@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import Precision, TrainConfig, key_values
-from ..errors import ConfigError
-from ..options import build
+from ..core.config import Precision, TrainConfig, key_values
+from ..core.errors import ConfigError
+from ..core.fields import build
 from . import folder as hub
 
 if TYPE_CHECKING:

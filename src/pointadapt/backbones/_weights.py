@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, UnknownNameError
-from ..files import atomic, first_line, read_json, write_json
-from ..options import build
-from ._shards import read_weights, write_weights
+from ..core.errors import CheckpointError, UnknownNameError
+from ..core.fields import build
+from ..core.files import atomic, first_line, read_json, write_json
+from ..core.shards import read_weights, write_weights
 from .base import BACKBONES, Backbone, BackboneConfig
 from .published.tags import all_tags
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, UnknownNameError
-from ..registry import Registry
+from ..core.errors import ConfigError, UnknownNameError
+from ..core.registry import Registry
 from .taps import Taps
 
 POOLS = (

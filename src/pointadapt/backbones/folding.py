@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CannotFold
+from ..core.errors import CannotFold
 from .base import Backbone
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from ..ops import group
 from .base import BACKBONES, Backbone, BackboneConfig, Tokens
 from .layers import Block, PatchEncoder, position_mlp, set_drop_path
@@ -19,7 +19,7 @@ from .published.tags import Tag, add_tags
 from .taps import Taps
 
 if TYPE_CHECKING:
-    from ..config import Published
+    from ..core.config import Published
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from ..ops import gather_points, group
 from .base import BACKBONES, Backbone, BackboneConfig, Tokens
 from .layers import Attention, Block, PatchEncoder, set_drop_path
@@ -27,7 +27,7 @@ from .published.tags import Tag, add_tags
 from .taps import BlockTaps, Taps
 
 if TYPE_CHECKING:
-    from ..config import Published
+    from ..core.config import Published
 
 _DEEP = (256, 512, 1024, 2048)
 

@@ -30,7 +30,7 @@ from .published.tags import Tag, add_tags
 from .taps import BlockTaps, Taps
 
 if TYPE_CHECKING:
-    from ..config import Published
+    from ..core.config import Published
 
 NAMES = ("cls", "img", "text")
 _GLOBAL = len(NAMES)

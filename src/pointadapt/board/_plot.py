@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import PointAdaptError
+from ..core.errors import PointAdaptError
 from ..viz import PLAIN, RIGHT, _figure, _save
 
 # Where a label may stand, from its point, in points of 1/72 inch; the nearest first.

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import report
-from ..config import TrainConfig, to_plain
-from ..errors import ConfigError, PointAdaptError
-from ..files import write_json
-from ..options import at_least
+from ..core.config import TrainConfig, to_plain
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.fields import at_least
+from ..core.files import write_json
 from ..workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def _row(line: Tuned, config: CompareConfig, outcomes: Sequence[Outcome]) -> dic
 
 
 def _write(board: Mapping[str, Any], out: Path) -> None:
-    from ..files import atomic
+    from ..core.files import atomic
     from ._tables import to_csv, to_markdown
 
     write_json(out / f"{NAME}.json", board)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import TrainConfig
-from ..errors import PointAdaptError
-from ..files import read_json, write_json
+from ..core.config import TrainConfig
+from ..core.errors import PointAdaptError
+from ..core.files import read_json, write_json
 from ..workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:

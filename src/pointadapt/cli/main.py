@@ -17,9 +17,9 @@ import tyro
 from tyro.conf import subcommand
 
 from .. import __version__, report
-from ..config import TrainConfig, read_config, to_plain
-from ..errors import ConfigError, PointAdaptError
-from ..options import build
+from ..core.config import TrainConfig, read_config, to_plain
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.fields import build
 from . import commands
 from .recipes import get_recipe
 from .words import check_words, in_one_line

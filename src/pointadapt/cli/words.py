@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 
 from tyro.conf import Suppress
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from .commands import COMMANDS, NAMES
 
 

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import DataLayoutError, PointCloudError
-from ..options import build
-from ..registry import Registry
+from ..core.errors import DataLayoutError, PointCloudError
+from ..core.fields import build
+from ..core.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from ..errors import (
+from ..core.errors import (
     ConfigError,
     FileFormatError,
     PointAdaptError,

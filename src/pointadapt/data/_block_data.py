@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from ..errors import ConfigError, DataLayoutError
+from ..core.errors import ConfigError, DataLayoutError
 from ._base import Clouds, Dataset
 from ._benchmark import SPLITS, check_choice
 from ._blocks import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import PointCloudError
+from ..core.errors import PointCloudError
 from ._base import Clouds
 
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse

@@ -21,8 +21,8 @@ import numpy as np
 
 from .. import report
 from ..cache import cache_dir
-from ..errors import ConfigError, PointAdaptError
-from ..files import atomic, read_json, sha256_of, write_json
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.files import atomic, read_json, sha256_of, write_json
 
 SLOW = 5.0  # seconds of reading from which "auto" keeps the result
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import PointAdaptError
+from ..core.errors import PointAdaptError
 from ._base import Clouds, Dataset
 from ._blocks import SCENE
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataLayoutError, FileFormatError
-from ..files import read_json, sha256_of, write_json
+from ..core.errors import DataLayoutError, FileFormatError
+from ..core.files import read_json, sha256_of, write_json
 from ._checks import Check, _some
 
 FORMAT = "pointadapt-checksums/1"

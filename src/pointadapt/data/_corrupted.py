@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from ..errors import ConfigError, DataLayoutError
+from ..core.errors import ConfigError, DataLayoutError
 from ._base import Clouds, Dataset
 from ._benchmark import Benchmark, check_choice
 from ._files import RawClouds

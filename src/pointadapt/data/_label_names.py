@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import FileFormatError
-from ..files import read_json
+from ..core.errors import FileFormatError
+from ..core.files import read_json
 from ._files import read_lines
 
 FILES = ("classes.txt", "classes.json")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError, PointCloudError
+from ..core.errors import FileFormatError, PointCloudError
 from ..io._arrays import MOST_COLUMNS, PICKLE
 from ..io._cloud import COLORS, LABELS, column_name, unit_colors
 from ..io._las import las_columns

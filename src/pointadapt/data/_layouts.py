@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataLayoutError
+from ..core.errors import DataLayoutError
 from ..io import SUFFIXES
 from ._manifest import read_manifest
 from ._sample import SPLITS, Sample

@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import DataLayoutError
+from ..core.errors import DataLayoutError
 from ..io import SUFFIXES
 from ._sample import SPLITS, Sample
 

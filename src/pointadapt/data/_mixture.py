@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config import PretrainConfig, key_values
-from ..errors import ConfigError
+from ..core.config import PretrainConfig, key_values
+from ..core.errors import ConfigError
 from ._base import Clouds, load_dataset
 from ._benchmark import Benchmark
 from .shapes import ATTRIBUTES, CLASSES, Described, ShapeStream

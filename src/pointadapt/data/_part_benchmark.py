@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..errors import ConfigError, FileFormatError, PointCloudError
+from ..core.errors import ConfigError, FileFormatError, PointCloudError
 from ..io import sample_index
 from ._base import Clouds
 from ._benchmark import SPLITS, Release, check_choice

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ._files import existing
 
 PLAIN_KINDS = "biufSU"  # booleans, whole and real numbers, bytes, text

@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..errors import ConfigError, DataLayoutError, FileFormatError
-from ..files import read_json, write_json
-from ..options import at_least
+from ..core.errors import ConfigError, DataLayoutError, FileFormatError
+from ..core.fields import at_least
+from ..core.files import read_json, write_json
 from ._base import DATASETS, Clouds, Dataset, load_dataset
 from ._benchmark import SPLITS, check_choice
 from ._files import existing

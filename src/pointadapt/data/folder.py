@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 
 from .. import report
-from ..errors import ConfigError, DataLayoutError, UnknownNameError
+from ..core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ..io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
 from ._base import DATASETS, Clouds, Dataset
 from ._cache import cached_points

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import ConfigError, DataLayoutError, PointCloudError
+from ..core.errors import ConfigError, DataLayoutError, PointCloudError
 from ._base import DATASETS
 from ._benchmark import SPLITS
 from ._block_data import BlockData

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..errors import ConfigError, DataLayoutError, FileFormatError
-from ..files import read_json, write_json
+from ..core.errors import ConfigError, DataLayoutError, FileFormatError
+from ..core.files import read_json, write_json
 from ._base import DATASETS, Clouds, Dataset, load_dataset
 from ._benchmark import SPLITS, check_choice
 from ._blocks import SCENE, scene_of

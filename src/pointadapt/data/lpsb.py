@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import DataLayoutError, FileFormatError
-from ..files import read_json
+from ..core.errors import DataLayoutError, FileFormatError
+from ..core.files import read_json
 from ._base import DATASETS
 from ._files import as_labels, read_npz
 from ._part_benchmark import PartBenchmark, RawParts

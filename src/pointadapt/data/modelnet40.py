@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..errors import DataLayoutError, FileFormatError
+from ..core.errors import DataLayoutError, FileFormatError
 from ._base import DATASETS
 from ._benchmark import SPLITS, Benchmark, check_choice
 from ._files import (

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..errors import DataLayoutError, FileFormatError
-from ..options import at_least
+from ..core.errors import DataLayoutError, FileFormatError
+from ..core.fields import at_least
 from ._base import DATASETS
 from ._benchmark import Benchmark, check_choice
 from ._files import RawClouds, as_labels, numbered

@@ -10,8 +10,14 @@ from typing import ClassVar
 import numpy as np
 
 from .. import report
-from ..errors import ConfigError, DataLayoutError, FileFormatError, PointAdaptError, PointCloudError
-from ..files import sha256_of
+from ..core.errors import (
+    ConfigError,
+    DataLayoutError,
+    FileFormatError,
+    PointAdaptError,
+    PointCloudError,
+)
+from ..core.files import sha256_of
 from ._base import DATASETS
 from ._block_data import BlockData
 from ._blocks import Scene, SceneFile

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ..errors import DataLayoutError
+from ..core.errors import DataLayoutError
 from ._base import DATASETS
 from ._benchmark import Benchmark, check_choice
 from ._files import RawClouds, numbered, read_h5

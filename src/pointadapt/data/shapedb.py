@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import DataLayoutError, FileFormatError
+from ..core.errors import DataLayoutError, FileFormatError
 from ._base import DATASETS
 from ._benchmark import Benchmark
 from ._files import RawClouds, numbered, points_and_labels, read_npz

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import DataLayoutError, FileFormatError
-from ..files import read_json
+from ..core.errors import DataLayoutError, FileFormatError
+from ..core.files import read_json
 from ._base import DATASETS
 from ._files import existing, read_table
 from ._part_benchmark import PartBenchmark, RawParts

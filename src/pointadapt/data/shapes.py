@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..core.errors import ConfigError
 from . import _furniture, _house, _things, _vehicles  # noqa: F401 - they enter their recipes
 from ._assembly import random_assembly
 from ._attributes import ATTRIBUTES, CLASSES, PARTS, attributes

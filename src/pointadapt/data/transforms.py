@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Generator, Tensor
 
-from ..errors import PointCloudError, UnknownNameError
+from ..core.errors import PointCloudError, UnknownNameError
 from ..ops import farthest_point_sample, gather_points
 from ..resident import upload
 

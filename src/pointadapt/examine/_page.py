@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic
+from ..core.files import atomic
 from . import _charts
 from ._figures import pictures
 from ._look import Examination

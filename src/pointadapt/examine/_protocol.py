@@ -11,8 +11,8 @@ from .. import __version__
 from ..adapters import folder as hub
 from ..adapters.model import PointModel
 from ..adapters.protocol import Protocol
+from ..core.machine import describe_machine
 from ..metrics import parameter_counts
-from ..runtime import describe_machine
 
 
 def protocol_facts(

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 
 Columns = Mapping[str, np.ndarray]
 

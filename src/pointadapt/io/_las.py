@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ._cloud import Cloud, cloud_from_columns, need
 
 FINEST, STEPS = -9, 2**31 - 2  # coordinates are 32-bit steps of a power of ten

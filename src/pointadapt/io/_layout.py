@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ._cloud import KNOWN_COLUMNS, LABELS, column_name, is_number
 
 COMMENTS = ("#", "//", "%", "!")

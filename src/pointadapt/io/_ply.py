@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ._cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
 from ._mesh import triangulate
 

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..errors import FileFormatError, PointCloudError, UnknownNameError
-from ..files import first_line
+from ..core.errors import FileFormatError, PointCloudError, UnknownNameError
+from ..core.files import first_line
 from ._cloud import Cloud
 from ._sample import POOL, Sampling, check_request, sample_index, sample_surface
 from ._table import FORMATS, SUFFIXES, Format

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from ..errors import ConfigError, PointCloudError, UnknownNameError
+from ..core.errors import ConfigError, PointCloudError, UnknownNameError
 
 Sampling = Literal["random", "fps"]
 SAMPLINGS: tuple[str, ...] = get_args(Sampling)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ._cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud
 from ._layout import Layout, find_layout
 

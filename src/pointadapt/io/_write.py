@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError, PointCloudError
-from ..files import atomic
+from ..core.errors import FileFormatError, PointCloudError
+from ..core.files import atomic
 from ._cloud import Cloud
 from ._table import FORMATS, WRITABLE
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from ..backbones import Backbone, Folding, Taps
-from ..errors import CannotFold
-from ..options import build
-from ..registry import Registry
+from ..core.errors import CannotFold
+from ..core.fields import build
+from ..core.registry import Registry
 
 if TYPE_CHECKING:
     from ..prepare import TrainingClouds

@@ -19,8 +19,8 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from ..backbones import Backbone, Taps
-from ..errors import ConfigError
-from ..files import first_line
+from ..core.errors import ConfigError
+from ..core.files import first_line
 
 BASE = "base_model.model."
 

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Taps, Tokens
-from ..options import at_least, positive, share
+from ..core.fields import at_least, positive, share
 from ._base import METHODS, ClsMethod
 from ._modules import Bottleneck
 

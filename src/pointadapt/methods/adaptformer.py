@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Taps, Tokens
-from ..options import at_least, share
+from ..core.fields import at_least, share
 from ._base import METHODS, ClsMethod
 from ._modules import Bottleneck
 

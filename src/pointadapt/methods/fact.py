@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Folding, Taps
-from ..options import at_least, share
+from ..core.fields import at_least, share
 from ._base import METHODS, ClsMethod, Folds, Method
 
 SLICES = 12  # of D × D in a block: q, k, v, proj, 4 of fc1, 4 of fc2

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..backbones.layers import DropPath
+from ..core.fields import at_least, share
 from ..ops import farthest_point_sample, gather_points, interpolate, knn
 from ..ops.sampling import SamplingRule
-from ..options import at_least, share
 from ._base import METHODS, ClsMethod
 from ._modules import Bottleneck
 

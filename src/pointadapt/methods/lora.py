@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import Backbone, Folding, Taps
-from ..errors import ConfigError, UnknownNameError
-from ..options import at_least, share
+from ..core.errors import ConfigError, UnknownNameError
+from ..core.fields import at_least, share
 from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import LayerTaps, LowRank
 

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Folding, Scene, Taps, Tokens
-from ..errors import ConfigError, UnknownNameError
+from ..core.errors import ConfigError, UnknownNameError
+from ..core.fields import at_least, positive
 from ..ops import knn
-from ..options import at_least, positive
 from ._base import METHODS, ClsMethod, Folds, Method
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")

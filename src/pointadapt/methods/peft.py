@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from ..backbones import Backbone, Taps
-from ..errors import ConfigError, PointAdaptError, UnknownNameError
-from ..files import first_line
-from ..options import build
+from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
+from ..core.fields import build
+from ..core.files import first_line
 from ._base import METHODS, ClsMethod
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import Backbone, Scene, Taps, Tokens
-from ..errors import ConfigError, UnknownNameError
+from ..core.errors import ConfigError, UnknownNameError
+from ..core.fields import at_least
 from ..ops import gather_points
-from ..options import at_least
 from ._base import METHODS, ClsMethod
 from ._modules import EMBEDDING, LayerTaps, LowRank, add_per_kind, patches_at, prompt_mlp
 

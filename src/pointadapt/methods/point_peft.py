@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..backbones.layers import attend
-from ..errors import ConfigError
+from ..core.errors import ConfigError
+from ..core.fields import at_least, positive
 from ..ops import gather_points
-from ..options import at_least, positive
 from ._base import METHODS, ClsMethod
 from .gaprompt import keep_nearest, neighborhoods
 

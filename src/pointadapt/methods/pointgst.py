@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
-from ..errors import ConfigError
+from ..core.errors import ConfigError
+from ..core.fields import at_least
 from ..ops import gather_points
-from ..options import at_least
 from ._base import METHODS, ClsMethod
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
-from ..options import at_least
+from ..core.fields import at_least
 from ._base import METHODS, ClsMethod
 from ._modules import EMBEDDING, add_per_kind, patches_at, prompt_mlp
 

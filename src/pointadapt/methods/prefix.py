@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Taps
-from ..options import at_least
+from ..core.fields import at_least
 from ._base import METHODS, ClsMethod
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..backbones import Backbone, Folding, Taps
-from ..options import at_least
+from ..core.fields import at_least
 from ._base import METHODS, ClsMethod, Folds, Method
 from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps
 

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from pointadapt.errors import PointCloudError
+from pointadapt.core.errors import PointCloudError
 
 
 def check_points(points: Tensor, *, minimum: int = 1, what: str = "points") -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pointadapt.errors import PointCloudError
+from pointadapt.core.errors import PointCloudError
 from pointadapt.ops._check import at_least_float32, check_layout, check_same_batch
 from pointadapt.ops._distance import block_size, split_axes, squared_distances
 from pointadapt.ops.neighbors import gather_points

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pointadapt.errors import PointCloudError
+from pointadapt.core.errors import PointCloudError
 from pointadapt.ops._check import at_least_float32, check_count, check_layout, check_points
 from pointadapt.ops._distance import split_axes
 from pointadapt.ops._kernels import kernels

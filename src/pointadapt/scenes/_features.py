@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ..io._cloud import COLORS
 from ..io._layout import XYZ
 from ._source import Source

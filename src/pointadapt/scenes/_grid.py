@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError, PointCloudError
+from ..core.errors import ConfigError, PointCloudError
 
 FARTHEST = 2**40  # cells from zero; beyond it a coordinate is a mistake, and int64 may overflow
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ConfigError, FileFormatError, PointCloudError
-from ..files import atomic
+from ..core.errors import ConfigError, FileFormatError, PointCloudError
+from ..core.files import atomic
+from ..core.machine import peak_memory
 from ..io._read import _format
-from ..runtime import peak_memory
 from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they read
 from ._features import Channels
 from ._grid import Grid

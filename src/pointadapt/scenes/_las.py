@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import ConfigError, FileFormatError
+from ..core.errors import ConfigError, FileFormatError
 from ..io._cloud import need
 from ..io._las import _check_header
 from ._las_header import COPC, EVLRS, LASZIP, SIZES, LasHeader

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 
 COUNT_OLD, COUNT_NEW = 107, 247  # where the number of points stands: versions to 1.3, from 1.4
 EVLRS, WAVES, ENCODING = 235, 227, 6

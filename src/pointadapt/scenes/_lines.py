@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ..io._layout import COMMENTS
 
 LONGEST = 1 << 16  # bytes of a line; a longer one is no point

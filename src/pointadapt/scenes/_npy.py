@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ..io._arrays import PICKLE
 from ..io._cloud import column_name
 from ..io._layout import XYZ

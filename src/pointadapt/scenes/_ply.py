@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import FileFormatError
+from ..core.errors import FileFormatError
 from ..io._cloud import column_name
 from ..io._layout import XYZ
 from ._lines import Style, batches, labelled, numbers

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..core.errors import ConfigError, FileFormatError
 from ..data._labelled import USUAL
-from ..errors import ConfigError, FileFormatError
 from ..io._cloud import column_name
 from ..io._read import _named
 

@@ -21,7 +21,7 @@ from typing import IO
 
 import numpy as np
 
-from ..errors import PointAdaptError, PointCloudError
+from ..core.errors import PointAdaptError, PointCloudError
 from ..report import size as size_text
 from ._grid import Cells, Grid
 from ._source import Source

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..errors import ConfigError, PointAdaptError
-from ..runtime import derive_seed
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.machine import derive_seed
 from ._features import Channels
 from ._nearest import spread
 from ._spill import Spill

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..backbones import Tokens
 from ..backbones.base import GLOBALS, POOLS, BackboneConfig
-from ..errors import ConfigError, UnknownNameError
-from ..options import build
-from ..registry import Registry
+from ..core.errors import ConfigError, UnknownNameError
+from ..core.fields import build
+from ..core.registry import Registry
 
 if TYPE_CHECKING:
     import numpy as np

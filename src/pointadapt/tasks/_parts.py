@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import DataLayoutError
+from ..core.errors import DataLayoutError
 from ..ops import interpolate
 from ._base import Names
 

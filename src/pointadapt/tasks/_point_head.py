@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
-from ..errors import ConfigError
-from ..options import at_least, share
+from ..core.errors import ConfigError
+from ..core.fields import at_least, share
 from ._base import Head, Names, Task, check_inputs
 from ._parts import Propagation, one_hot, thirds
 

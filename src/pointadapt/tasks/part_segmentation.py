@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..errors import DataLayoutError
+from ..core.errors import DataLayoutError
 from ._base import TASKS, Names
 from ._parts import part_mask, part_scores, parts_by_class, shape_ious
 from ._point_head import PointTask, most_probable

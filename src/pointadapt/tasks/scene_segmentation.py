@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import DataLayoutError
+from ..core.errors import DataLayoutError
+from ..core.fields import at_least
 from ..metrics import confusion_matrix, segmentation_scores
-from ..options import at_least
 from ._base import TASKS, Names
 from ._point_head import PointTask
 

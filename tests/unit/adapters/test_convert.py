@@ -10,8 +10,8 @@ import torch
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert, kind_of
 from pointadapt.backbones._weights import load_backbone
-from pointadapt.config import Published
-from pointadapt.errors import AdapterError, CheckpointError, ConfigError, PointAdaptError
+from pointadapt.core.config import Published
+from pointadapt.core.errors import AdapterError, CheckpointError, ConfigError, PointAdaptError
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FACTS = Published(heads=3, groups=16, group_size=8, points=256)

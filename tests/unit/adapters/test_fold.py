@@ -17,7 +17,7 @@ from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.backbones.folding import Folding
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.cli.main import main
-from pointadapt.errors import AdapterError, CannotFold
+from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift
 from pointadapt.tasks import make_task

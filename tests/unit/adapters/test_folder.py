@@ -9,7 +9,7 @@ import torch
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone, read_safetensors
-from pointadapt.errors import AdapterError, PointAdaptError
+from pointadapt.core.errors import AdapterError, PointAdaptError
 from pointadapt.methods import make_method
 from pointadapt.tasks import make_task
 

@@ -5,7 +5,7 @@ import torch
 
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone
-from pointadapt.errors import AdapterError, UnknownNameError
+from pointadapt.core.errors import AdapterError, UnknownNameError
 from pointadapt.methods import make_method
 from pointadapt.tasks import make_task
 

@@ -16,7 +16,7 @@ import torch
 from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
 from pointadapt.cli.main import main
-from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.io import write_points
 from pointadapt.listing import LISTS
 

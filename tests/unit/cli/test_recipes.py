@@ -7,8 +7,8 @@ from dataclasses import fields, replace
 import pytest
 
 from pointadapt.cli.recipes import RECIPES, get_recipe
-from pointadapt.config import TrainConfig
-from pointadapt.errors import UnknownNameError
+from pointadapt.core.config import TrainConfig
+from pointadapt.core.errors import UnknownNameError
 
 OURS = ("-laptop", "-folder", "-few-shot", "-s3dis")
 PAPERS = [name for name in RECIPES if not name.endswith(OURS)]
@@ -74,7 +74,7 @@ def test_the_papers_protocol(name):
 
 @pytest.mark.parametrize("method", ["dapt", "full", "linear_probe"])
 def test_s3dis(method):
-    from pointadapt.config import key_values
+    from pointadapt.core.config import key_values
     from pointadapt.data import load_dataset
     from pointadapt.data._s3dis_rooms import CLASSES
     from pointadapt.metrics import parameter_counts
@@ -111,7 +111,7 @@ def test_the_papers_few_shot_protocol(name):
 
 @pytest.mark.parametrize("name", DAPT)
 def test_dapt(name):
-    from pointadapt.config import key_values
+    from pointadapt.core.config import key_values
     from pointadapt.methods import make_method
 
     rank, drop_path, dropout, head, count = DAPT[name]

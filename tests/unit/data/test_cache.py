@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import ConfigError, PointAdaptError
 from pointadapt.data import _cache, load_dataset
 from pointadapt.data._cache import cached_points
-from pointadapt.errors import ConfigError, PointAdaptError
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import Clouds, Dataset, check
 from pointadapt.data._blocks import SCENE
 from pointadapt.data._checks import describe
 from pointadapt.data._checksums import checksums, compare, read_record, record_of, write_record
-from pointadapt.errors import DataLayoutError, FileFormatError, PointCloudError
 
 
 def clouds(n=6, points=20, seed=0, **changes):

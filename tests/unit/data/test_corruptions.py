@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import ConfigError, PointCloudError, UnknownNameError
 from pointadapt.data.corruptions import SEVERITIES, SUITES, corrupt, get_corruption
 from pointadapt.data.corruptions._base import rotations, unit_sphere
 from pointadapt.data.corruptions._bend import free_form, grid, radial
@@ -10,7 +11,6 @@ from pointadapt.data.corruptions._sight import rings, seen
 from pointadapt.data.corruptions.modelnet40_c import cube
 from pointadapt.data.corruptions.modelnet_c import _cluster_sizes
 from pointadapt.data.folder import upright
-from pointadapt.errors import ConfigError, PointCloudError, UnknownNameError
 
 ALL = [(suite, name) for suite in SUITES for name in SUITES[suite]]
 N = 1024

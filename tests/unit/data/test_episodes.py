@@ -7,9 +7,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import ConfigError, DataLayoutError, FileFormatError
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.data.episodes import Setting, draw_episodes, read_episode
-from pointadapt.errors import ConfigError, DataLayoutError, FileFormatError
 
 SHAPES = Setting("shapes", {"size": 320, "test_size": 160}, way=5, shot=4, queries=3)
 

@@ -7,17 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pointadapt.data import folder as module
-from pointadapt.data import load_dataset
-from pointadapt.data._layouts import readable_files
-from pointadapt.data.folder import Folder, upright
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     ConfigError,
     DataLayoutError,
     FileFormatError,
     PointCloudError,
     UnknownNameError,
 )
+from pointadapt.data import folder as module
+from pointadapt.data import load_dataset
+from pointadapt.data._layouts import readable_files
+from pointadapt.data.folder import Folder, upright
 from pointadapt.io import SUFFIXES, Cloud, read_points, write_cloud, write_points
 
 TESTS = Path(__file__).parents[2]

@@ -6,9 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import ConfigError, DataLayoutError, FileFormatError
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.data.folds import NAME, draw_folds, joined, read_folds
-from pointadapt.errors import ConfigError, DataLayoutError, FileFormatError
 
 
 class Made:

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import load_dataset
 from pointadapt.data.lpsb import FILE, Lpsb, written_split
-from pointadapt.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.prepare import stratified_split
 
 TESTS = Path(__file__).parents[2]

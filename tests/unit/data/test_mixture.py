@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pointadapt.config import PretrainConfig
+from pointadapt.core.config import PretrainConfig
+from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data import Clouds
 from pointadapt.data._mixture import CYCLE, Made, Mixture, Shuffled, make_source, quotas
 from pointadapt.data.shapes import ATTRIBUTES, CLASSES
-from pointadapt.errors import ConfigError, UnknownNameError
 
 TESTS = Path(__file__).parents[2]
 shapedb = SimpleNamespace(**runpy.run_path(str(TESTS / "data/shapedb/make.py")))

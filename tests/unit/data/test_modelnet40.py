@@ -8,9 +8,14 @@ import h5py
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import (
+    DataLayoutError,
+    FileFormatError,
+    PointCloudError,
+    UnknownNameError,
+)
 from pointadapt.data import load_dataset
 from pointadapt.data.modelnet40 import CLASSES, FORMS, ModelNet40
-from pointadapt.errors import DataLayoutError, FileFormatError, PointCloudError, UnknownNameError
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/modelnet40/make.py")))

@@ -6,15 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pointadapt.data import check, load_dataset
-from pointadapt.data.corruptions import SUITES
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     ConfigError,
     DataLayoutError,
     FileFormatError,
     PointCloudError,
     UnknownNameError,
 )
+from pointadapt.data import check, load_dataset
+from pointadapt.data.corruptions import SUITES
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/modelnet40_c/make.py")))

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import ConfigError, DataLayoutError, FileFormatError, UnknownNameError
 from pointadapt.data import check, load_dataset
 from pointadapt.data.corruptions import SUITES
-from pointadapt.errors import ConfigError, DataLayoutError, FileFormatError, UnknownNameError
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/modelnet_c/make.py")))

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import DataLayoutError, FileFormatError
 from pointadapt.data._pickles import load_pickle
-from pointadapt.errors import DataLayoutError, FileFormatError
 
 CONTENT = {
     "arrays": [

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointadapt.data import load_dataset
-from pointadapt.data._s3dis_rooms import CLASSES, prepare, raw_rooms, read_index
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     ConfigError,
     DataLayoutError,
     FileFormatError,
     PointAdaptError,
     PointCloudError,
 )
+from pointadapt.data import load_dataset
+from pointadapt.data._s3dis_rooms import CLASSES, prepare, raw_rooms, read_index
 
 MAKE = runpy.run_path(str(Path(__file__).parents[2] / "data/s3dis/make.py"))
 SMALL = {"points": 32, "blocks": 8, "test_blocks": 6, "least": 16}

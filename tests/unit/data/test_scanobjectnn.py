@@ -7,15 +7,15 @@ import h5py
 import numpy as np
 import pytest
 
-from pointadapt.data import load_dataset
-from pointadapt.data.scanobjectnn import VARIANTS, ScanObjectNN
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     ConfigError,
     DataLayoutError,
     FileFormatError,
     PointCloudError,
     UnknownNameError,
 )
+from pointadapt.data import load_dataset
+from pointadapt.data.scanobjectnn import VARIANTS, ScanObjectNN
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/scanobjectnn/make.py")))

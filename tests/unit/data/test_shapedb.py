@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import DataLayoutError, FileFormatError, PointAdaptError
 from pointadapt.data import load_dataset
 from pointadapt.data.shapedb import ShapeDB
-from pointadapt.errors import DataLayoutError, FileFormatError, PointAdaptError
 
 MAKE = Path(__file__).parents[2] / "data/shapedb/make.py"
 look_alike = SimpleNamespace(**runpy.run_path(str(MAKE)))

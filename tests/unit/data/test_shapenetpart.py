@@ -6,9 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pointadapt.data import load_dataset
-from pointadapt.data.shapenetpart import SYNSETS, ShapeNetPart
-from pointadapt.errors import (
+from pointadapt.core.errors import (
     ConfigError,
     DataLayoutError,
     FileFormatError,
@@ -16,6 +14,8 @@ from pointadapt.errors import (
     PointCloudError,
     UnknownNameError,
 )
+from pointadapt.data import load_dataset
+from pointadapt.data.shapenetpart import SYNSETS, ShapeNetPart
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/shapenetpart/make.py")))

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from pointadapt.core.errors import ConfigError
 from pointadapt.data._base import load_dataset
 from pointadapt.data._draw import draw, unit_sphere
 from pointadapt.data._primitives import (
@@ -28,7 +29,6 @@ from pointadapt.data.shapes import (
     random_assembly,
     seen_from_one_side,
 )
-from pointadapt.errors import ConfigError
 
 CLEAN = {"noise": 0.0, "missing": 0.0, "density": 0.0}
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from pointadapt.config import TrainConfig
+from pointadapt.core.config import TrainConfig
+from pointadapt.core.errors import PointCloudError, UnknownNameError
 from pointadapt.data.transforms import (
     AUGMENTATIONS,
     augment,
@@ -18,7 +19,6 @@ from pointadapt.data.transforms import (
     rotate_z,
     scale_shift,
 )
-from pointadapt.errors import PointCloudError, UnknownNameError
 
 each = pytest.mark.parametrize("name", list(AUGMENTATIONS))
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pointadapt.backbones import Tokens
-from pointadapt.errors import ConfigError
+from pointadapt.core.errors import ConfigError
 from pointadapt.methods import make_method
 from pointadapt.methods._modules import ScaleShift
 from pointadapt.methods.dapt import Dapt, DaptBlockTaps, DynamicAdapter

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt.errors import ConfigError
+from pointadapt.core.errors import ConfigError
 from pointadapt.methods import make_method
 from pointadapt.methods.idpt import EdgeConv, PromptModule
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.methods import make_method
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from pointadapt.backbones import Tokens
-from pointadapt.errors import ConfigError, UnknownNameError
+from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.methods import make_method
 from pointadapt.methods.most import Monarch, rectifier
 

@@ -11,8 +11,8 @@ import torch
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones._weights import load_backbone, read_safetensors, write_safetensors
-from pointadapt.config import TrainConfig
-from pointadapt.errors import AdapterError, ConfigError, UnknownNameError
+from pointadapt.core.config import TrainConfig
+from pointadapt.core.errors import AdapterError, ConfigError, UnknownNameError
 from pointadapt.methods import METHODS, make_method
 from pointadapt.tasks import make_task
 
@@ -217,7 +217,7 @@ def test_only_asking_for_it_imports_peft():
 
 
 def test_without_peft_one_line_says_what_to_install(monkeypatch):
-    from pointadapt.errors import PointAdaptError
+    from pointadapt.core.errors import PointAdaptError
     from pointadapt.methods import peft as module
 
     module._member.cache_clear()

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from pointadapt.adapters import folder as hub
 from pointadapt.backbones import Taps
 from pointadapt.backbones._weights import load_backbone, read_safetensors
-from pointadapt.config import TrainConfig
-from pointadapt.errors import ConfigError
+from pointadapt.core.config import TrainConfig
+from pointadapt.core.errors import ConfigError
 from pointadapt.methods import make_method
 from pointadapt.prepare import TrainingClouds, build_model, load_clouds, show_clouds
 from pointadapt.train import train

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from pointadapt.backbones import BlockTaps
-from pointadapt.errors import ConfigError
+from pointadapt.core.errors import ConfigError
 from pointadapt.methods.pointgst import graph_basis, z_order
 
 

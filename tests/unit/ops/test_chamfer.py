@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pointadapt.errors import PointCloudError
+from pointadapt.core.errors import PointCloudError
 from pointadapt.ops import chamfer, chamfer_distance
 
 

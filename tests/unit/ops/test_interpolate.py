@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.errors import PointCloudError
+from pointadapt.core.errors import PointCloudError
 from pointadapt.ops import interpolate
 
 

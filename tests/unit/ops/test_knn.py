@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pointadapt.errors import PointCloudError
+from pointadapt.core.errors import PointCloudError
 from pointadapt.ops import farthest_point_sample, gather_points, group, knn, neighbors
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from pointadapt.errors import ConfigError, FileFormatError, PointAdaptError, PointCloudError
+from pointadapt.core.errors import ConfigError, FileFormatError, PointAdaptError, PointCloudError
 from pointadapt.scenes import Tiling, label_scene
 
 CLASSES = ("low", "high")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pointadapt.errors import ConfigError, PointAdaptError, PointCloudError
+from pointadapt.core.errors import ConfigError, PointAdaptError, PointCloudError
 from pointadapt.scenes import Tiling, label_scene
 
 CLASSES = ("low", "high")

@@ -10,8 +10,8 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Taps, Tokens
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.base import BackboneConfig
+from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError
 from pointadapt.data import Clouds
-from pointadapt.errors import AdapterError, ConfigError, DataLayoutError
 from pointadapt.methods import METHODS, make_method
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names

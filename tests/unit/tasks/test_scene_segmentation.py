@@ -14,8 +14,8 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Tokens
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.base import BackboneConfig
+from pointadapt.core.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
-from pointadapt.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.evaluate import evaluate
 from pointadapt.methods import METHODS, make_method
 from pointadapt.metrics import confusion_matrix, segmentation_scores

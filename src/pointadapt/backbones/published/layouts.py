@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ...errors import CheckpointError
+from ...core.errors import CheckpointError
 from ..base import BACKBONES, BackboneConfig
 
 if TYPE_CHECKING:
-    from ...config import Published
+    from ...core.config import Published
 
 ConfigOf = Callable[[Mapping[str, Tensor], "Published", str], BackboneConfig]
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ... import report
-from ...config import Published
+from ...core.config import Published
 from ..base import command, plain
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg, subcommand
 
 from ... import report
-from ...errors import ConfigError
+from ...core.errors import ConfigError
 from ..base import command
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Data:
 
 def _dataset(name: str, root: Path | None, options: tuple[str, ...]) -> Dataset:
     """The data set with its options; of a benchmark all stored points, unless told otherwise."""
-    from ...config import key_values
+    from ...core.config import key_values
     from ...data import load_dataset
     from ...data._benchmark import Benchmark
 
@@ -169,7 +169,7 @@ def _dataset(name: str, root: Path | None, options: tuple[str, ...]) -> Dataset:
 
 
 def _stored_points(dataset: Any) -> int:
-    from ...errors import PointAdaptError
+    from ...core.errors import PointAdaptError
 
     for split in dataset.splits:
         try:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ... import report
-from ...config import Precision
-from ...options import at_least
+from ...core.config import Precision
+from ...core.fields import at_least
 from ..base import command
 
 
@@ -52,8 +52,8 @@ class Evaluate:
 
     def run(self) -> int:
         from ...adapters.protocol import Protocol, autocast, load_ready
+        from ...core.files import check_target, write_json
         from ...examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
-        from ...files import check_target, write_json
         from ...predict_parts import draw_parts
         from ...viz import check_picture
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ... import report
-from ...errors import PointAdaptError
+from ...core.errors import PointAdaptError
 from ..base import command
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Predict:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
         from ...adapters.folder import read_adapter_config
-        from ...files import check_target
+        from ...core.files import check_target
         from ...predict import list_files, predict
         from ...viz import check_picture
 
@@ -168,7 +168,7 @@ def _errors(rows: Sequence[Any], brief: bool = False) -> int:
 
 
 def _write_csv(path: Path, rows: Sequence[Prediction], top: int) -> None:
-    from ...files import atomic
+    from ...core.files import atomic
 
     ranks = range(2, top + 1)
     header = ["path", "label", "confidence"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ... import report
-from ...config import PretrainConfig
+from ...core.config import PretrainConfig
 from ..base import command, plain
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ... import report
-from ...options import at_least, positive
+from ...core.fields import at_least, positive
 from ..base import command
 
 
@@ -51,8 +51,8 @@ class Probe:
         positive(self, "c")
         import torch
 
+        from ...core.machine import keep_large_blocks
         from ...probe import probe
-        from ...runtime import keep_large_blocks
 
         keep_large_blocks()
         if self.threads:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ... import report
-from ...config import Precision
+from ...core.config import Precision
 from ..base import command
 
 
@@ -42,8 +42,8 @@ class ScoreRooms:
         from typing import Any
 
         from ...adapters.protocol import Protocol, autocast, load_ready
+        from ...core.files import write_json
         from ...data import load_dataset
-        from ...files import write_json
         from ...rooms import score_rooms
 
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)

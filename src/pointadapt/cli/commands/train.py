@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ... import report
-from ...config import TrainConfig
+from ...core.config import TrainConfig
 from ..base import command, plain
 
 

@@ -3,7 +3,7 @@
 A recipe is a :class:`Recipe` in a module of this package; nothing here imports torch.
 """
 
-from ...errors import UnknownNameError
+from ...core.errors import UnknownNameError
 from ._base import Recipe
 from .few_shot import FEW_SHOT
 from .folder import FOLDER

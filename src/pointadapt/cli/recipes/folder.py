@@ -16,7 +16,7 @@ Where classes differ much in size add ``--sampling balanced``.
 
 from __future__ import annotations
 
-from ...config import TrainConfig
+from ...core.config import TrainConfig
 from ._base import NOT_MEASURED, Recipe, recipe
 
 BASE = TrainConfig(

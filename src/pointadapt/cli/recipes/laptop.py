@@ -22,7 +22,7 @@ arithmetic.
 
 from __future__ import annotations
 
-from ...config import TrainConfig
+from ...core.config import TrainConfig
 from ._base import NOT_MEASURED, recipe
 
 BASE = TrainConfig(

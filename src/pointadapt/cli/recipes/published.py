@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ...config import TrainConfig
+from ...core.config import TrainConfig
 from ._base import POINT_MAE, Recipe, recipe
 
 NEEDS = (

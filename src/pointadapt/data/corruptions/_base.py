@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ConfigError, PointCloudError, UnknownNameError
+from ...core.errors import ConfigError, PointCloudError, UnknownNameError
 from ..folder import UPRIGHT, Axis, upright
 
 SEVERITIES = (1, 2, 3, 4, 5)

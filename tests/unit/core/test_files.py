@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pointadapt.errors import CheckpointError, PointAdaptError
-from pointadapt.files import append_line, atomic, load_state, read_json, save_state, write_json
+from pointadapt.core.errors import CheckpointError, PointAdaptError
+from pointadapt.core.files import append_line, atomic, load_state, read_json, save_state, write_json
 
 
 def test_atomic_makes_folders_and_replaces(tmp_path):

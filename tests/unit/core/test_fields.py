@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from pointadapt.errors import ConfigError, UnknownNameError
-from pointadapt.options import build, convert, number_set
+from pointadapt.core.errors import ConfigError, UnknownNameError
+from pointadapt.core.fields import build, convert, number_set
 
 
 @dataclass(frozen=True)

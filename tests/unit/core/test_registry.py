@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from pointadapt import registry
-from pointadapt.errors import PointAdaptError, UnknownNameError
-from pointadapt.registry import Registry
+from pointadapt.core import registry
+from pointadapt.core.errors import PointAdaptError, UnknownNameError
+from pointadapt.core.registry import Registry
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .errors import ConfigError, PointAdaptError
-from .options import at_least, build, positive, share
+from .fields import at_least, build, positive, share
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pointadapt.config import (
+from pointadapt.core.config import (
     PretrainConfig,
     TrainConfig,
     key_values,
@@ -13,7 +13,7 @@ from pointadapt.config import (
     save_config,
     to_plain,
 )
-from pointadapt.errors import ConfigError, PointAdaptError, UnknownNameError
+from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 
 BOTH = pytest.mark.parametrize("cls", [TrainConfig, PretrainConfig])
 

@@ -5,8 +5,8 @@ import json
 import pytest
 import torch
 
-from pointadapt.errors import ConfigError
-from pointadapt.runtime import (
+from pointadapt.core.errors import ConfigError
+from pointadapt.core.machine import (
     derive_seed,
     describe_machine,
     keep_large_blocks,

@@ -1,0 +1,1 @@
+"""What every room uses and no point cloud is known to: errors, files, configurations, the machine."""
