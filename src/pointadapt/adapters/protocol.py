@@ -67,7 +67,7 @@ class Protocol:
         return cls(points, str(data), known, trained.precision if trained else "fp32")
 
     def load(self, split: str) -> Clouds:
-        """The clouds of a split of its data set; see :meth:`pointadapt.data._base.Dataset.load`."""
+        """The clouds of a split of its data set; see :meth:`pointadapt.data.base.Dataset.load`."""
         from ..data import load_dataset
 
         return load_dataset(self.data, **self.options).load(split)

@@ -15,9 +15,9 @@ from ..core.errors import (
     PointCloudError,
     UnknownNameError,
 )
-from ._base import Clouds, Dataset
 from ._cache import cached_points
 from ._files import RawClouds, SamplingRule
+from .base import Clouds, Dataset
 
 SPLITS = ("train", "test")
 BATCH = 64  # clouds that are sampled at a time

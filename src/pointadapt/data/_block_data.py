@@ -9,7 +9,6 @@ from itertools import islice
 import numpy as np
 
 from ..core.errors import ConfigError, DataLayoutError
-from ._base import Clouds, Dataset
 from ._benchmark import SPLITS, check_choice
 from ._blocks import (
     CHUNK,
@@ -23,6 +22,7 @@ from ._blocks import (
     shares,
     to_clouds,
 )
+from .base import Clouds, Dataset
 
 
 @dataclass

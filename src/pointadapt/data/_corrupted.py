@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..core.errors import ConfigError, DataLayoutError
-from ._base import Clouds, Dataset
 from ._benchmark import Benchmark, check_choice
 from ._files import RawClouds
+from .base import Clouds, Dataset
 from .corruptions import SEVERITIES, SUITES
 from .modelnet40 import CLASSES
 

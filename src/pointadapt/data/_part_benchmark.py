@@ -11,8 +11,8 @@ import numpy as np
 
 from ..core.errors import ConfigError, FileFormatError, PointCloudError
 from ..io import sample_index
-from ._base import Clouds
 from ._benchmark import SPLITS, Release, check_choice
+from .base import Clouds
 
 
 @dataclass(frozen=True)

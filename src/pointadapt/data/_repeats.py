@@ -7,7 +7,7 @@ from hashlib import blake2b
 import numpy as np
 
 from .. import report
-from ._base import Clouds
+from .base import Clouds
 
 
 def shared_clouds(train: Clouds, test: Clouds) -> list[tuple[int, int]]:

@@ -16,9 +16,9 @@ import numpy as np
 from ..core.errors import ConfigError, DataLayoutError, FileFormatError
 from ..core.fields import at_least
 from ..core.files import read_json, write_json
-from ._base import DATASETS, Clouds, Dataset, load_dataset
 from ._benchmark import SPLITS, check_choice
 from ._files import existing
+from .base import DATASETS, Clouds, Dataset, load_dataset
 
 FORMAT = "pointadapt-episode/1"
 Pool = Literal["split", "all"]

@@ -10,12 +10,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.errors import ConfigError, DataLayoutError, PointCloudError
-from ._base import DATASETS
 from ._benchmark import SPLITS
 from ._block_data import BlockData
 from ._blocks import Scene, SceneFile
 from ._label_names import FILES, label_names
 from ._labelled import SUFFIXES, Labelled, read_labelled
+from .base import DATASETS
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")

@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..core.errors import DataLayoutError, FileFormatError
-from ._base import DATASETS
 from ._benchmark import SPLITS, Benchmark, check_choice
 from ._files import (
     RawClouds,
@@ -24,6 +23,7 @@ from ._files import (
     read_table,
 )
 from ._pickles import load_pickle
+from .base import DATASETS
 
 NAMES = (
     "airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser "

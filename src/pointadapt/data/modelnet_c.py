@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from ._base import DATASETS
 from ._corrupted import CLEAN, CorruptedTest
 from ._files import RawClouds, numbered, read_h5
+from .base import DATASETS
 
 
 @DATASETS.register("modelnet_c")

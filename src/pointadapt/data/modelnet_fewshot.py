@@ -11,10 +11,10 @@ import numpy as np
 
 from ..core.errors import DataLayoutError, FileFormatError
 from ..core.fields import at_least
-from ._base import DATASETS
 from ._benchmark import Benchmark, check_choice
 from ._files import RawClouds, as_labels, numbered
 from ._pickles import load_pickle
+from .base import DATASETS
 from .modelnet40 import CLASSES
 
 QUERIES = 20  # of each class, in the official files

@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.errors import DataLayoutError, FileFormatError
-from ._base import DATASETS
 from ._benchmark import Benchmark
 from ._files import RawClouds, numbered, points_and_labels, read_npz
+from .base import DATASETS
 
 FILE = "shapedb_2048.npz"
 NAMES = (

@@ -14,10 +14,10 @@ from ..core.errors import ConfigError
 from . import _furniture, _house, _things, _vehicles  # noqa: F401 - they enter their recipes
 from ._assembly import random_assembly
 from ._attributes import ATTRIBUTES, CLASSES, PARTS, attributes
-from ._base import DATASETS, Clouds, Dataset
 from ._draw import draw, unit_sphere
 from ._primitives import Piece, turned
 from ._sketch import RECIPES
+from .base import DATASETS, Clouds, Dataset
 
 CHUNK = 32  # clouds drawn at once: more are no faster, and fall out of the processor's cache
 POOL = 4  # points drawn for each that is kept, where a scan is imitated

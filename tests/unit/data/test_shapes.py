@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import ConfigError
-from pointadapt.data._base import load_dataset
 from pointadapt.data._draw import draw, unit_sphere
 from pointadapt.data._primitives import (
     BALL,
@@ -20,6 +19,7 @@ from pointadapt.data._primitives import (
     tube,
 )
 from pointadapt.data._sketch import RECIPES
+from pointadapt.data.base import load_dataset
 from pointadapt.data.shapes import (
     CLASSES,
     PARTS,
