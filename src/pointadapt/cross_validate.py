@@ -92,7 +92,7 @@ def cross_validate(
 def _folds(config: CrossValidateConfig) -> tuple[FoldIndex, Clouds]:
     """The folds, drawn or read, and the clouds in their order."""
     from .data import folds as module
-    from .data._repeats import tell_repeated
+    from .data.checking.repeats import tell_repeated
     from .prepare import make_dataset
 
     source, options = make_dataset(config), key_values(config.data_options)

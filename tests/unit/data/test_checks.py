@@ -10,8 +10,14 @@ import pytest
 from pointadapt.core.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import Clouds, Dataset, check
 from pointadapt.data._blocks import SCENE
-from pointadapt.data._checks import describe
-from pointadapt.data._checksums import checksums, compare, read_record, record_of, write_record
+from pointadapt.data.checking.checks import describe
+from pointadapt.data.checking.checksums import (
+    checksums,
+    compare,
+    read_record,
+    record_of,
+    write_record,
+)
 
 
 def clouds(n=6, points=20, seed=0, **changes):

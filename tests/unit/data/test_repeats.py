@@ -3,7 +3,12 @@
 import numpy as np
 
 from pointadapt.data import Clouds
-from pointadapt.data._repeats import repeated_clouds, shared_clouds, tell_repeated, tell_shared
+from pointadapt.data.checking.repeats import (
+    repeated_clouds,
+    shared_clouds,
+    tell_repeated,
+    tell_shared,
+)
 
 
 def clouds(*seeds, name):

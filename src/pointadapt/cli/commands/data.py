@@ -17,7 +17,7 @@ from ..base import command
 
 if TYPE_CHECKING:
     from ...data import Dataset
-    from ...data._checks import Check
+    from ...data.checking.checks import Check
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
 Root = Annotated[Positional[Path | None], arg(metavar="DIR")]
@@ -69,8 +69,14 @@ class Verify:
         return 2 if failed else 0
 
     def _checksums(self) -> list[Check]:
-        from ...data._checks import Check
-        from ...data._checksums import checksums, compare, read_record, record_of, write_record
+        from ...data.checking.checks import Check
+        from ...data.checking.checksums import (
+            checksums,
+            compare,
+            read_record,
+            record_of,
+            write_record,
+        )
 
         if self.root is None or not self.root.exists():
             if self.write_checksums or self.checksums:
@@ -112,7 +118,7 @@ class Show:
     def run(self) -> int:
         from dataclasses import replace
 
-        from ...data._checks import describe
+        from ...data.checking.checks import describe
         from ...data.folder import upright
         from ...data_sheet import data_sheet
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import DataLayoutError, FileFormatError
-from ..core.files import read_json, sha256_of, write_json
-from ._checks import Check, _some
+from ...core.errors import DataLayoutError, FileFormatError
+from ...core.files import read_json, sha256_of, write_json
+from .checks import Check, _some
 
 FORMAT = "pointadapt-checksums/1"
 RECORD = "pointadapt_checksums.json"

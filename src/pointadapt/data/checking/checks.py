@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.errors import PointAdaptError
-from ._blocks import SCENE
-from .base import Clouds, Dataset
+from ...core.errors import PointAdaptError
+from .._blocks import SCENE
+from ..base import Clouds, Dataset
 
 Status = Literal["ok", "note", "wrong"]
 OnStep = Callable[[int, int], None]  # loads done, of how many

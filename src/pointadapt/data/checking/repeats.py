@@ -6,8 +6,8 @@ from hashlib import blake2b
 
 import numpy as np
 
-from .. import report
-from .base import Clouds
+from ... import report
+from ..base import Clouds
 
 
 def shared_clouds(train: Clouds, test: Clouds) -> list[tuple[int, int]]:
