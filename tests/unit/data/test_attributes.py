@@ -5,9 +5,9 @@ import random
 import numpy as np
 import pytest
 
-from pointadapt.data._assembly import random_assembly
-from pointadapt.data._attributes import ATTRIBUTES, CLASSES, PARTS, attributes
-from pointadapt.data._sketch import RECIPES
+from pointadapt.data.procedural.assembly import random_assembly
+from pointadapt.data.procedural.attributes import ATTRIBUTES, CLASSES, PARTS, attributes
+from pointadapt.data.procedural.sketch import RECIPES
 from pointadapt.data.shapes import ShapeStream
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import ConfigError
-from pointadapt.data._draw import draw, unit_sphere
-from pointadapt.data._primitives import (
+from pointadapt.data.base import load_dataset
+from pointadapt.data.procedural.draw import draw, unit_sphere
+from pointadapt.data.procedural.primitives import (
     BALL,
     BOX,
     CYLINDER,
@@ -18,8 +19,7 @@ from pointadapt.data._primitives import (
     span,
     tube,
 )
-from pointadapt.data._sketch import RECIPES
-from pointadapt.data.base import load_dataset
+from pointadapt.data.procedural.sketch import RECIPES
 from pointadapt.data.shapes import (
     CLASSES,
     PARTS,

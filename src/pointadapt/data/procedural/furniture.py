@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from ._primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE
-from ._sketch import Sketch, recipe
+from .primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE
+from .sketch import Sketch, recipe
 
 
 def _pedestal(s: Sketch, part: str, top: float, spread: float, radius: float) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ._primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE, TRIANGLE, lathe
-from ._sketch import HALF_PI, Sketch, recipe, rounded
+from .primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE, TRIANGLE, lathe
+from .sketch import HALF_PI, Sketch, recipe, rounded
 
 
 @recipe("frame panel handle")

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from ._primitives import BALL_SOLID, BOX_SOLID, CURVES, STEPS, Piece, volume
+from .primitives import BALL_SOLID, BOX_SOLID, CURVES, STEPS, Piece, volume
 
 CHORDS = 8  # pieces of a curve by which the area of a patch is measured
 MOST_SOLIDS = 8  # solids of one object whose inside is cleared, the largest first

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ._primitives import CIRCLE, LINE, SQUARE, SQUIRCLE, Vector, lathe, loft, tube
-from ._sketch import HALF_PI, Sketch, recipe, rounded
+from .primitives import CIRCLE, LINE, SQUARE, SQUIRCLE, Vector, lathe, loft, tube
+from .sketch import HALF_PI, Sketch, recipe, rounded
 
 LYING = (-HALF_PI, 0.0, 0.0)  # the turn that lays what stood upright along +y
 

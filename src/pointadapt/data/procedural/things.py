@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE, lathe, loft, tube
-from ._sketch import Sketch, recipe, rounded, smooth
+from .primitives import CIRCLE, HEXAGON, SQUARE, SQUIRCLE, lathe, loft, tube
+from .sketch import Sketch, recipe, rounded, smooth
 
 
 @recipe("body neck cap")

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import _furniture, _house, _things, _vehicles  # noqa: F401 - they enter their recipes
-from ._primitives import BALL_SOLID, SQUIRCLE, Piece
-from ._sketch import RECIPES
+from . import furniture as _furniture  # noqa: F401 - they enter their recipes
+from . import house as _house
+from . import things as _things
+from . import vehicles as _vehicles
+from .primitives import BALL_SOLID, SQUIRCLE, Piece
+from .sketch import RECIPES
 
 MOST_COPIES, MOST_GROUPS = 6, 9  # more count as that many
 CURVE_NAMES = ("line", "circle", "triangle", "square", "hexagon", "squircle", "other")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._primitives import (
+from .primitives import (
     BALL,
     BOX,
     CIRCLE,
@@ -30,7 +30,7 @@ from ._primitives import (
     loft,
     tube,
 )
-from ._sketch import HALF_PI, Sketch, rounded, smooth
+from .sketch import HALF_PI, Sketch, rounded, smooth
 
 # Each maker returns a shape of about extent 1 about its origin.
 

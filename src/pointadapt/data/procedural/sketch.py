@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from ._primitives import (
+from .primitives import (
     BALL,
     BOX,
     CIRCLE,

@@ -1,0 +1,1 @@
+"""Objects and rooms that are made up: shapes drawn from primitives."""
