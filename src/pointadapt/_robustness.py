@@ -12,9 +12,9 @@ import numpy as np
 from .core.errors import ConfigError, PointAdaptError
 from .core.files import read_json, sha256_of, write_json
 from .data import Clouds, load_dataset
-from .data._corrupted import CLEAN, CorruptedTest
 from .data.corruptions import SEVERITIES, SUITES, corrupt
 from .data.modelnet40 import CLASSES
+from .data.reading.corrupted import CLEAN, CorruptedTest
 from .robustness import OnCell, RobustnessConfig
 
 FORMAT = "pointadapt-robustness/1"

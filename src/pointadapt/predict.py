@@ -14,8 +14,8 @@ from .adapters.protocol import load_ready, training_config
 from .core.config import TrainConfig, key_values
 from .core.errors import ConfigError, PointAdaptError, UnknownNameError
 from .data import load_dataset
-from .data._layouts import readable_files
 from .data.folder import UPRIGHT, Axis, Folder
+from .data.reading.layouts import readable_files
 from .prefetch import one_ahead
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from .core.config import TrainConfig, key_values
 from .core.errors import CheckpointError, ConfigError, DataLayoutError
 from .core.files import check_target
 from .data import Clouds, Dataset, load_dataset
-from .data._blocks import SCENE, scene_of
 from .data.checking.repeats import tell_shared
+from .data.reading.blocks import SCENE, scene_of
 from .data.transforms import check_augmentations
 from .evaluate import take
 from .methods import make_method

@@ -13,7 +13,7 @@ from torch import Tensor
 from .adapters.model import PointModel
 from .core.errors import ConfigError, PointAdaptError
 from .core.files import read_json
-from .data._block_data import BlockData
+from .data.reading.block_data import BlockData
 from .evaluate import check_names, predict_clouds
 from .metrics import confusion_matrix, segmentation_scores
 

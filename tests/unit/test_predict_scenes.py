@@ -96,7 +96,7 @@ def test_the_tiles_are_as_wide_as_in_training_and_other_widths_may_be_asked(adap
 def test_tiles_hold_what_blocks_hold_in_training(adapter, scene, tmp_path):
     """Height, colours and place of each point are those that the data set gives."""
     from pointadapt.data import load_dataset
-    from pointadapt.data._labelled import read_labelled
+    from pointadapt.data.reading.labelled import read_labelled
     from pointadapt.predict_scenes import SceneLabeller
     from pointadapt.scenes import label_scene
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ..core.config import PretrainConfig, key_values
 from ..core.errors import ConfigError
-from ._benchmark import Benchmark
 from .base import Clouds, load_dataset
+from .reading.benchmark import Benchmark
 from .shapes import ATTRIBUTES, CLASSES, Described, ShapeStream
 
 STREAM = "shapes"

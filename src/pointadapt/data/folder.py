@@ -13,10 +13,10 @@ import numpy as np
 from .. import report
 from ..core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ..io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
-from ._cache import cached_points
-from ._layouts import find_samples, split_samples
-from ._sample import SPLITS, Sample
 from .base import DATASETS, Clouds, Dataset
+from .reading.layouts import find_samples, split_samples
+from .reading.point_cache import cached_points
+from .reading.sample import SPLITS, Sample
 
 T = TypeVar("T")
 # What a file's points depend on.

@@ -15,10 +15,10 @@ import numpy as np
 
 from ..core.errors import ConfigError, DataLayoutError, FileFormatError
 from ..core.files import read_json, write_json
-from ._benchmark import SPLITS, check_choice
-from ._blocks import SCENE, scene_of
-from ._files import existing
 from .base import DATASETS, Clouds, Dataset, load_dataset
+from .reading.benchmark import SPLITS, check_choice
+from .reading.blocks import SCENE, scene_of
+from .reading.files import existing
 
 FORMAT = "pointadapt-folds/1"
 NAME = "folds.json"

@@ -10,8 +10,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from ..core.errors import DataLayoutError, FileFormatError
-from ._benchmark import SPLITS, Benchmark, check_choice
-from ._files import (
+from .base import DATASETS
+from .reading.benchmark import SPLITS, Benchmark, check_choice
+from .reading.files import (
     RawClouds,
     as_labels,
     existing,
@@ -22,8 +23,7 @@ from ._files import (
     read_npz,
     read_table,
 )
-from ._pickles import load_pickle
-from .base import DATASETS
+from .reading.pickles import load_pickle
 
 NAMES = (
     "airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser "

@@ -18,10 +18,10 @@ from ..core.errors import (
     PointCloudError,
 )
 from ..core.files import sha256_of
-from ._block_data import BlockData
-from ._blocks import Scene, SceneFile
-from ._s3dis_rooms import CLASSES, is_prepared, prepare, raw_rooms, read_index
 from .base import DATASETS
+from .reading.block_data import BlockData
+from .reading.blocks import Scene, SceneFile
+from .reading.s3dis_rooms import CLASSES, is_prepared, prepare, raw_rooms, read_index
 
 FOLDER = "Stanford3dDataset_v1.2_Aligned_Version"
 ROOMS = {1: 44, 2: 40, 3: 23, 4: 49, 5: 68, 6: 48}  # of each area, in the official release

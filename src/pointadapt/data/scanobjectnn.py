@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ..core.errors import DataLayoutError
-from ._benchmark import Benchmark, check_choice
-from ._files import RawClouds, numbered, read_h5
 from .base import DATASETS
+from .reading.benchmark import Benchmark, check_choice
+from .reading.files import RawClouds, numbered, read_h5
 
 NAMES = "bag bin box cabinet chair desk display door shelf table bed pillow sink sofa toilet"
 

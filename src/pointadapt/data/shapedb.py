@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.errors import DataLayoutError, FileFormatError
-from ._benchmark import Benchmark
-from ._files import RawClouds, numbered, points_and_labels, read_npz
 from .base import DATASETS
+from .reading.benchmark import Benchmark
+from .reading.files import RawClouds, numbered, points_and_labels, read_npz
 
 FILE = "shapedb_2048.npz"
 NAMES = (

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.errors import ConfigError, FileFormatError
-from ..data._labelled import USUAL
+from ..data.reading.labelled import USUAL
 from ..io._cloud import column_name
 from ..io._read import _named
 

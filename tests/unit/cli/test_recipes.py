@@ -76,7 +76,7 @@ def test_the_papers_protocol(name):
 def test_s3dis(method):
     from pointadapt.core.config import key_values
     from pointadapt.data import load_dataset
-    from pointadapt.data._s3dis_rooms import CLASSES
+    from pointadapt.data.reading.s3dis_rooms import CLASSES
     from pointadapt.metrics import parameter_counts
     from pointadapt.prepare import build_model
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import PointCloudError
-from pointadapt.data._blocks import Cells, Scene, draw_blocks, grid_blocks, shares, to_clouds
+from pointadapt.data.reading.blocks import Cells, Scene, draw_blocks, grid_blocks, shares, to_clouds
 
 
 def some_scene(n=3000, size=(5.0, 3.0), seed=0):

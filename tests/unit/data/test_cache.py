@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import ConfigError, PointAdaptError
-from pointadapt.data import _cache, load_dataset
-from pointadapt.data._cache import cached_points
+from pointadapt.data import load_dataset
+from pointadapt.data.reading import point_cache as _cache
+from pointadapt.data.reading.point_cache import cached_points
 
 
 @pytest.fixture

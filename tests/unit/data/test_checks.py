@@ -9,7 +9,6 @@ import pytest
 
 from pointadapt.core.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import Clouds, Dataset, check
-from pointadapt.data._blocks import SCENE
 from pointadapt.data.checking.checks import describe
 from pointadapt.data.checking.checksums import (
     checksums,
@@ -18,6 +17,7 @@ from pointadapt.data.checking.checksums import (
     record_of,
     write_record,
 )
+from pointadapt.data.reading.blocks import SCENE
 
 
 def clouds(n=6, points=20, seed=0, **changes):

@@ -9,8 +9,8 @@ import pytest
 
 from pointadapt.core.errors import ConfigError, DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import load_dataset
-from pointadapt.data._label_names import codes_of
-from pointadapt.data._labelled import read_labelled
+from pointadapt.data.reading.label_names import codes_of
+from pointadapt.data.reading.labelled import read_labelled
 from pointadapt.io import Cloud, write_cloud
 
 MAKE = runpy.run_path(str(Path(__file__).parents[2] / "data/folder_segmentation/make.py"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import DataLayoutError, FileFormatError
-from pointadapt.data._pickles import load_pickle
+from pointadapt.data.reading.pickles import load_pickle
 
 CONTENT = {
     "arrays": [

@@ -18,7 +18,7 @@ from pointadapt.core.errors import (
     PointCloudError,
 )
 from pointadapt.data import load_dataset
-from pointadapt.data._s3dis_rooms import CLASSES, prepare, raw_rooms, read_index
+from pointadapt.data.reading.s3dis_rooms import CLASSES, prepare, raw_rooms, read_index
 
 MAKE = runpy.run_path(str(Path(__file__).parents[2] / "data/s3dis/make.py"))
 SMALL = {"points": 32, "blocks": 8, "test_blocks": 6, "least": 16}
@@ -99,7 +99,7 @@ def test_the_row_with_a_control_character_is_mended_and_told(tree, rooms):
     ],
 )
 def test_odd_rows(row, mended, tmp_path):
-    from pointadapt.data._s3dis_rooms import read_object
+    from pointadapt.data.reading.s3dis_rooms import read_object
 
     path = tmp_path / "wall_1.txt"
     path.write_bytes(b"0 0 0 1 2 3\n" + row + b"\n4 4 4 1 2 3\n")

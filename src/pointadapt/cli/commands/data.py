@@ -164,7 +164,7 @@ def _dataset(name: str, root: Path | None, options: tuple[str, ...]) -> Dataset:
     """The data set with its options; of a benchmark all stored points, unless told otherwise."""
     from ...core.config import key_values
     from ...data import load_dataset
-    from ...data._benchmark import Benchmark
+    from ...data.reading.benchmark import Benchmark
 
     given = {**({} if root is None else {"root": root}), **key_values(options)}
     dataset = load_dataset(name, **given)

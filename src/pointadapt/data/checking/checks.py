@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ...core.errors import PointAdaptError
-from .._blocks import SCENE
 from ..base import Clouds, Dataset
+from ..reading.blocks import SCENE
 
 Status = Literal["ok", "note", "wrong"]
 OnStep = Callable[[int, int], None]  # loads done, of how many

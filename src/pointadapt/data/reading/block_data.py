@@ -8,9 +8,10 @@ from itertools import islice
 
 import numpy as np
 
-from ..core.errors import ConfigError, DataLayoutError
-from ._benchmark import SPLITS, check_choice
-from ._blocks import (
+from ...core.errors import ConfigError, DataLayoutError
+from ..base import Clouds, Dataset
+from .benchmark import SPLITS, check_choice
+from .blocks import (
     CHUNK,
     Block,
     Scene,
@@ -22,7 +23,6 @@ from ._blocks import (
     shares,
     to_clouds,
 )
-from .base import Clouds, Dataset
 
 
 @dataclass

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.errors import PointCloudError
-from .base import Clouds
+from ...core.errors import PointCloudError
+from ..base import Clouds
 
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse
 NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code

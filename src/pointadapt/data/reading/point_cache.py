@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import report
-from ..cache import cache_dir
-from ..core.errors import ConfigError, PointAdaptError
-from ..core.files import atomic, read_json, sha256_of, write_json
+from ... import report
+from ...cache import cache_dir
+from ...core.errors import ConfigError, PointAdaptError
+from ...core.files import atomic, read_json, sha256_of, write_json
 
 SLOW = 5.0  # seconds of reading from which "auto" keeps the result
 
@@ -134,7 +134,7 @@ def _stat(path: Path) -> tuple[int, int]:
 @once
 def _code() -> str:
     """sha256 of the modules that points of files go through."""
-    digest, package = hashlib.sha256(), Path(__file__).parent.parent
+    digest, package = hashlib.sha256(), Path(__file__).parents[2]
     for part in ("io", "data", "ops"):
         for path in sorted((package / part).glob("*.py")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())

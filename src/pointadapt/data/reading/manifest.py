@@ -7,9 +7,9 @@ import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..core.errors import DataLayoutError
-from ..io import SUFFIXES
-from ._sample import SPLITS, Sample
+from ...core.errors import DataLayoutError
+from ...io import SUFFIXES
+from .sample import SPLITS, Sample
 
 Row = Mapping[str, str]
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import FileFormatError
-from ._files import existing
+from ...core.errors import FileFormatError
+from .files import existing
 
 PLAIN_KINDS = "biufSU"  # booleans, whole and real numbers, bytes, text
 

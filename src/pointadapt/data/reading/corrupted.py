@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from ..core.errors import ConfigError, DataLayoutError
-from ._benchmark import Benchmark, check_choice
-from ._files import RawClouds
-from .base import Clouds, Dataset
-from .corruptions import SEVERITIES, SUITES
-from .modelnet40 import CLASSES
+from ...core.errors import ConfigError, DataLayoutError
+from ..base import Clouds, Dataset
+from ..corruptions import SEVERITIES, SUITES
+from ..modelnet40 import CLASSES
+from .benchmark import Benchmark, check_choice
+from .files import RawClouds
 
 CLEAN = "clean"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..core.errors import FileFormatError
-from ..core.files import read_json
-from ._files import read_lines
+from ...core.errors import FileFormatError
+from ...core.files import read_json
+from .files import read_lines
 
 FILES = ("classes.txt", "classes.json")
 ASPRS = {  # LAS 1.4, revision 15, table 17

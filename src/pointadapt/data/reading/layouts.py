@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import DataLayoutError
-from ..io import SUFFIXES
-from ._manifest import read_manifest
-from ._sample import SPLITS, Sample
+from ...core.errors import DataLayoutError
+from ...io import SUFFIXES
+from .manifest import read_manifest
+from .sample import SPLITS, Sample
 
 MANIFEST = "manifest.csv"
 

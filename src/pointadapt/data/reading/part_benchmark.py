@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..core.errors import ConfigError, FileFormatError, PointCloudError
-from ..io import sample_index
-from ._benchmark import SPLITS, Release, check_choice
-from .base import Clouds
+from ...core.errors import ConfigError, FileFormatError, PointCloudError
+from ...io import sample_index
+from ..base import Clouds
+from .benchmark import SPLITS, Release, check_choice
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import DataLayoutError, FileFormatError, PointAdaptError
-from ..core.files import atomic, read_json, sha256_of, write_json
+from ...core.errors import DataLayoutError, FileFormatError, PointAdaptError
+from ...core.files import atomic, read_json, sha256_of, write_json
 
 CLASSES = (
     "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa",

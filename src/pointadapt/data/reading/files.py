@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.errors import DataLayoutError, FileFormatError
+from ...core.errors import DataLayoutError, FileFormatError
 
 SamplingRule = Literal["fps", "first", "random"]
 

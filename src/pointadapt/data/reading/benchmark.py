@@ -8,16 +8,16 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from ..core.errors import (
+from ...core.errors import (
     ConfigError,
     FileFormatError,
     PointAdaptError,
     PointCloudError,
     UnknownNameError,
 )
-from ._cache import cached_points
-from ._files import RawClouds, SamplingRule
-from .base import Clouds, Dataset
+from ..base import Clouds, Dataset
+from .files import RawClouds, SamplingRule
+from .point_cache import cached_points
 
 SPLITS = ("train", "test")
 BATCH = 64  # clouds that are sampled at a time
@@ -154,7 +154,7 @@ def sample(points: np.ndarray, m: int, rule: SamplingRule, rng: np.random.Genera
 def _farthest(points: np.ndarray, m: int) -> np.ndarray:
     import torch
 
-    from ..ops import farthest_point_sample
+    from ...ops import farthest_point_sample
 
     return farthest_point_sample(torch.from_numpy(points), m).numpy()
 

@@ -1,0 +1,1 @@
+"""From files of data sets to clouds."""
