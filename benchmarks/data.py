@@ -31,7 +31,7 @@ from pointadapt.core.config import PretrainConfig
 from pointadapt.data import load_dataset
 from pointadapt.data._first import FirstPoints
 from pointadapt.data._mixture import CloudBatches, make_source
-from pointadapt.data.shapes import ShapeStream
+from pointadapt.data.sets.shapes import ShapeStream
 from pointadapt.data.transforms import augment, resample
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.ops import normalize

@@ -13,8 +13,8 @@ from .core.errors import ConfigError, PointAdaptError
 from .core.files import read_json, sha256_of, write_json
 from .data import Clouds, load_dataset
 from .data.corruptions import SEVERITIES, SUITES, corrupt
-from .data.modelnet40 import CLASSES
 from .data.reading.corrupted import CLEAN, CorruptedTest
+from .data.sets.modelnet40 import CLASSES
 from .robustness import OnCell, RobustnessConfig
 
 FORMAT = "pointadapt-robustness/1"

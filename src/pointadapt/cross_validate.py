@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from .data import Clouds
-    from .data.folds import FoldIndex
+    from .data.sets.folds import FoldIndex
     from .tasks import Task
 
 RESULTS, PREDICTIONS, FINAL = "cross_validation.json", "predictions.csv", "final"
@@ -69,7 +69,7 @@ def cross_validate(
     Raises:
         PointAdaptError: bad input, in one line.
     """
-    from .data.folds import NONE
+    from .data.sets.folds import NONE
     from .prepare import check_names
 
     check_names(config)
@@ -91,8 +91,8 @@ def cross_validate(
 
 def _folds(config: CrossValidateConfig) -> tuple[FoldIndex, Clouds]:
     """The folds, drawn or read, and the clouds in their order."""
-    from .data import folds as module
     from .data.checking.repeats import tell_repeated
+    from .data.sets import folds as module
     from .prepare import make_dataset
 
     source, options = make_dataset(config), key_values(config.data_options)

@@ -14,8 +14,8 @@ from .adapters.protocol import load_ready, training_config
 from .core.config import TrainConfig, key_values
 from .core.errors import ConfigError, PointAdaptError, UnknownNameError
 from .data import load_dataset
-from .data.folder import UPRIGHT, Axis, Folder
 from .data.reading.layouts import readable_files
+from .data.sets.folder import UPRIGHT, Axis, Folder
 from .prefetch import one_ahead
 
 if TYPE_CHECKING:
@@ -152,11 +152,11 @@ def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:
     if trained is None:
         return {}
     if trained.data == "episodes":
-        from .data.episodes import source_options
+        from .data.sets.episodes import source_options
 
         return source_options("folder", trained.root, key_values(trained.data_options))
     if trained.data == "folds":
-        from .data import folds
+        from .data.sets import folds
 
         return folds.source_options("folder", trained.root)
     return key_values(trained.data_options) if trained.data == "folder" else {}

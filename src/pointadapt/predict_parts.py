@@ -17,7 +17,7 @@ from .adapters.protocol import load_ready
 from .core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
 from .core.files import atomic, write_json
 from .data import Clouds
-from .data.folder import Axis, upright
+from .data.sets.folder import Axis, upright
 from .evaluate import predict_clouds
 from .io import Cloud, read_cloud, read_points, sample_index, write_cloud
 from .ops import interpolate, normalize

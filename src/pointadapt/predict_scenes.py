@@ -16,8 +16,8 @@ from .core.config import Precision, TrainConfig, key_values
 from .core.errors import ConfigError, PointAdaptError
 from .core.files import atomic
 from .data import load_dataset
-from .data.folds import NAME, read_folds
 from .data.reading.label_names import codes_of
+from .data.sets.folds import NAME, read_folds
 from .evaluate import predict_probabilities
 from .predict import list_files
 from .scenes import SUFFIXES, SceneLabels, Tiling, label_scene

@@ -10,7 +10,7 @@ import torch
 import pointadapt
 from pointadapt.cli import main as cli
 from pointadapt.core.errors import ConfigError, UnknownNameError
-from pointadapt.data.folder import upright
+from pointadapt.data.sets.folder import upright
 from pointadapt.io import read_points, write_points
 from pointadapt.ops import normalize
 from pointadapt.predict import list_files, predict, reader_of

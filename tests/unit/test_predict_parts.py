@@ -10,7 +10,7 @@ from pointadapt.adapters import folder as hub
 from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, DataLayoutError, UnknownNameError
 from pointadapt.data import load_dataset
-from pointadapt.data.shapes import Shapes
+from pointadapt.data.sets.shapes import Shapes
 from pointadapt.evaluate import evaluate, predict_clouds
 from pointadapt.examine import examine
 from pointadapt.io import read_cloud, write_points

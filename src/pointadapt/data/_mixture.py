@@ -19,7 +19,7 @@ from ..core.config import PretrainConfig, key_values
 from ..core.errors import ConfigError
 from .base import Clouds, load_dataset
 from .reading.benchmark import Benchmark
-from .shapes import ATTRIBUTES, CLASSES, Described, ShapeStream
+from .sets.shapes import ATTRIBUTES, CLASSES, Described, ShapeStream
 
 STREAM = "shapes"
 CYCLE = 1000  # clouds after which a mixture has given each source its exact share

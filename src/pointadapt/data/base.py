@@ -157,7 +157,7 @@ class Dataset:
         return root
 
 
-DATASETS: Registry[Dataset] = Registry("data set", "pointadapt.data")
+DATASETS: Registry[Dataset] = Registry("data set", "pointadapt.data", "pointadapt.data.sets")
 
 
 def load_dataset(name: str, **options: Any) -> Dataset:

@@ -6,7 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
-from pointadapt.data.episodes import Setting, draw_episodes
+from pointadapt.data.sets.episodes import Setting, draw_episodes
 
 TOY = Path(__file__).parents[1] / "toy" / "make.py"
 

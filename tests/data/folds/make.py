@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pointadapt.data import load_dataset
-from pointadapt.data.folds import NAME, draw_folds
+from pointadapt.data.sets.folds import NAME, draw_folds
 
 TOY = Path(__file__).parents[1] / "toy" / "make.py"
 

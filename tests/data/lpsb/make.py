@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pointadapt.data.lpsb import FILE, Lpsb, written_split
+from pointadapt.data.sets.lpsb import FILE, Lpsb, written_split
 
 POINTS = 48
 FIRST = (61, 81, 281, 341, 241, 301, 101, 21, 221, 381, 41, 181, 1, 321, 121, 201, 141, 161, 361)

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from pointadapt.data.modelnet40 import CLASSES
+from pointadapt.data.sets.modelnet40 import CLASSES
 
 POINTS = 96
 SPLITS = {"train": (1, 2, 3), "test": (4, 5)}  # numbers of the shapes of each class

@@ -8,7 +8,7 @@ import pytest
 from pointadapt.data.procedural.assembly import random_assembly
 from pointadapt.data.procedural.attributes import ATTRIBUTES, CLASSES, PARTS, attributes
 from pointadapt.data.procedural.sketch import RECIPES
-from pointadapt.data.shapes import ShapeStream
+from pointadapt.data.sets.shapes import ShapeStream
 
 
 def names(flags):

@@ -10,7 +10,7 @@ from pointadapt.data.corruptions._bend import free_form, grid, radial
 from pointadapt.data.corruptions._sight import rings, seen
 from pointadapt.data.corruptions.modelnet40_c import cube
 from pointadapt.data.corruptions.modelnet_c import _cluster_sizes
-from pointadapt.data.folder import upright
+from pointadapt.data.sets.folder import upright
 
 ALL = [(suite, name) for suite in SUITES for name in SUITES[suite]]
 N = 1024

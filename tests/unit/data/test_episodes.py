@@ -9,7 +9,7 @@ import pytest
 
 from pointadapt.core.errors import ConfigError, DataLayoutError, FileFormatError
 from pointadapt.data import Clouds, load_dataset
-from pointadapt.data.episodes import Setting, draw_episodes, read_episode
+from pointadapt.data.sets.episodes import Setting, draw_episodes, read_episode
 
 SHAPES = Setting("shapes", {"size": 320, "test_size": 160}, way=5, shot=4, queries=3)
 
@@ -159,7 +159,7 @@ def test_no_such_fold(toy):
 
 def test_clouds_without_ids(monkeypatch, tmp_path):
     bare = Clouds(np.zeros((12, 16, 3), np.float32), np.arange(12) % 3, ("a", "b", "c"))
-    from pointadapt.data.shapes import Shapes
+    from pointadapt.data.sets.shapes import Shapes
 
     monkeypatch.setattr(Shapes, "load", lambda self, split: bare)
     (episode,) = draw_episodes(Setting("shapes", {}, 2, 2, 2), 1)

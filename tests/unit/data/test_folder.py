@@ -14,10 +14,10 @@ from pointadapt.core.errors import (
     PointCloudError,
     UnknownNameError,
 )
-from pointadapt.data import folder as module
 from pointadapt.data import load_dataset
-from pointadapt.data.folder import Folder, upright
 from pointadapt.data.reading.layouts import readable_files
+from pointadapt.data.sets import folder as module
+from pointadapt.data.sets.folder import Folder, upright
 from pointadapt.io import SUFFIXES, Cloud, read_points, write_cloud, write_points
 
 TESTS = Path(__file__).parents[2]

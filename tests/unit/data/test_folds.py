@@ -8,7 +8,7 @@ import pytest
 
 from pointadapt.core.errors import ConfigError, DataLayoutError, FileFormatError
 from pointadapt.data import Clouds, load_dataset
-from pointadapt.data.folds import NAME, draw_folds, joined, read_folds
+from pointadapt.data.sets.folds import NAME, draw_folds, joined, read_folds
 
 
 class Made:

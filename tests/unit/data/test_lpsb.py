@@ -7,7 +7,7 @@ import pytest
 
 from pointadapt.core.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import load_dataset
-from pointadapt.data.lpsb import FILE, Lpsb, written_split
+from pointadapt.data.sets.lpsb import FILE, Lpsb, written_split
 from pointadapt.prepare import stratified_split
 
 TESTS = Path(__file__).parents[2]

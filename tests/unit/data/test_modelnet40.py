@@ -15,7 +15,7 @@ from pointadapt.core.errors import (
     UnknownNameError,
 )
 from pointadapt.data import load_dataset
-from pointadapt.data.modelnet40 import CLASSES, FORMS, ModelNet40
+from pointadapt.data.sets.modelnet40 import CLASSES, FORMS, ModelNet40
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/modelnet40/make.py")))

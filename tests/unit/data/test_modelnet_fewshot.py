@@ -11,7 +11,7 @@ import pytest
 
 from pointadapt.core.errors import ConfigError, DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import load_dataset
-from pointadapt.data.modelnet40 import CLASSES
+from pointadapt.data.sets.modelnet40 import CLASSES
 
 MAKE = SimpleNamespace(
     **runpy.run_path(str(Path(__file__).parents[2] / "data/modelnet_fewshot/make.py"))

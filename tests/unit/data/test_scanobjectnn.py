@@ -15,7 +15,7 @@ from pointadapt.core.errors import (
     UnknownNameError,
 )
 from pointadapt.data import load_dataset
-from pointadapt.data.scanobjectnn import VARIANTS, ScanObjectNN
+from pointadapt.data.sets.scanobjectnn import VARIANTS, ScanObjectNN
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/scanobjectnn/make.py")))

@@ -7,7 +7,7 @@ import pytest
 
 from pointadapt.core.errors import DataLayoutError, FileFormatError, PointAdaptError
 from pointadapt.data import load_dataset
-from pointadapt.data.shapedb import ShapeDB
+from pointadapt.data.sets.shapedb import ShapeDB
 
 MAKE = Path(__file__).parents[2] / "data/shapedb/make.py"
 look_alike = SimpleNamespace(**runpy.run_path(str(MAKE)))

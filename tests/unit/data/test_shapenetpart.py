@@ -15,7 +15,7 @@ from pointadapt.core.errors import (
     UnknownNameError,
 )
 from pointadapt.data import load_dataset
-from pointadapt.data.shapenetpart import SYNSETS, ShapeNetPart
+from pointadapt.data.sets.shapenetpart import SYNSETS, ShapeNetPart
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/shapenetpart/make.py")))

@@ -20,7 +20,7 @@ from pointadapt.data.procedural.primitives import (
     tube,
 )
 from pointadapt.data.procedural.sketch import RECIPES
-from pointadapt.data.shapes import (
+from pointadapt.data.sets.shapes import (
     CLASSES,
     PARTS,
     SCANS,

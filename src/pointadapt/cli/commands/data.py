@@ -119,7 +119,7 @@ class Show:
         from dataclasses import replace
 
         from ...data.checking.checks import describe
-        from ...data.folder import upright
+        from ...data.sets.folder import upright
         from ...data_sheet import data_sheet
 
         dataset = _dataset(self.name, self.root, self.options)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import ConfigError, PointCloudError, UnknownNameError
-from ..folder import UPRIGHT, Axis, upright
+from ..sets.folder import UPRIGHT, Axis, upright
 
 SEVERITIES = (1, 2, 3, 4, 5)
 NUMBER = 1024  # points of a cloud that the suites' numbers of points are meant for

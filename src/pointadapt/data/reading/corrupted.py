@@ -10,7 +10,7 @@ from typing import ClassVar
 from ...core.errors import ConfigError, DataLayoutError
 from ..base import Clouds, Dataset
 from ..corruptions import SEVERITIES, SUITES
-from ..modelnet40 import CLASSES
+from ..sets.modelnet40 import CLASSES
 from .benchmark import Benchmark, check_choice
 from .files import RawClouds
 

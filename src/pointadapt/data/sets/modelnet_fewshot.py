@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import DataLayoutError, FileFormatError
-from ..core.fields import at_least
-from .base import DATASETS
+from ...core.errors import DataLayoutError, FileFormatError
+from ...core.fields import at_least
+from ..base import DATASETS
+from ..reading.benchmark import Benchmark, check_choice
+from ..reading.files import RawClouds, as_labels, numbered
+from ..reading.pickles import load_pickle
 from .modelnet40 import CLASSES
-from .reading.benchmark import Benchmark, check_choice
-from .reading.files import RawClouds, as_labels, numbered
-from .reading.pickles import load_pickle
 
 QUERIES = 20  # of each class, in the official files
 FOLDS = 10

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from ..core.errors import DataLayoutError, FileFormatError
-from .base import DATASETS
-from .reading.benchmark import SPLITS, Benchmark, check_choice
-from .reading.files import (
+from ...core.errors import DataLayoutError, FileFormatError
+from ..base import DATASETS
+from ..reading.benchmark import SPLITS, Benchmark, check_choice
+from ..reading.files import (
     RawClouds,
     as_labels,
     existing,
@@ -23,7 +23,7 @@ from .reading.files import (
     read_npz,
     read_table,
 )
-from .reading.pickles import load_pickle
+from ..reading.pickles import load_pickle
 
 NAMES = (
     "airplane bathtub bed bench bookshelf bottle bowl car chair cone cup curtain desk door dresser "

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ..core.errors import DataLayoutError
-from .base import DATASETS
-from .reading.benchmark import Benchmark, check_choice
-from .reading.files import RawClouds, numbered, read_h5
+from ...core.errors import DataLayoutError
+from ..base import DATASETS
+from ..reading.benchmark import Benchmark, check_choice
+from ..reading.files import RawClouds, numbered, read_h5
 
 NAMES = "bag bin box cabinet chair desk display door shelf table bed pillow sink sofa toilet"
 

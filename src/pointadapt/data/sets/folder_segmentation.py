@@ -9,13 +9,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..core.errors import ConfigError, DataLayoutError, PointCloudError
-from .base import DATASETS
-from .reading.benchmark import SPLITS
-from .reading.block_data import BlockData
-from .reading.blocks import Scene, SceneFile
-from .reading.label_names import FILES, label_names
-from .reading.labelled import SUFFIXES, Labelled, read_labelled
+from ...core.errors import ConfigError, DataLayoutError, PointCloudError
+from ..base import DATASETS
+from ..reading.benchmark import SPLITS
+from ..reading.block_data import BlockData
+from ..reading.blocks import Scene, SceneFile
+from ..reading.label_names import FILES, label_names
+from ..reading.labelled import SUFFIXES, Labelled, read_labelled
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")

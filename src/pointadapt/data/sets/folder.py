@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from .. import report
-from ..core.errors import ConfigError, DataLayoutError, UnknownNameError
-from ..io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
-from .base import DATASETS, Clouds, Dataset
-from .reading.layouts import find_samples, split_samples
-from .reading.point_cache import cached_points
-from .reading.sample import SPLITS, Sample
+from ... import report
+from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
+from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
+from ..base import DATASETS, Clouds, Dataset
+from ..reading.layouts import find_samples, split_samples
+from ..reading.point_cache import cached_points
+from ..reading.sample import SPLITS, Sample
 
 T = TypeVar("T")
 # What a file's points depend on.

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from ..core.errors import ConfigError, DataLayoutError, FileFormatError
-from ..core.files import read_json, write_json
-from .base import DATASETS, Clouds, Dataset, load_dataset
-from .reading.benchmark import SPLITS, check_choice
-from .reading.blocks import SCENE, scene_of
-from .reading.files import existing
+from ...core.errors import ConfigError, DataLayoutError, FileFormatError
+from ...core.files import read_json, write_json
+from ..base import DATASETS, Clouds, Dataset, load_dataset
+from ..reading.benchmark import SPLITS, check_choice
+from ..reading.blocks import SCENE, scene_of
+from ..reading.files import existing
 
 FORMAT = "pointadapt-folds/1"
 NAME = "folds.json"

@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..core.errors import ConfigError
-from .base import DATASETS, Clouds, Dataset
-from .procedural import furniture as _furniture  # noqa: F401 - they enter their recipes
-from .procedural import house as _house
-from .procedural import things as _things
-from .procedural import vehicles as _vehicles
-from .procedural.assembly import random_assembly
-from .procedural.attributes import ATTRIBUTES, CLASSES, PARTS, attributes
-from .procedural.draw import draw, unit_sphere
-from .procedural.primitives import Piece, turned
-from .procedural.sketch import RECIPES
+from ...core.errors import ConfigError
+from ..base import DATASETS, Clouds, Dataset
+from ..procedural import furniture as _furniture  # noqa: F401 - they enter their recipes
+from ..procedural import house as _house
+from ..procedural import things as _things
+from ..procedural import vehicles as _vehicles
+from ..procedural.assembly import random_assembly
+from ..procedural.attributes import ATTRIBUTES, CLASSES, PARTS, attributes
+from ..procedural.draw import draw, unit_sphere
+from ..procedural.primitives import Piece, turned
+from ..procedural.sketch import RECIPES
 
 CHUNK = 32  # clouds drawn at once: more are no faster, and fall out of the processor's cache
 POOL = 4  # points drawn for each that is kept, where a scan is imitated

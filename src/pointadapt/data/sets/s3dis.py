@@ -9,19 +9,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from .. import report
-from ..core.errors import (
+from ... import report
+from ...core.errors import (
     ConfigError,
     DataLayoutError,
     FileFormatError,
     PointAdaptError,
     PointCloudError,
 )
-from ..core.files import sha256_of
-from .base import DATASETS
-from .reading.block_data import BlockData
-from .reading.blocks import Scene, SceneFile
-from .reading.s3dis_rooms import CLASSES, is_prepared, prepare, raw_rooms, read_index
+from ...core.files import sha256_of
+from ..base import DATASETS
+from ..reading.block_data import BlockData
+from ..reading.blocks import Scene, SceneFile
+from ..reading.s3dis_rooms import CLASSES, is_prepared, prepare, raw_rooms, read_index
 
 FOLDER = "Stanford3dDataset_v1.2_Aligned_Version"
 ROOMS = {1: 44, 2: 40, 3: 23, 4: 49, 5: 68, 6: 48}  # of each area, in the official release

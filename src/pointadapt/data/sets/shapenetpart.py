@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..core.errors import DataLayoutError, FileFormatError
-from ..core.files import read_json
-from .base import DATASETS
-from .reading.files import existing, read_table
-from .reading.part_benchmark import PartBenchmark, RawParts
+from ...core.errors import DataLayoutError, FileFormatError
+from ...core.files import read_json
+from ..base import DATASETS
+from ..reading.files import existing, read_table
+from ..reading.part_benchmark import PartBenchmark, RawParts
 
 FOLDER = "shapenetcore_partanno_segmentation_benchmark_v0_normal"
 SYNSETS = {  # synset -> class and its number of parts; parts are numbered through in this order

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .base import DATASETS
-from .reading.corrupted import CLEAN, CorruptedTest
-from .reading.files import RawClouds, as_labels, existing, numbered, read_npy
+from ..base import DATASETS
+from ..reading.corrupted import CLEAN, CorruptedTest
+from ..reading.files import RawClouds, as_labels, existing, numbered, read_npy
 
 
 @DATASETS.register("modelnet40_c")

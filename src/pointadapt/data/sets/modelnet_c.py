@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .base import DATASETS
-from .reading.corrupted import CLEAN, CorruptedTest
-from .reading.files import RawClouds, numbered, read_h5
+from ..base import DATASETS
+from ..reading.corrupted import CLEAN, CorruptedTest
+from ..reading.files import RawClouds, numbered, read_h5
 
 
 @DATASETS.register("modelnet_c")

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..core.errors import DataLayoutError, FileFormatError
-from .base import DATASETS
-from .reading.benchmark import Benchmark
-from .reading.files import RawClouds, numbered, points_and_labels, read_npz
+from ...core.errors import DataLayoutError, FileFormatError
+from ..base import DATASETS
+from ..reading.benchmark import Benchmark
+from ..reading.files import RawClouds, numbered, points_and_labels, read_npz
 
 FILE = "shapedb_2048.npz"
 NAMES = (

@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..core.errors import DataLayoutError, FileFormatError
-from ..core.files import read_json
-from .base import DATASETS
-from .reading.files import as_labels, read_npz
-from .reading.part_benchmark import PartBenchmark, RawParts
+from ...core.errors import DataLayoutError, FileFormatError
+from ...core.files import read_json
+from ..base import DATASETS
+from ..reading.files import as_labels, read_npz
+from ..reading.part_benchmark import PartBenchmark, RawParts
 
 FILE = "lpsb_2048.npz"
 SPLIT = Path(__file__).with_name("lpsb_split.json")
