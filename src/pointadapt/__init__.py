@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from .core.config import PretrainConfig, TrainConfig
     from .core.errors import PointAdaptError
     from .data import load_dataset
-    from .evaluate import evaluate
     from .fetch import fetch
+    from .inference.classify_files import predict
+    from .inference.forward import evaluate
     from .io import read_points, write_points
     from .methods import make_method
-    from .predict import predict
     from .pretrain import pretrain
     from .train import train
 

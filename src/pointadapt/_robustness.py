@@ -148,7 +148,7 @@ def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:
     """As many farthest points as the model was trained with; the double where half are dropped."""
     import torch
 
-    from .evaluate import take
+    from .inference.forward import take
 
     if name == "density_inc" and points.shape[1] >= 2 * n:
         n = 2 * n
@@ -182,13 +182,13 @@ def _there(each: Any) -> bool:
 
 
 def _subset(clouds: Clouds, most: int) -> Clouds:
-    from .probe import fixed_subset
+    from .inference.linear_svm import fixed_subset
 
     return fixed_subset(clouds, most)
 
 
 def _score(model: Any, clouds: Clouds) -> dict[str, Any]:
-    from .evaluate import evaluate
+    from .inference.forward import evaluate
 
     n = clouds.points.shape[1]
     return {"accuracy": evaluate(model, clouds, n)["accuracy"], "points": n}

@@ -135,7 +135,7 @@ def _held_out(
     import torch
 
     from .adapters.protocol import autocast, load_ready
-    from .evaluate import predict_clouds
+    from .inference.forward import predict_clouds
 
     fold_of, parts, order, task = index.fold_of(), [], [], None
     for k in range(index.folds):

@@ -184,7 +184,7 @@ def show_predictions(adapter: Path, out: Path, budget: Budget) -> tuple[Path, Pa
         The picture, the file, and that cloud's class.
     """
     from .adapters.protocol import Protocol, load_ready
-    from .evaluate import predict_probabilities
+    from .inference.forward import predict_probabilities
     from .io import write_points
 
     clouds = Protocol.of(adapter, options=("test_size=64",)).load("test")

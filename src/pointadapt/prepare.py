@@ -17,7 +17,7 @@ from .data import Clouds, Dataset, load_dataset
 from .data.checking.repeats import tell_shared
 from .data.reading.blocks import SCENE, scene_of
 from .data.transforms import check_augmentations
-from .evaluate import take
+from .inference.forward import take
 from .methods import make_method
 from .ops import normalize
 from .tasks import Task, make_task

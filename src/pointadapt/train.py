@@ -28,7 +28,7 @@ from .core.machine import (
 from .data import Clouds
 from .data._first import FirstPoints
 from .display import TrainingDisplay
-from .evaluate import predict_clouds, score
+from .inference.forward import predict_clouds, score
 from .metrics import parameter_counts
 from .order import epoch_order
 from .prepare import (

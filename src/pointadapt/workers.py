@@ -240,7 +240,7 @@ def work(config: TrainConfig, timed: bool = False) -> None:
 
         train(replace(config, resume=(out / "checkpoint.pt").exists()))
     if timed and not (out / TIMING).exists():
-        from .timing import inference_time
+        from .inference.timing import inference_time
 
         write_json(out / TIMING, inference_time(out / "adapter", config))
     (out / "checkpoint.pt").unlink(missing_ok=True)

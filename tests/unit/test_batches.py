@@ -11,7 +11,7 @@ from pointadapt.backbones._weights import load_backbone
 from pointadapt.batches import training_batch
 from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
-from pointadapt.evaluate import evaluate, predict_clouds
+from pointadapt.inference.forward import evaluate, predict_clouds
 from pointadapt.methods import make_method
 from pointadapt.resident import Resident
 from pointadapt.tasks import make_task

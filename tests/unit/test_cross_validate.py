@@ -20,8 +20,8 @@ from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.data.sets.folds import read_folds
-from pointadapt.predict import reader_of
-from pointadapt.predict_scenes import SceneLabeller
+from pointadapt.inference.classify_files import reader_of
+from pointadapt.inference.label_scenes import SceneLabeller
 from pointadapt.workers import Outcome, work
 
 

@@ -154,7 +154,7 @@ def test_adapters_are_of_use(config, here, toy_root):
     """What an adapter stores finds its episode again, and how files are to be read."""
     from pointadapt.adapters.folder import read_adapter_config
     from pointadapt.adapters.protocol import Protocol
-    from pointadapt.predict import reader_of
+    from pointadapt.inference.classify_files import reader_of
 
     turned = replace(config, folds=1, data_options=("up=y", "min_points=20"))
     results = few_shot(turned)

@@ -28,7 +28,7 @@ from pointadapt.core.errors import (
 from pointadapt.core.files import load_state, save_state
 from pointadapt.core.machine import make_accelerator
 from pointadapt.data.sets.folder import Folder
-from pointadapt.evaluate import evaluate
+from pointadapt.inference.forward import evaluate
 from pointadapt.order import epoch_order
 from pointadapt.prepare import build_model, held_out, load_clouds, stratified_split
 from pointadapt.schedule import warmup_cosine

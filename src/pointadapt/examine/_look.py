@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..adapters.model import PointModel
 from ..data import Clouds
-from ..evaluate import evaluate
+from ..inference.forward import evaluate
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Examination:
     """A model's predictions on a split beside the truth.
 
     Attributes:
-        scores: what :func:`pointadapt.evaluate.evaluate` gives.
+        scores: what :func:`pointadapt.inference.forward.evaluate` gives.
         clouds: the split.
         names: of the labels: classes, or parts where points are labelled.
         target: (n,) or (n, N) the true labels; -1 where it is not known.

@@ -16,7 +16,7 @@ from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.base import BackboneConfig
 from pointadapt.core.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
-from pointadapt.evaluate import evaluate
+from pointadapt.inference.forward import evaluate
 from pointadapt.methods import METHODS, make_method
 from pointadapt.metrics import confusion_matrix, segmentation_scores
 from pointadapt.tasks import make_task

@@ -54,7 +54,7 @@ class Evaluate:
         from ...adapters.protocol import Protocol, autocast, load_ready
         from ...core.files import check_target, write_json
         from ...examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
-        from ...predict_parts import draw_parts
+        from ...inference.label_parts import draw_parts
         from ...viz import check_picture
 
         at_least(self, 0, "votes", "pictures")

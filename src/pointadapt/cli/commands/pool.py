@@ -26,7 +26,7 @@ class Pool:
     json: bool = False
 
     def run(self) -> int:
-        from ...rooms import pool_scores
+        from ...inference.score_scenes import pool_scores
 
         scores = pool_scores(self.results)
         if self.json:

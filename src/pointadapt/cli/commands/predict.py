@@ -16,7 +16,7 @@ from ...core.errors import PointAdaptError
 from ..base import command
 
 if TYPE_CHECKING:
-    from ...predict import Prediction
+    from ...inference.classify_files import Prediction
 
 
 MANY = 30  # files whose predictions are listed on the screen although they are in a CSV file
@@ -70,7 +70,7 @@ class Predict:
             raise PointAdaptError("give at least one file or folder to predict")
         from ...adapters.folder import read_adapter_config
         from ...core.files import check_target
-        from ...predict import list_files, predict
+        from ...inference.classify_files import list_files, predict
         from ...viz import check_picture
 
         if self.csv is not None:
@@ -102,7 +102,7 @@ class Predict:
         return _errors(rows, brief=self.csv is not None or self.json)
 
     def _parts(self) -> int:
-        from ...predict_parts import Labeller, write_table
+        from ...inference.label_parts import Labeller, write_table
         from ...viz import part_grid
 
         label = Labeller(
@@ -122,7 +122,7 @@ class Predict:
         return _errors(rows)
 
     def _scenes(self) -> int:
-        from ...predict_scenes import SceneLabeller, write_table
+        from ...inference.label_scenes import SceneLabeller, write_table
 
         for name in ("category", "up", "picture"):
             if getattr(self, name) is not None:
@@ -145,7 +145,7 @@ class Predict:
         import numpy as np
 
         from ...adapters.folder import read_adapter_config
-        from ...predict import reader_of
+        from ...inference.classify_files import reader_of
         from ...viz import prediction_grid
 
         good = [row for row in rows if row.error is None][:24]

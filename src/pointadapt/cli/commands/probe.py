@@ -52,7 +52,7 @@ class Probe:
         import torch
 
         from ...core.machine import keep_large_blocks
-        from ...probe import probe
+        from ...inference.linear_svm import probe
 
         keep_large_blocks()
         if self.threads:

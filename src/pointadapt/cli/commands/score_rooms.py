@@ -44,7 +44,7 @@ class ScoreRooms:
         from ...adapters.protocol import Protocol, autocast, load_ready
         from ...core.files import write_json
         from ...data import load_dataset
-        from ...rooms import score_rooms
+        from ...inference.score_scenes import score_rooms
 
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
         model = load_ready(self.adapter, self.backbone)

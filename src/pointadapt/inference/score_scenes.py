@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .adapters.model import PointModel
-from .core.errors import ConfigError, PointAdaptError
-from .core.files import read_json
-from .data.reading.block_data import BlockData
-from .evaluate import check_names, predict_clouds
-from .metrics import confusion_matrix, segmentation_scores
+from ..adapters.model import PointModel
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.files import read_json
+from ..data.reading.block_data import BlockData
+from ..metrics import confusion_matrix, segmentation_scores
+from .forward import check_names, predict_clouds
 
 
 def score_rooms(

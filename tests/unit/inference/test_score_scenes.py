@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt import rooms
 from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError
 from pointadapt.core.files import write_json
 from pointadapt.data import load_dataset
-from pointadapt.rooms import pool_scores, score_rooms
+from pointadapt.inference import score_scenes as rooms
+from pointadapt.inference.score_scenes import pool_scores, score_rooms
 from pointadapt.tasks._base import Names
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 MAKE = runpy.run_path(str(DATA / "folder_segmentation/make.py"))["make"]
 
 

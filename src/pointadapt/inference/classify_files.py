@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .adapters import folder as hub
-from .adapters.protocol import load_ready, training_config
-from .core.config import TrainConfig, key_values
-from .core.errors import ConfigError, PointAdaptError, UnknownNameError
-from .data import load_dataset
-from .data.reading.layouts import readable_files
-from .data.sets.folder import UPRIGHT, Axis, Folder
+from ..adapters import folder as hub
+from ..adapters.protocol import load_ready, training_config
+from ..core.config import TrainConfig, key_values
+from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
+from ..data import load_dataset
+from ..data.reading.layouts import readable_files
+from ..data.sets.folder import UPRIGHT, Axis, Folder
 from .prefetch import one_ahead
 
 if TYPE_CHECKING:
-    from .adapters.model import PointModel
+    from ..adapters.model import PointModel
 
 
 @dataclass(frozen=True)
@@ -152,11 +152,11 @@ def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:
     if trained is None:
         return {}
     if trained.data == "episodes":
-        from .data.sets.episodes import source_options
+        from ..data.sets.episodes import source_options
 
         return source_options("folder", trained.root, key_values(trained.data_options))
     if trained.data == "folds":
-        from .data.sets import folds
+        from ..data.sets import folds
 
         return folds.source_options("folder", trained.root)
     return key_values(trained.data_options) if trained.data == "folder" else {}
@@ -179,7 +179,7 @@ def _read(
 def _batch(
     entries: list[Prediction], clouds: dict[int, np.ndarray], model: PointModel, n: int, top: int
 ) -> list[Prediction]:
-    from .evaluate import predict_probabilities
+    from .forward import predict_probabilities
 
     if clouds:
         rows = predict_probabilities(model, np.stack(list(clouds.values())), n)

@@ -14,7 +14,7 @@ from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError
 
 laspy = pytest.importorskip("laspy")
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "scene.py"
+BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "scene.py"
 MAKE = runpy.run_path(str(BENCHMARK))["make_scene"]
 DATA = ["block=20", "blocks=12", "test_blocks=3", "least=64", "features=red,green,blue,z"]
 
@@ -84,7 +84,7 @@ def test_a_folder_of_scenes_becomes_a_folder_of_copies(adapter, scene, tmp_path,
 
 
 def test_the_tiles_are_as_wide_as_in_training_and_other_widths_may_be_asked(adapter, scene):
-    from pointadapt.predict_scenes import SceneLabeller
+    from pointadapt.inference.label_scenes import SceneLabeller
 
     label = SceneLabeller(adapter)
     assert (label.tiling.block, label.tiling.points) == (20.0, 64)
@@ -97,7 +97,7 @@ def test_tiles_hold_what_blocks_hold_in_training(adapter, scene, tmp_path):
     """Height, colours and place of each point are those that the data set gives."""
     from pointadapt.data import load_dataset
     from pointadapt.data.reading.labelled import read_labelled
-    from pointadapt.predict_scenes import SceneLabeller
+    from pointadapt.inference.label_scenes import SceneLabeller
     from pointadapt.scenes import label_scene
 
     label, seen = SceneLabeller(adapter, overlap=0, passes=0), []
@@ -121,7 +121,7 @@ def test_tiles_hold_what_blocks_hold_in_training(adapter, scene, tmp_path):
 
 
 def test_adapters_of_other_tasks_are_refused(micro_adapter):
-    from pointadapt.predict_scenes import SceneLabeller
+    from pointadapt.inference.label_scenes import SceneLabeller
 
     with pytest.raises(ConfigError, match="segments no scenes: its task is classification"):
         SceneLabeller(micro_adapter)

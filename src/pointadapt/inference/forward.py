@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .adapters.model import PointModel
-from .batches import told_of
-from .core.errors import DataLayoutError, PointAdaptError, PointCloudError
-from .data import Clouds, load_dataset
-from .data.transforms import scale_shift
-from .ops import farthest_point_sample, gather_points, interpolate, normalize
+from ..adapters.model import PointModel
+from ..batches import told_of
+from ..core.errors import DataLayoutError, PointAdaptError, PointCloudError
+from ..data import Clouds, load_dataset
+from ..data.transforms import scale_shift
+from ..ops import farthest_point_sample, gather_points, interpolate, normalize
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
 # Points (M, N, 3), classes (M,) and features (M, N, C), of which all but the points may be None.
@@ -197,7 +197,7 @@ def evaluate_dataset(
     backbone: str | None = None, on_batch: Callable[[int], None] | None = None, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of the adapter in ``folder`` on a split of a data set."""
-    from .adapters import folder as hub
+    from ..adapters import folder as hub
 
     n = hub.read_adapter_config(folder)["points"]
     model = hub.load(folder, backbone=backbone)

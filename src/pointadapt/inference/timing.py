@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from .adapters.protocol import autocast, load_ready
-from .core.config import TrainConfig
-from .evaluate import predict_probabilities
+from ..adapters.protocol import autocast, load_ready
+from ..core.config import TrainConfig
+from .forward import predict_probabilities
 
 BATCH, REPEATS = 32, 7
 

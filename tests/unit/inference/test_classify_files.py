@@ -11,9 +11,9 @@ import pointadapt
 from pointadapt.cli import main as cli
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data.sets.folder import upright
+from pointadapt.inference.classify_files import list_files, predict, reader_of
 from pointadapt.io import read_points, write_points
 from pointadapt.ops import normalize
-from pointadapt.predict import list_files, predict, reader_of
 
 
 def test_equal_to_the_model(own_files, micro_adapter):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from pointadapt.prefetch import one_ahead
+from pointadapt.inference.prefetch import one_ahead
 
 
 def test_order_and_thread():

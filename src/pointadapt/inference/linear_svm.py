@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from .backbones import Backbone
-from .core.errors import ConfigError, PointAdaptError
-from .data import Clouds, load_dataset
-from .ops import normalize
+from ..backbones import Backbone
+from ..core.errors import ConfigError, PointAdaptError
+from ..data import Clouds, load_dataset
+from ..ops import normalize
 
 C = 0.01  # the SVM's penalty
 
@@ -122,7 +122,7 @@ def probe(
     Raises:
         PointAdaptError: bad input, or scikit-learn is missing.
     """
-    from .backbones._weights import load_backbone
+    from ..backbones._weights import load_backbone
 
     needs_sklearn()
     net = load_backbone(backbone)

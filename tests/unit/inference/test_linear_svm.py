@@ -7,8 +7,8 @@ import torch
 from pointadapt.backbones._weights import load_backbone
 from pointadapt.core.errors import ConfigError
 from pointadapt.data import Clouds
+from pointadapt.inference.linear_svm import features, linear_svm, probe, random_twin
 from pointadapt.ops import normalize
-from pointadapt.probe import features, linear_svm, probe, random_twin
 
 CLASSES = ("ball", "bar", "helix", "plate")
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from .adapters import folder as hub
-from .adapters.protocol import autocast, load_ready, training_config
-from .core.config import Precision, TrainConfig, key_values
-from .core.errors import ConfigError, PointAdaptError
-from .core.files import atomic
-from .data import load_dataset
-from .data.reading.label_names import codes_of
-from .data.sets.folds import NAME, read_folds
-from .evaluate import predict_probabilities
-from .predict import list_files
-from .scenes import SUFFIXES, SceneLabels, Tiling, label_scene
+from ..adapters import folder as hub
+from ..adapters.protocol import autocast, load_ready, training_config
+from ..core.config import Precision, TrainConfig, key_values
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.files import atomic
+from ..data import load_dataset
+from ..data.reading.label_names import codes_of
+from ..data.sets.folds import NAME, read_folds
+from ..scenes import SUFFIXES, SceneLabels, Tiling, label_scene
+from .classify_files import list_files
+from .forward import predict_probabilities
 
 Progress = Callable[[str, int, int], None]
 

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from .adapters import folder as hub
-from .adapters.model import PointModel
-from .adapters.protocol import load_ready
-from .core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
-from .core.files import atomic, write_json
-from .data import Clouds
-from .data.sets.folder import Axis, upright
-from .evaluate import predict_clouds
-from .io import Cloud, read_cloud, read_points, sample_index, write_cloud
-from .ops import interpolate, normalize
-from .predict import list_files, reader_of
-from .tasks._parts import part_mask, shape_ious
+from ..adapters import folder as hub
+from ..adapters.model import PointModel
+from ..adapters.protocol import load_ready
+from ..core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
+from ..core.files import atomic, write_json
+from ..data import Clouds
+from ..data.sets.folder import Axis, upright
+from ..io import Cloud, read_cloud, read_points, sample_index, write_cloud
+from ..ops import interpolate, normalize
+from ..tasks._parts import part_mask, shape_ious
+from .classify_files import list_files, reader_of
+from .forward import predict_clouds
 
 CHUNK = 1 << 16  # points that are labelled at a time
 DRAWN = 2048  # points of a cloud in a picture
@@ -203,7 +203,7 @@ def draw_parts(model: PointModel, clouds: Clouds, n: int, path: Path | str, most
     Raises:
         ConfigError: the adapter labels whole clouds.
     """
-    from .viz import part_grid
+    from ..viz import part_grid
 
     names = model.adapter.names
     if model.adapter.task.name != "part_segmentation" or clouds.parts is None:

@@ -1,0 +1,1 @@
+"""From a trained adapter to answers: probabilities, scores, labelled files and scenes."""
