@@ -1,5 +1,5 @@
-"""Ways to adapt a backbone, one paper a file. See :mod:`pointadapt.methods._base`."""
+"""Ways to adapt a backbone, one paper a file. See :mod:`pointadapt.methods.base`."""
 
-from ._base import METHODS, Method, make_method
+from .base import METHODS, Method, make_method
 
 __all__ = ["METHODS", "Method", "make_method"]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Taps, Tokens
 from ..core.fields import at_least, positive, share
-from ._base import METHODS, ClsMethod
-from ._modules import Bottleneck
+from .base import METHODS, ClsMethod
+from .modules import Bottleneck
 
 
 @METHODS.register("adapter")

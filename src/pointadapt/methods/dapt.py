@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from ..backbones import Backbone, Folding, Taps, Tokens
 from ..backbones.memory import again, dropped
 from ..core.fields import at_least, number_set, share
-from ._base import METHODS, ClsMethod, Folds, Method
-from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
+from .base import METHODS, ClsMethod, Folds, Method
+from .modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
 
 
 @METHODS.register("dapt")

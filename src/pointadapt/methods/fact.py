@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Folding, Taps
 from ..core.fields import at_least, share
-from ._base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Folds, Method
 
 SLICES = 12  # of D × D in a block: q, k, v, proj, 4 of fc1, 4 of fc2
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backbones import Folding
-from ._base import METHODS, Folds, Method
+from .base import METHODS, Folds, Method
 
 
 @METHODS.register("full")

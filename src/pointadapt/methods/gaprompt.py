@@ -31,8 +31,8 @@ from ..backbones.layers import DropPath
 from ..core.fields import at_least, share
 from ..ops import farthest_point_sample, gather_points, interpolate, knn
 from ..ops.sampling import SamplingRule
-from ._base import METHODS, ClsMethod
-from ._modules import Bottleneck
+from .base import METHODS, ClsMethod
+from .modules import Bottleneck
 
 FREQUENCIES = (1.0, 2.0, 4.0, 8.0)  # of the embedded coordinates
 SEED_WIDTH = 8  # features of a second-level centre; together they are the shape

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..backbones import Folding
-from ._base import METHODS, Folds, Method
+from .base import METHODS, Folds, Method
 
 
 @METHODS.register("linear_probe")

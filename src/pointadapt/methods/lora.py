@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ..backbones import Backbone, Folding, Taps
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, share
-from ._base import METHODS, ClsMethod, Folds, Method
-from ._modules import LayerTaps, LowRank
+from .base import METHODS, ClsMethod, Folds, Method
+from .modules import LayerTaps, LowRank
 
 TARGETS = ("q", "k", "v", "proj", "fc1", "fc2")
 

@@ -26,7 +26,7 @@ from ..backbones import Backbone, BlockTaps, Folding, Scene, Taps, Tokens
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, positive
 from ..ops import knn
-from ._base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Folds, Method
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backbones import Folding
-from ._base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Folds, Method
 
 
 @METHODS.register("norm")

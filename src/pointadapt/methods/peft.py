@@ -29,7 +29,7 @@ from ..backbones import Backbone, Taps
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
 from ..core.fields import build
 from ..core.files import first_line
-from ._base import METHODS, ClsMethod
+from .base import METHODS, ClsMethod
 
 if TYPE_CHECKING:
     from ._peft_taps import PeftTaps

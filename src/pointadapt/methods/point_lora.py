@@ -23,8 +23,8 @@ from ..backbones import Backbone, Scene, Taps, Tokens
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least
 from ..ops import gather_points
-from ._base import METHODS, ClsMethod
-from ._modules import EMBEDDING, LayerTaps, LowRank, add_per_kind, patches_at, prompt_mlp
+from .base import METHODS, ClsMethod
+from .modules import EMBEDDING, LayerTaps, LowRank, add_per_kind, patches_at, prompt_mlp
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")
 

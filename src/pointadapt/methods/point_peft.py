@@ -31,7 +31,7 @@ from ..backbones.layers import attend
 from ..core.errors import ConfigError
 from ..core.fields import at_least, positive
 from ..ops import gather_points
-from ._base import METHODS, ClsMethod
+from .base import METHODS, ClsMethod
 from .gaprompt import keep_nearest, neighborhoods
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..core.errors import ConfigError
 from ..core.fields import at_least
 from ..ops import gather_points
-from ._base import METHODS, ClsMethod
+from .base import METHODS, ClsMethod
 
 
 @METHODS.register("pointgst")

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
 from ..core.fields import at_least
-from ._base import METHODS, ClsMethod
-from ._modules import EMBEDDING, add_per_kind, patches_at, prompt_mlp
+from .base import METHODS, ClsMethod
+from .modules import EMBEDDING, add_per_kind, patches_at, prompt_mlp
 
 
 @METHODS.register("ppt")

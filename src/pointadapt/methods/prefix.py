@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Taps
 from ..core.fields import at_least
-from ._base import METHODS, ClsMethod
+from .base import METHODS, ClsMethod
 
 
 @METHODS.register("prefix")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from ..backbones import Backbone, Folding, Taps
 from ..core.fields import at_least
-from ._base import METHODS, ClsMethod, Folds, Method
-from ._modules import ScaleShiftBlockTaps, ScaleShiftTaps
+from .base import METHODS, ClsMethod, Folds, Method
+from .modules import ScaleShiftBlockTaps, ScaleShiftTaps
 
 
 @METHODS.register("ssf")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Taps, Tokens
 from ..core.fields import at_least, share
-from ._base import METHODS, ClsMethod
+from .base import METHODS, ClsMethod
 
 
 @METHODS.register("vpt")

@@ -19,7 +19,7 @@ from pointadapt.backbones.point_vit import PointViT
 from pointadapt.cli.main import main
 from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import make_method
-from pointadapt.methods._modules import ScaleShift
+from pointadapt.methods.modules import ScaleShift
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

@@ -11,7 +11,7 @@ from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.layers import LeanAttention, attend, linear
 from pointadapt.backbones.memory import again, dropped, keeping
 from pointadapt.methods import make_method
-from pointadapt.methods._modules import ScaleShift
+from pointadapt.methods.modules import ScaleShift
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

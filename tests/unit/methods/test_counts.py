@@ -6,8 +6,8 @@ import torch
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.methods import make_method
-from pointadapt.methods._modules import ScaleShift
 from pointadapt.methods.dapt import DynamicAdapter
+from pointadapt.methods.modules import ScaleShift
 from pointadapt.metrics import parameter_counts
 from pointadapt.tasks import make_task
 

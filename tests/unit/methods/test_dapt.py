@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from pointadapt.backbones import Tokens
 from pointadapt.core.errors import ConfigError
 from pointadapt.methods import make_method
-from pointadapt.methods._modules import ScaleShift
 from pointadapt.methods.dapt import Dapt, DaptBlockTaps, DynamicAdapter
+from pointadapt.methods.modules import ScaleShift
 
 
 def random_adapter(**options):
