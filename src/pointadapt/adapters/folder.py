@@ -176,7 +176,7 @@ def _check_keys(values: Any, needed: Mapping[str, type], folder: Path) -> None:
 
 
 def _inside_peft(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Our configuration out of peft's, where :mod:`pointadapt.methods.peft` puts it."""
+    """Our configuration out of peft's, where :mod:`pointadapt.methods.hf_peft.method` puts it."""
     ours = (config.get("auto_mapping") or {}).get("pointadapt")
     if not isinstance(ours, dict):
         raise AdapterError(

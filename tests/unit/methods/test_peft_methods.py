@@ -218,7 +218,7 @@ def test_only_asking_for_it_imports_peft():
 
 def test_without_peft_one_line_says_what_to_install(monkeypatch):
     from pointadapt.core.errors import PointAdaptError
-    from pointadapt.methods import peft as module
+    from pointadapt.methods.hf_peft import method as module
 
     module._member.cache_clear()
     monkeypatch.setitem(sys.modules, "peft", None)

@@ -18,9 +18,9 @@ from peft import PeftModel, get_peft_model, get_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
-from ..backbones import Backbone, Taps
-from ..core.errors import ConfigError
-from ..core.files import first_line
+from ...backbones import Backbone, Taps
+from ...core.errors import ConfigError
+from ...core.files import first_line
 
 BASE = "base_model.model."
 

@@ -5,7 +5,7 @@
     pointadapt train --method peft:lora --options r=16 lora_alpha=16 target_modules=qkv,proj
 
 Nothing is rewritten: peft makes the layers, on a stand-in of the backbone that shares its tensors
-(:mod:`pointadapt.methods._peft_taps`). It is imported when such a method is asked for, and is an
+(:mod:`pointadapt.methods.hf_peft.taps`). It is imported when such a method is asked for, and is an
 optional extra: ``pip install 'pointadapt[peft]'``.
 
 The adapter folder is both libraries'. ``adapter_config.json`` is peft's, with ours inside its
@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from ..backbones import Backbone, Taps
-from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
-from ..core.fields import build
-from ..core.files import first_line
-from .base import METHODS, ClsMethod
+from ...backbones import Backbone, Taps
+from ...core.errors import ConfigError, PointAdaptError, UnknownNameError
+from ...core.fields import build
+from ...core.files import first_line
+from ..base import METHODS, ClsMethod
 
 if TYPE_CHECKING:
-    from ._peft_taps import PeftTaps
+    from .taps import PeftTaps
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {  # names of papers that are options of a tuner
     "dora": ("lora", {"use_dora": True}),
@@ -136,7 +136,7 @@ class PeftMethod(ClsMethod):
         return made
 
     def attach(self, backbone: Backbone) -> PeftTaps:
-        from ._peft_taps import PeftTaps
+        from .taps import PeftTaps
 
         return PeftTaps(backbone, self.name, self.peft_config(), self.position)
 

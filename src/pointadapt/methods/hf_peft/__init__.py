@@ -1,0 +1,1 @@
+"""Tuners of Hugging Face peft as methods."""
