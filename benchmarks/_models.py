@@ -11,9 +11,9 @@ from torch import Tensor
 
 from _plain import logits as plain_logits
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.memory import Keep
 from pointadapt.methods import make_method
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = tuple(f"class {i}" for i in range(15))

@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from pointadapt import ops
-from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.capture import GraphStep, Step
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
 from pointadapt.prepare import build_model, load_clouds
+from pointadapt.pretrained.load import load_backbone, save_backbone
 
 GOLDEN = Path(__file__).parents[2] / "tests/golden"
 REHEARSAL = os.environ.get("POINTADAPT_REHEARSE") == "1"

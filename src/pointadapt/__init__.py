@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from .adapters.fold import fold
     from .adapters.folder import load, load_into, save_adapter
     from .adapters.model import PointModel
-    from .backbones._weights import load_backbone
     from .core.config import PretrainConfig, TrainConfig
     from .core.errors import PointAdaptError
     from .data import load_dataset
-    from .fetch import fetch
     from .inference.classify_files import predict
     from .inference.forward import evaluate
     from .io import read_points, write_points
     from .methods import make_method
     from .pretrain import pretrain
+    from .pretrained.fetch import fetch
+    from .pretrained.load import load_backbone
     from .train import train
 
 __version__ = "0.1.0"

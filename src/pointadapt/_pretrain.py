@@ -12,7 +12,6 @@ from accelerate import Accelerator
 from torch import nn
 
 from .backbones import BACKBONES
-from .backbones._weights import load_backbone
 from .backbones.layers import init_weights
 from .backbones.point_vit import PointViT
 from .core.config import PretrainConfig, other_options
@@ -20,6 +19,7 @@ from .core.errors import CheckpointError, ConfigError, UnknownNameError
 from .core.files import load_state
 from .data._mixture import CloudBatches
 from .masked import MaskedAutoencoder
+from .pretrained.load import load_backbone
 
 # What may change when a run is resumed: nothing that the weights depend on.
 _MAY_DIFFER = (

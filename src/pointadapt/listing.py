@@ -18,8 +18,8 @@ Row = dict[str, Any]
 def backbones() -> list[Row]:
     """The bundled backbones, the published ones, and the sizes to be made with random weights."""
     from .backbones import BACKBONES
-    from .backbones._weights import BUNDLED, find_backbone
     from .backbones.published.tags import all_tags
+    from .pretrained.load import BUNDLED, find_backbone
 
     rows = [_bundled(name, find_backbone(name)) for name in BUNDLED]
     rows += [_published(tag) for tag in all_tags().values()]
@@ -167,7 +167,7 @@ def _bundled(name: str, folder: Path | None) -> Row:
 
 def _published(tag: Tag) -> Row:
     from .backbones import BACKBONES
-    from .cache import cached
+    from .pretrained.cache import cached
 
     known = tag.family in BACKBONES and tag.size in BACKBONES[tag.family].sizes
     config = BACKBONES[tag.family].sizes[tag.size] if known else None

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from .adapters.model import Adapter, PointModel
-from .backbones._weights import check_backbone, load_backbone
 from .core.config import TrainConfig, key_values
 from .core.errors import CheckpointError, ConfigError, DataLayoutError
 from .core.files import check_target
@@ -20,6 +19,7 @@ from .data.transforms import check_augmentations
 from .inference.forward import take
 from .methods import make_method
 from .ops import normalize
+from .pretrained.load import check_backbone, load_backbone
 from .tasks import Task, make_task
 from .tasks._base import check_inputs
 

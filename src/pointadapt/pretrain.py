@@ -20,7 +20,6 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ._pretrain import identity, make_optimizer, network, resume, shared
-from .backbones._weights import load_backbone, save_backbone
 from .core.config import PretrainConfig
 from .core.errors import PointAdaptError
 from .core.files import save_state, write_json
@@ -30,6 +29,7 @@ from .data.transforms import augment
 from .masked import MaskedAutoencoder
 from .monitor import Monitor
 from .ops import normalize
+from .pretrained.load import load_backbone, save_backbone
 from .schedule import warmup_cosine
 
 LOG = 50  # steps between lines of the log

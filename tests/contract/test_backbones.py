@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from pointadapt.backbones import BACKBONES, BlockTaps, Taps, Tokens
-from pointadapt.backbones._weights import load_backbone, read_safetensors, save_backbone
 from pointadapt.backbones.base import POOLS, tensors_sha256
 from pointadapt.backbones.layers import DropPath
 from pointadapt.core.errors import (
@@ -16,6 +15,7 @@ from pointadapt.core.errors import (
     PointCloudError,
     UnknownNameError,
 )
+from pointadapt.pretrained.load import load_backbone, read_safetensors, save_backbone
 
 pytestmark = pytest.mark.parametrize("family", list(BACKBONES))
 
@@ -357,8 +357,8 @@ def test_nan_is_refused(net):
 
 
 def copy_of(folder, target, tensors=None, config=None):
-    from pointadapt.backbones._weights import write_safetensors
     from pointadapt.core.files import read_json, write_json
+    from pointadapt.pretrained.load import write_safetensors
 
     state = read_safetensors(folder / "model.safetensors")
     values = read_json(folder / "config.json")

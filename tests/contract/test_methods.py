@@ -15,10 +15,10 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
-from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import METHODS, make_method
 from pointadapt.prepare import TrainingClouds
+from pointadapt.pretrained.load import load_backbone, save_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

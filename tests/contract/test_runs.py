@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
-from pointadapt.backbones._weights import read_safetensors
 from pointadapt.core.config import TrainConfig
 from pointadapt.methods import METHODS
+from pointadapt.pretrained.load import read_safetensors
 
 loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function
 PEFT = ["peft:lora", "peft:ia3"] if find_spec("peft") else []

@@ -20,10 +20,10 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.layers import DropPath
 from pointadapt.core.machine import make_accelerator
 from pointadapt.methods import make_method
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES, STEPS = ("ball", "bar", "helix", "plate"), 3

@@ -16,13 +16,13 @@ from torch.nn.functional import gelu, linear
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
 from pointadapt.backbones import BACKBONES, BackboneConfig
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.pointgpt import nearest_chain
 from pointadapt.backbones.published.layouts import LAYOUTS, find_layout
 from pointadapt.backbones.published.tags import all_tags
 from pointadapt.core.config import Published
 from pointadapt.core.errors import CheckpointError
 from pointadapt.ops import gather_points, group, normalize
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 

@@ -18,12 +18,12 @@ import torch
 
 import pointadapt.few_shot as module
 from pointadapt import report
-from pointadapt.backbones._weights import read_safetensors
 from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
 from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError, DataLayoutError
 from pointadapt.few_shot import FewShotConfig, few_shot, mean_sd, table
+from pointadapt.pretrained.load import read_safetensors
 from pointadapt.workers import Outcome, work
 
 MAKE_OFFICIAL = Path(__file__).parents[1] / "data/modelnet_fewshot/make.py"

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from pointadapt.backbones import BACKBONES
-from pointadapt.backbones._weights import load_backbone, read_safetensors
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.core.config import PretrainConfig, save_config
 from pointadapt.core.errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.masked import MaskedAutoencoder
 from pointadapt.ops import chamfer_distance, group
+from pointadapt.pretrained.load import load_backbone, read_safetensors
 
 module = importlib.import_module("pointadapt.pretrain")
 pretrain = module.pretrain

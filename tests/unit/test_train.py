@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
-from pointadapt.backbones._weights import read_safetensors
 from pointadapt.core.config import TrainConfig, load_config
 from pointadapt.core.errors import (
     CheckpointError,
@@ -31,6 +30,7 @@ from pointadapt.data.sets.folder import Folder
 from pointadapt.inference.forward import evaluate
 from pointadapt.order import epoch_order
 from pointadapt.prepare import build_model, held_out, load_clouds, stratified_split
+from pointadapt.pretrained.load import read_safetensors
 from pointadapt.schedule import warmup_cosine
 
 loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function

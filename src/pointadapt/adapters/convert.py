@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from ..backbones import BACKBONES, Backbone
-from ..backbones._weights import fill, load_backbone, save_backbone
 from ..backbones.published.layouts import Layout, find_layout
 from ..core.config import Published
 from ..core.errors import CheckpointError, ConfigError
 from ..core.files import load_state, write_json
 from ..methods import make_method
 from ..methods.dapt import from_published as dapt_from_published
+from ..pretrained.load import fill, load_backbone, save_backbone
 from ..tasks import make_task
 from . import folder as hub
 from .model import Adapter, PointModel

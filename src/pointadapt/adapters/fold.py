@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ..backbones import Folding
-from ..backbones._weights import save_backbone
 from ..core.errors import AdapterError, CannotFold
 from ..metrics import parameter_counts
+from ..pretrained.load import save_backbone
 from . import folder as hub
 from .model import Adapter, PointModel
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from .. import __version__
 from ..backbones import Backbone
-from ..backbones._weights import BUNDLED, load_backbone, read_safetensors, write_safetensors
 from ..core.errors import (
     AdapterError,
     CheckpointError,
@@ -24,6 +23,7 @@ from ..core.errors import (
 )
 from ..core.files import atomic, read_json, write_json
 from ..methods import make_method
+from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
 from ..tasks import make_task
 from .model import Adapter, PointModel
 

@@ -27,11 +27,11 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..backbones import Backbone, Taps, Tokens
-from ..backbones._weights import load_backbone, read_safetensors
 from ..core.errors import AdapterError, ConfigError, PointAdaptError
 from ..core.files import first_line, read_json
 from ..methods import METHODS, Method, make_method
 from ..methods.dapt import Dapt
+from ..pretrained.load import load_backbone, read_safetensors
 from ..tasks import make_task
 from .folder import CONFIG, WEIGHTS
 from .model import Adapter, PointModel

@@ -28,7 +28,7 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], largest: int = 0)
     """
     from huggingface_hub import split_torch_state_dict_into_shards
 
-    from ..backbones._weights import write_safetensors
+    from ..pretrained.load import write_safetensors
 
     if largest:
         split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=largest)
@@ -53,7 +53,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a file is missing or damaged, or holds other tensors than its index says.
     """
-    from ..backbones._weights import read_safetensors
+    from ..pretrained.load import read_safetensors
 
     if not (folder / INDEX).is_file():
         return read_safetensors(folder / SINGLE)

@@ -122,7 +122,7 @@ def probe(
     Raises:
         PointAdaptError: bad input, or scikit-learn is missing.
     """
-    from ..backbones._weights import load_backbone
+    from ..pretrained.load import load_backbone
 
     needs_sklearn()
     net = load_backbone(backbone)

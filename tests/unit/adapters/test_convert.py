@@ -9,9 +9,9 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert, kind_of
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.core.config import Published
 from pointadapt.core.errors import AdapterError, CheckpointError, ConfigError, PointAdaptError
+from pointadapt.pretrained.load import load_backbone
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 FACTS = Published(heads=3, groups=16, group_size=8, points=256)

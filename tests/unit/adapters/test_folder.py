@@ -8,9 +8,9 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone, read_safetensors
 from pointadapt.core.errors import AdapterError, PointAdaptError
 from pointadapt.methods import make_method
+from pointadapt.pretrained.load import load_backbone, read_safetensors
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bär", "helix", "plate")

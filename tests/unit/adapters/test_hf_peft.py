@@ -8,9 +8,9 @@ from torch import nn
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.core.errors import AdapterError, ConfigError
 from pointadapt.methods import make_method
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.core.errors import AdapterError, UnknownNameError
 from pointadapt.methods import make_method
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("a", "b", "c", "d")

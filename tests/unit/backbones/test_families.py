@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pointadapt.backbones import BACKBONES, BackboneConfig, Taps, Tokens
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.layers import attend
 from pointadapt.backbones.pointgpt import nearest_chain, sine_position
 from pointadapt.backbones.published.tags import Tag, add_tags, all_tags, find_tag
 from pointadapt.backbones.recon import ReConBlock
 from pointadapt.core.errors import ConfigError, UnknownNameError
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 

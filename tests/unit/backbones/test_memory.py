@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.layers import LeanAttention, attend, linear
 from pointadapt.backbones.memory import again, dropped, keeping
 from pointadapt.methods import make_method
 from pointadapt.methods.modules import ScaleShift
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

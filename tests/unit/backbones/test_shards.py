@@ -6,9 +6,9 @@ import os
 import pytest
 import torch
 
-from pointadapt.backbones._weights import load_backbone, save_backbone
 from pointadapt.core.errors import CheckpointError, PointAdaptError
 from pointadapt.core.shards import INDEX, SINGLE, read_weights, write_weights
+from pointadapt.pretrained.load import load_backbone, save_backbone
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.core.errors import ConfigError
 from pointadapt.data import Clouds
 from pointadapt.inference.linear_svm import features, linear_svm, probe, random_twin
 from pointadapt.ops import normalize
+from pointadapt.pretrained.load import load_backbone
 
 CLASSES = ("ball", "bar", "helix", "plate")
 

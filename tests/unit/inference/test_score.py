@@ -6,13 +6,13 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.data.transforms import scale_shift
 from pointadapt.inference.forward import evaluate, evaluate_dataset, predict_probabilities, take
 from pointadapt.methods import make_method
 from pointadapt.ops import farthest_point_sample, gather_points, normalize
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

@@ -10,10 +10,10 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone, read_safetensors, write_safetensors
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import AdapterError, ConfigError, UnknownNameError
 from pointadapt.methods import METHODS, make_method
+from pointadapt.pretrained.load import load_backbone, read_safetensors, write_safetensors
 from pointadapt.tasks import make_task
 
 peft = pytest.importorskip("peft", reason="the extra [peft] is not installed")

@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Taps, Tokens
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.base import BackboneConfig
 from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError
 from pointadapt.data import Clouds
 from pointadapt.methods import METHODS, make_method
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 from pointadapt.tasks._parts import (

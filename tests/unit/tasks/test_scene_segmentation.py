@@ -12,13 +12,13 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Tokens
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.base import BackboneConfig
 from pointadapt.core.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
 from pointadapt.inference.forward import evaluate
 from pointadapt.methods import METHODS, make_method
 from pointadapt.metrics import confusion_matrix, segmentation_scores
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 from pointadapt.tasks._base import Names
 

@@ -37,7 +37,7 @@ class Fetch:
     json: bool = False
 
     def run(self) -> int:
-        from ...fetch import fetch
+        from ...pretrained.fetch import fetch
 
         done = fetch(
             self.tag, file=self.file, again=self.again, offline=self.offline or None,

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pointadapt.core.errors import FetchError, PointAdaptError
-from pointadapt.download import Patience, download
+from pointadapt.pretrained.download import Patience, download
 
 QUICK = Patience(timeout=0.3, attempts=3, backoff=0.01)
 HALF = 150_000
@@ -271,7 +271,7 @@ def test_killed_between_the_last_byte_and_the_rename(site, get, tmp_path, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("pointadapt.download.sha256_of", killed)
+        patch.setattr("pointadapt.pretrained.download.sha256_of", killed)
         with pytest.raises(KeyboardInterrupt):
             get()
     assert left(tmp_path) == ["file.part", "file.part.json"]

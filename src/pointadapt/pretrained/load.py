@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..backbones.base import BACKBONES, Backbone, BackboneConfig
+from ..backbones.published.tags import all_tags
 from ..core.errors import CheckpointError, UnknownNameError
 from ..core.fields import build
 from ..core.files import atomic, first_line, read_json, write_json
 from ..core.shards import read_weights, write_weights
-from .base import BACKBONES, Backbone, BackboneConfig
-from .published.tags import all_tags
 
 BUNDLED = ("tiny",)
 
@@ -85,7 +85,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def find_backbone(name: str | Path) -> Path | None:
     """The folder that ``name`` means, bundled, a path, or in the cache; None if none of them."""
-    from ..fetch import in_cache
+    from .fetch import in_cache
 
     if str(name) in BUNDLED:
         return Path(str(resources.files("pointadapt") / "weights" / str(name)))
@@ -98,7 +98,7 @@ def check_backbone(name: str | Path) -> None:
     Raises:
         UnknownNameError: nothing is called so.
     """
-    from ..fetch import can_fetch
+    from .fetch import can_fetch
 
     if find_backbone(name) is not None or can_fetch(str(name)):
         return
@@ -116,7 +116,7 @@ def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Back
 
     Args:
         name: a bundled backbone ("tiny"), a backbone folder, a tag or address of published weights
-            (see :func:`pointadapt.fetch.fetch`, which gets them), or "family:size"
+            (see :func:`pointadapt.pretrained.fetch.fetch`, which gets them), or "family:size"
             ("point_vit:small") for random weights from ``seed``.
         seed: fixes every tensor that the weights do not hold.
         changes: configuration values to change, such as ``groups=128``.
@@ -128,7 +128,7 @@ def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Back
     """
     from dataclasses import replace
 
-    from ..fetch import can_fetch, fetch
+    from .fetch import can_fetch, fetch
 
     if find_backbone(name) is None and can_fetch(str(name)):
         name = Path(fetch(str(name))["folder"])

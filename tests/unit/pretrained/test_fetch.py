@@ -13,11 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointadapt import cache
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones._weights import load_backbone
 from pointadapt.backbones.published import tags as _tags
 from pointadapt.cli.main import main
 from pointadapt.core.errors import (
@@ -27,10 +25,12 @@ from pointadapt.core.errors import (
     PointAdaptError,
     UnknownNameError,
 )
-from pointadapt.fetch import by_hand, fetch
-from pointadapt.hugging_face import locate
 from pointadapt.listing import backbones
 from pointadapt.methods import make_method
+from pointadapt.pretrained import cache
+from pointadapt.pretrained.fetch import by_hand, fetch
+from pointadapt.pretrained.hf_hub import locate
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 
@@ -213,7 +213,7 @@ def test_a_fine_tuned_file_is_no_backbone(tag, tmp_path):
     import numpy as np
 
     tag()
-    with np.load(Path(__file__).parents[1] / "golden/ft_small_state.npz") as file:
+    with np.load(Path(__file__).parents[2] / "golden/ft_small_state.npz") as file:
         state = {k: torch.from_numpy(file[k]) for k in file.files}
     torch.save({"base_model": state}, tmp_path / "tuned.pth")
     fails("micro", "fine-tuned model, not a pre-trained backbone", file=tmp_path / "tuned.pth")

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import report
-from .core.errors import FetchError, PointAdaptError
-from .core.files import read_json
+from .. import report
+from ..core.errors import FetchError, PointAdaptError
+from ..core.files import read_json
 
 if TYPE_CHECKING:
-    from .backbones.published.tags import Tag
+    from ..backbones.published.tags import Tag
 
 RECORD = "fetch.json"
 

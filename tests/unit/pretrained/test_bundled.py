@@ -2,9 +2,9 @@
 
 import torch
 
-from pointadapt.backbones._weights import BUNDLED, find_backbone, load_backbone, read_safetensors
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.core.files import read_json
+from pointadapt.pretrained.load import BUNDLED, find_backbone, load_backbone, read_safetensors
 
 
 def test_bundled_backbones_are_whole_small_and_described():

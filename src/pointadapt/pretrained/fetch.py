@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from . import __version__, cache, report
-from .backbones.published.tags import Tag, all_tags, find_tag
-from .core.errors import CheckpointError, ConfigError, FetchError
-from .core.files import sha256_of, write_json
+from .. import __version__, report
+from ..backbones.published.tags import Tag, all_tags, find_tag
+from ..core.errors import CheckpointError, ConfigError, FetchError
+from ..core.files import sha256_of, write_json
+from . import cache
 from .download import Patience, download
-from .hugging_face import locate
+from .hf_hub import locate
 
 ADDRESS = ("hf://", "https://", "http://")
 
@@ -174,7 +175,7 @@ def _checked(tag: Tag, file: Path) -> str:
 
 def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
     """Convert ``file`` and put the backbone into its place."""
-    from .adapters.convert import convert
+    from ..adapters.convert import convert
 
     work = cache.scratch(tag.name, "part")
     try:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 
-from .core.errors import FetchError
-from .core.files import first_line
+from ..core.errors import FetchError
+from ..core.files import first_line
 
 
 def locate(address: str, timeout: float) -> tuple[str, str, str]:
     """(URL, sha256 or "", token or "") of a file on the Hugging Face Hub, or its mirror.
 
     The Hub's client knows addresses, tokens and what its answers mean. The file itself comes by
-    :mod:`pointadapt.download`, which keeps to our timeouts and shows our bar.
+    :mod:`pointadapt.pretrained.download`, which keeps to our timeouts and shows our bar.
 
     Args:
         address: "hf://owner/repository/file" or "hf://owner/repository@revision/file".

@@ -1,0 +1,1 @@
+"""Weights that others made: finding, checking, loading, downloading and converting them."""
