@@ -30,11 +30,11 @@ from _models import Step, clouds, labels, make_model
 from pointadapt.core.config import PretrainConfig
 from pointadapt.data import load_dataset
 from pointadapt.data._first import FirstPoints
-from pointadapt.data._mixture import CloudBatches, make_source
 from pointadapt.data.sets.shapes import ShapeStream
 from pointadapt.data.transforms import augment, resample
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.ops import normalize
+from pointadapt.pretraining.mixture import CloudBatches, make_source
 
 BATCH = 32
 AUGMENT = ("scale_shift", "rotate")
@@ -138,7 +138,7 @@ def on_one_core(make: Callable[[int, int], object], batch: int, seconds: float) 
 
 def through_loader(config: PretrainConfig, seconds: float) -> float:
     """Clouds a second of wall time from the loader, whose start is not counted."""
-    from pointadapt.pretrain import loader
+    from pointadapt.pretraining.trainer import loader
 
     batches = iter(loader(CloudBatches(config), range(config.steps), config.workers, pin=False))
     for _ in range(max(1, config.workers)):  # each worker's first, while it starts

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from .inference.forward import evaluate
     from .io import read_points, write_points
     from .methods import make_method
-    from .pretrain import pretrain
     from .pretrained.fetch import fetch
     from .pretrained.load import load_backbone
+    from .pretraining.trainer import pretrain
     from .train import train
 
 __version__ = "0.1.0"

@@ -11,8 +11,8 @@ import pytest
 from pointadapt.core.config import PretrainConfig
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data import Clouds
-from pointadapt.data._mixture import CYCLE, Made, Mixture, Shuffled, make_source, quotas
 from pointadapt.data.sets.shapes import ATTRIBUTES, CLASSES
+from pointadapt.pretraining.mixture import CYCLE, Made, Mixture, Shuffled, make_source, quotas
 
 TESTS = Path(__file__).parents[2]
 shapedb = SimpleNamespace(**runpy.run_path(str(TESTS / "data/shapedb/make.py")))

@@ -26,7 +26,7 @@ class Pretrain(PretrainConfig):
         """Checked in :meth:`run`, as for :class:`Train`."""
 
     def run(self) -> int:
-        from ...pretrain import pretrain
+        from ...pretraining.trainer import pretrain
 
         summary = pretrain(plain(PretrainConfig, self))
         if not summary:  # not the main process of several

@@ -15,11 +15,11 @@ from pointadapt.backbones import BACKBONES
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.core.config import PretrainConfig, save_config
 from pointadapt.core.errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
-from pointadapt.masked import MaskedAutoencoder
 from pointadapt.ops import chamfer_distance, group
 from pointadapt.pretrained.load import load_backbone, read_safetensors
+from pointadapt.pretraining.masked_autoencoder import MaskedAutoencoder
 
-module = importlib.import_module("pointadapt.pretrain")
+module = importlib.import_module("pointadapt.pretraining.trainer")
 pretrain = module.pretrain
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import PointAdaptError
-from pointadapt.pictures import curves, reconstruction_grid
+from pointadapt.pretraining.pictures import curves, reconstruction_grid
 
 PNG = b"\x89PNG"
 

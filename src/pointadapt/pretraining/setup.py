@@ -11,15 +11,15 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from .backbones import BACKBONES
-from .backbones.layers import init_weights
-from .backbones.point_vit import PointViT
-from .core.config import PretrainConfig, other_options
-from .core.errors import CheckpointError, ConfigError, UnknownNameError
-from .core.files import load_state
-from .data._mixture import CloudBatches
-from .masked import MaskedAutoencoder
-from .pretrained.load import load_backbone
+from ..backbones import BACKBONES
+from ..backbones.layers import init_weights
+from ..backbones.point_vit import PointViT
+from ..core.config import PretrainConfig, other_options
+from ..core.errors import CheckpointError, ConfigError, UnknownNameError
+from ..core.files import load_state
+from ..pretrained.load import load_backbone
+from .masked_autoencoder import MaskedAutoencoder
+from .mixture import CloudBatches
 
 # What may change when a run is resumed: nothing that the weights depend on.
 _MAY_DIFFER = (

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ..core.config import PretrainConfig, key_values
 from ..core.errors import ConfigError
-from .base import Clouds, load_dataset
-from .reading.benchmark import Benchmark
-from .sets.shapes import ATTRIBUTES, CLASSES, Described, ShapeStream
+from ..data.base import Clouds, load_dataset
+from ..data.reading.benchmark import Benchmark
+from ..data.sets.shapes import ATTRIBUTES, CLASSES, Described, ShapeStream
 
 STREAM = "shapes"
 CYCLE = 1000  # clouds after which a mixture has given each source its exact share

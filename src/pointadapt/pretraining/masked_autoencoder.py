@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbones import BlockTaps, Tokens
-from .backbones.layers import Block, init_weights, position_mlp
-from .backbones.point_vit import PointViT
-from .core.errors import ConfigError
-from .ops import chamfer_distance, group
-from .resident import upload
+from ..backbones import BlockTaps, Tokens
+from ..backbones.layers import Block, init_weights, position_mlp
+from ..backbones.point_vit import PointViT
+from ..core.errors import ConfigError
+from ..ops import chamfer_distance, group
+from ..resident import upload
 
 
 @dataclass

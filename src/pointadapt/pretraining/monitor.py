@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 
-from .core.config import PretrainConfig, key_values
-from .core.files import append_line, atomic
-from .data import Clouds, load_dataset
-from .data._mixture import Source
-from .inference.linear_svm import fixed_subset, linear_svm, needs_sklearn
-from .masked import MaskedAutoencoder
-from .ops import normalize
+from ..core.config import PretrainConfig, key_values
+from ..core.files import append_line, atomic
+from ..data import Clouds, load_dataset
+from ..inference.linear_svm import fixed_subset, linear_svm, needs_sklearn
+from ..ops import normalize
+from .masked_autoencoder import MaskedAutoencoder
+from .mixture import Source
 
 SHOWN = 6  # clouds in a picture
 

@@ -19,18 +19,18 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ._pretrain import identity, make_optimizer, network, resume, shared
-from .core.config import PretrainConfig
-from .core.errors import PointAdaptError
-from .core.files import save_state, write_json
-from .core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
-from .data._mixture import CloudBatches
-from .data.transforms import augment
-from .masked import MaskedAutoencoder
+from ..core.config import PretrainConfig
+from ..core.errors import PointAdaptError
+from ..core.files import save_state, write_json
+from ..core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
+from ..data.transforms import augment
+from ..ops import normalize
+from ..pretrained.load import load_backbone, save_backbone
+from ..schedule import warmup_cosine
+from .masked_autoencoder import MaskedAutoencoder
+from .mixture import CloudBatches
 from .monitor import Monitor
-from .ops import normalize
-from .pretrained.load import load_backbone, save_backbone
-from .schedule import warmup_cosine
+from .setup import identity, make_optimizer, network, resume, shared
 
 LOG = 50  # steps between lines of the log
 
