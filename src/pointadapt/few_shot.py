@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 
-from . import report
 from .core.config import TrainConfig, key_values, to_plain
 from .core.errors import ConfigError, DataLayoutError
 from .core.fields import at_least
 from .core.files import read_json, write_json
+from .reports import terminal as report
 from .workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import report
 from .core.config import TrainConfig, load_config, other_options, save_config, to_plain
 from .core.errors import ConfigError, PointAdaptError
 from .core.files import read_json, write_json
+from .reports import terminal as report
 
 RESULTS, TIMING, CONFIG, LOG = "results.json", "timing.json", "config.yaml", "worker.log"
 MOST_AT_ONCE = 8  # where the number is not given: memory may not suffice for one on every core

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from pointadapt import listing
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
@@ -19,6 +18,7 @@ from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import METHODS, make_method
 from pointadapt.prepare import TrainingClouds
 from pointadapt.pretrained.load import load_backbone, save_backbone
+from pointadapt.reports import listing
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

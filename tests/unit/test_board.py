@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pointadapt import report
 from pointadapt.board import CompareConfig, _plot, _run, _tune, compare
 from pointadapt.board._entries import make_entries
 from pointadapt.board._tables import to_csv, to_markdown, to_terminal
@@ -23,6 +22,7 @@ from pointadapt.cli import main as cli
 from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
+from pointadapt.reports import terminal as report
 from pointadapt.workers import Job, Outcome, work
 
 BASE = TrainConfig(epochs=3, head=("cls",))

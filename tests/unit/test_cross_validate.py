@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import pointadapt.cross_validate as module
-from pointadapt import report
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli import main as cli
@@ -22,6 +21,7 @@ from pointadapt.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.data.sets.folds import read_folds
 from pointadapt.inference.classify_files import reader_of
 from pointadapt.inference.label_scenes import SceneLabeller
+from pointadapt.reports import terminal as report
 from pointadapt.workers import Outcome, work
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointadapt import report
 from pointadapt.cli.main import main
 from pointadapt.core.config import to_plain
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.demo import MARK, METHODS, Budget, advice, first_of_each, prepare, run, table
+from pointadapt.reports import terminal as report
 
 RESULT = {
     "trainable_parameters": 400_000, "total_parameters": 3_000_000, "accuracy": 81.25,

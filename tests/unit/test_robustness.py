@@ -13,8 +13,8 @@ from pointadapt.cli.main import main
 from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.data.corruptions import SUITES
 from pointadapt.io import Cloud, write_cloud
+from pointadapt.reports.robustness_picture import heat_map
 from pointadapt.robustness import RobustnessConfig, robustness
-from pointadapt.robustness_picture import heat_map
 
 TESTS = Path(__file__).parents[1]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import PointAdaptError
-from ..viz import PLAIN, RIGHT, _figure, _save
+from ..reports.drawing import PLAIN, RIGHT, _figure, _save
 
 # Where a label may stand, from its point, in points of 1/72 inch; the nearest first.
 _DISTANCES = (7, 14, 24, 36, 50)

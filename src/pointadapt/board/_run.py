@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import report
 from ..core.config import TrainConfig, to_plain
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.fields import at_least
 from ..core.files import write_json
+from ..reports import terminal as report
 from ..workers import Job, Outcome, run_all
 
 if TYPE_CHECKING:

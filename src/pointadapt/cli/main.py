@@ -16,10 +16,11 @@ from typing import Annotated, Any, Union
 import tyro
 from tyro.conf import subcommand
 
-from .. import __version__, report
+from .. import __version__
 from ..core.config import TrainConfig, read_config, to_plain
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.fields import build
+from ..reports import terminal as report
 from . import commands
 from .recipes import get_recipe
 from .words import check_words, in_one_line

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..calibration import calibration
 from ..metrics import confusion_matrix, label_rows, top_confusions, wilson_interval
+from ..reports.calibration import calibration
 from ._look import Examination
 
 CONFUSIONS = 10

@@ -203,7 +203,7 @@ def draw_parts(model: PointModel, clouds: Clouds, n: int, path: Path | str, most
     Raises:
         ConfigError: the adapter labels whole clouds.
     """
-    from ..viz import part_grid
+    from ..reports.drawing import part_grid
 
     names = model.adapter.names
     if model.adapter.task.name != "part_segmentation" or clouds.parts is None:

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import report
 from ..core.errors import FetchError, PointAdaptError
 from ..core.files import read_json
+from ..reports import terminal as report
 
 if TYPE_CHECKING:
     from ..backbones.published.tags import Tag

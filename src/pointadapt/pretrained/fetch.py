@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .. import __version__, report
+from .. import __version__
 from ..backbones.published.tags import Tag, all_tags, find_tag
 from ..core.errors import CheckpointError, ConfigError, FetchError
 from ..core.files import sha256_of, write_json
+from ..reports import terminal as report
 from . import cache
 from .download import Patience, download
 from .hf_hub import locate

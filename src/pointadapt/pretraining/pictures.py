@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import PointAdaptError
-from ..viz import _figure, _save, project
+from ..reports.drawing import _figure, _save, project
 
 TITLES = ("input", "visible patches", "reconstruction")
 KNOWN, NEW = "#b8bcc2", "#d9480f"  # points that were given, and that the network made

@@ -22,7 +22,7 @@ from typing import IO
 import numpy as np
 
 from ..core.errors import PointAdaptError, PointCloudError
-from ..report import size as size_text
+from ..reports.terminal import size as size_text
 from ._grid import Cells, Grid
 from ._source import Source
 

@@ -10,7 +10,7 @@ import pytest
 from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.data import DATASETS
-from pointadapt.data_sheet import MOST, data_sheet, examples
+from pointadapt.reports.data_sheet import MOST, data_sheet, examples
 
 TESTS = Path(__file__).parents[2]
 MAKERS = {p.parent.name: p for p in (TESTS / "data").glob("*/make.py")}

@@ -18,7 +18,7 @@ from pointadapt.cli.commands import COMMANDS
 from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.io import write_points
-from pointadapt.listing import LISTS
+from pointadapt.reports.listing import LISTS
 
 
 def run(*args, **env):
@@ -199,7 +199,7 @@ def test_evaluate_repeats_the_end_of_training(micro_adapter, capsys):
 
 
 def test_evaluate_shows_the_worst_class_first(capsys):
-    from pointadapt import report
+    from pointadapt.reports import terminal as report
 
     scores = {"accuracy": 50.0, "class_accuracy": 50.0, "count": 2, "votes": 0,
               "per_class": {"good": 100.0, "bad": 0.0}}  # fmt: skip
@@ -242,7 +242,7 @@ def test_pretrain_a_step(tmp_path, capsys):
     assert main(["pretrain", "--out", str(tmp_path / "p"), *flags, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (Path(summary["backbone"]) / "model.safetensors").is_file()
-    from pointadapt import report
+    from pointadapt.reports import terminal as report
 
     report.pretrain_summary(summary, report.console())
     assert f"pointadapt train --backbone {summary['backbone']}" in capsys.readouterr().out

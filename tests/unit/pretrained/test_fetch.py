@@ -25,12 +25,12 @@ from pointadapt.core.errors import (
     PointAdaptError,
     UnknownNameError,
 )
-from pointadapt.listing import backbones
 from pointadapt.methods import make_method
 from pointadapt.pretrained import cache
 from pointadapt.pretrained.fetch import by_hand, fetch
 from pointadapt.pretrained.hf_hub import locate
 from pointadapt.pretrained.load import load_backbone
+from pointadapt.reports.listing import backbones
 from pointadapt.tasks import make_task
 
 

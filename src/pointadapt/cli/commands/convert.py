@@ -8,8 +8,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ... import report
 from ...core.config import Published
+from ...reports import terminal as report
 from ..base import command, plain
 
 

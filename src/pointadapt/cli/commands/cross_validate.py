@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Suppress
 
-from ... import report
 from ...cross_validate import FINAL, CrossValidateConfig
+from ...reports import terminal as report
 from ..base import command, plain
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg, subcommand
 
-from ... import report
 from ...core.errors import ConfigError
+from ...reports import terminal as report
 from ..base import command
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Show:
 
         from ...data.checking.checks import describe
         from ...data.sets.folder import upright
-        from ...data_sheet import data_sheet
+        from ...reports.data_sheet import data_sheet
 
         dataset = _dataset(self.name, self.root, self.options)
         splits, stored = {}, {}

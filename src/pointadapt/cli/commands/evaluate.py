@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ... import report
 from ...core.config import Precision
 from ...core.fields import at_least
+from ...reports import terminal as report
 from ..base import command
 
 
@@ -55,7 +55,7 @@ class Evaluate:
         from ...core.files import check_target, write_json
         from ...examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
         from ...inference.label_parts import draw_parts
-        from ...viz import check_picture
+        from ...reports.drawing import check_picture
 
         at_least(self, 0, "votes", "pictures")
         for target in (self.html, self.report_json):

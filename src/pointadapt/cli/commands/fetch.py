@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ... import report
+from ...reports import terminal as report
 from ..base import command
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from rich.console import Console
 from tyro.conf import Suppress
 
-from ... import report
 from ...few_shot import FewShotConfig
+from ...reports import terminal as report
 from ..base import command, plain
 
 if TYPE_CHECKING:

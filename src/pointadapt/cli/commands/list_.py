@@ -7,7 +7,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from ... import report
+from ...reports import terminal as report
 from ..base import command
 
 Kind = Literal["all", "backbones", "methods", "tasks", "data", "recipes", "augmentations"]
@@ -27,7 +27,7 @@ class List:
     json: bool = False
 
     def run(self) -> int:
-        from ...listing import LISTS, NOTES
+        from ...reports.listing import LISTS, NOTES
 
         kinds = list(LISTS) if self.kind == "all" else [self.kind]
         tables = {kind: LISTS[kind]() for kind in kinds}

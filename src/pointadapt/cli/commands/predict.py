@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ... import report
 from ...core.errors import PointAdaptError
+from ...reports import terminal as report
 from ..base import command
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Predict:
         from ...adapters.folder import read_adapter_config
         from ...core.files import check_target
         from ...inference.classify_files import list_files, predict
-        from ...viz import check_picture
+        from ...reports.drawing import check_picture
 
         if self.csv is not None:
             check_target(self.csv)
@@ -103,7 +103,7 @@ class Predict:
 
     def _parts(self) -> int:
         from ...inference.label_parts import Labeller, write_table
-        from ...viz import part_grid
+        from ...reports.drawing import part_grid
 
         label = Labeller(
             self.adapter, self.out, backbone=self.backbone, category=self.category, up=self.up,
@@ -146,7 +146,7 @@ class Predict:
 
         from ...adapters.folder import read_adapter_config
         from ...inference.classify_files import reader_of
-        from ...viz import prediction_grid
+        from ...reports.drawing import prediction_grid
 
         good = [row for row in rows if row.error is None][:24]
         if good and self.picture is not None:

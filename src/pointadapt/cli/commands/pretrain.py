@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ... import report
 from ...core.config import PretrainConfig
+from ...reports import terminal as report
 from ..base import command, plain
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ... import report
 from ...core.fields import at_least, positive
+from ...reports import terminal as report
 from ..base import command
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.table import Table
 
-from ... import report
+from ...reports import terminal as report
 from ...robustness import RobustnessConfig
 from ..base import command, plain
 
@@ -37,8 +37,8 @@ class Robustness(RobustnessConfig):
     def run(self) -> int:
         config = plain(RobustnessConfig, self)
         from ..._robustness import PICTURE, RESULTS, cells_of
+        from ...reports.robustness_picture import heat_map
         from ...robustness import robustness
-        from ...robustness_picture import heat_map
 
         with report.progress("corruptions", len(cells_of(config))) as done:
             results = robustness(config, lambda k, _: done(k))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ... import report
 from ...core.config import Precision
+from ...reports import terminal as report
 from ..base import command
 
 

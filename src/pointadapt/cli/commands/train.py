@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ... import report
 from ...core.config import TrainConfig
+from ...reports import terminal as report
 from ..base import command, plain
 
 

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from ... import report
+from ...reports import terminal as report
 from ..base import Clouds
 
 

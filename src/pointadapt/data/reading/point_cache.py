@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from ... import report
 from ...core.errors import ConfigError, PointAdaptError
 from ...core.files import atomic, read_json, sha256_of, write_json
 from ...pretrained.cache import cache_dir
+from ...reports import terminal as report
 
 SLOW = 5.0  # seconds of reading from which "auto" keeps the result
 

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ... import report
 from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
+from ...reports import terminal as report
 from ..base import DATASETS, Clouds, Dataset
 from ..reading.layouts import find_samples, split_samples
 from ..reading.point_cache import cached_points

@@ -9,7 +9,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from ... import report
 from ...core.errors import (
     ConfigError,
     DataLayoutError,
@@ -18,6 +17,7 @@ from ...core.errors import (
     PointCloudError,
 )
 from ...core.files import sha256_of
+from ...reports import terminal as report
 from ..base import DATASETS
 from ..reading.block_data import BlockData
 from ..reading.blocks import Scene, SceneFile

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .viz import PLAIN, _figure, _save
+from .drawing import PLAIN, _figure, _save
 
 
 def heat_map(results: Mapping[str, Any], path: Path | str) -> Path:

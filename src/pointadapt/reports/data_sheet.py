@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .core.errors import PointAdaptError
-from .data import Clouds
-from .viz import PLAIN, _cloud, _figure, _palette, _save
+from ..core.errors import PointAdaptError
+from ..data import Clouds
+from .drawing import PLAIN, _cloud, _figure, _palette, _save
 
 CELL, COLUMNS = 1.35, 10  # inches, cells in a row
 MOST = 120  # cells

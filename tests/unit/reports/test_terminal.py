@@ -2,7 +2,7 @@
 
 import pytest
 
-from pointadapt import report
+from pointadapt.reports import terminal as report
 
 PROTOCOL = {"test_clouds": 30, "votes": 0, "selection": "last epoch", "selected_epoch": 3,
             "epochs": 3, "seed": 0, "batch_size": 25, "augmentation": []}  # fmt: skip

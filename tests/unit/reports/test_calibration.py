@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 
-from pointadapt.calibration import calibration
+from pointadapt.reports.calibration import calibration
 
 
 def brute_force_ece(confidence, right, bins):

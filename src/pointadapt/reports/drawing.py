@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .core.errors import PointAdaptError
-from .core.files import atomic, check_target
+from ..core.errors import PointAdaptError
+from ..core.files import atomic, check_target
 
 RIGHT, WRONG, PLAIN = "#1a7f4b", "#c62828", "#333333"
 

@@ -7,19 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli.recipes import RECIPES
+from ..cli.recipes import RECIPES
 
 if TYPE_CHECKING:
-    from .backbones.published.tags import Tag
+    from ..backbones.published.tags import Tag
 
 Row = dict[str, Any]
 
 
 def backbones() -> list[Row]:
     """The bundled backbones, the published ones, and the sizes to be made with random weights."""
-    from .backbones import BACKBONES
-    from .backbones.published.tags import all_tags
-    from .pretrained.load import BUNDLED, find_backbone
+    from ..backbones import BACKBONES
+    from ..backbones.published.tags import all_tags
+    from ..pretrained.load import BUNDLED, find_backbone
 
     rows = [_bundled(name, find_backbone(name)) for name in BUNDLED]
     rows += [_published(tag) for tag in all_tags().values()]
@@ -35,7 +35,7 @@ def methods() -> list[Row]:
     ``parameters`` train on ``point_vit:small`` with 15 classes, the head included; ``folds`` says
     how much of the method the frozen layers can take up.
     """
-    from .methods import METHODS
+    from ..methods import METHODS
 
     rows = [
         {
@@ -63,9 +63,9 @@ def methods() -> list[Row]:
 def _trained(method: Any) -> int:
     import torch
 
-    from .adapters.model import Adapter
-    from .backbones.point_vit import PointViT
-    from .tasks import make_task
+    from ..adapters.model import Adapter
+    from ..backbones.point_vit import PointViT
+    from ..tasks import make_task
 
     with torch.device("meta"):  # sizes only, no memory
         net = PointViT(PointViT.sizes["small"])
@@ -76,7 +76,7 @@ def _trained(method: Any) -> int:
 
 def tasks() -> list[Row]:
     """What can be predicted."""
-    from .tasks import TASKS
+    from ..tasks import TASKS
 
     return [
         {"name": name, "what": _first_line(TASKS[name]), "options": options_of(TASKS[name])}
@@ -86,7 +86,7 @@ def tasks() -> list[Row]:
 
 def data() -> list[Row]:
     """The data sets."""
-    from .data import DATASETS
+    from ..data import DATASETS
 
     return [
         {
@@ -119,7 +119,7 @@ def recipes() -> list[Row]:
 
 def augmentations() -> list[Row]:
     """What ``--augment`` takes."""
-    from .data.transforms import AUGMENTATIONS
+    from ..data.transforms import AUGMENTATIONS
 
     return [{"name": name, "what": _first_line(f)} for name, f in AUGMENTATIONS.items()]
 
@@ -154,9 +154,9 @@ def _first_line(thing: Any) -> str:
 
 
 def _bundled(name: str, folder: Path | None) -> Row:
-    from .backbones import BACKBONES
-    from .core.fields import build
-    from .core.files import read_json
+    from ..backbones import BACKBONES
+    from ..core.fields import build
+    from ..core.files import read_json
 
     if folder is None or not (folder / "config.json").is_file():
         return {"name": name, "weights": "missing from this installation"}
@@ -166,8 +166,8 @@ def _bundled(name: str, folder: Path | None) -> Row:
 
 
 def _published(tag: Tag) -> Row:
-    from .backbones import BACKBONES
-    from .pretrained.cache import cached
+    from ..backbones import BACKBONES
+    from ..pretrained.cache import cached
 
     known = tag.family in BACKBONES and tag.size in BACKBONES[tag.family].sizes
     config = BACKBONES[tag.family].sizes[tag.size] if known else None

@@ -28,9 +28,9 @@ from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from .inference.classify_files import Prediction
-    from .inference.label_parts import PartPrediction
-    from .inference.label_scenes import ScenePrediction
+    from ..inference.classify_files import Prediction
+    from ..inference.label_parts import PartPrediction
+    from ..inference.label_scenes import ScenePrediction
 
 SHOWN = 10  # classes of a summary
 NARROW = 100  # columns that a listing needs to be a table

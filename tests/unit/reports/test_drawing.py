@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import PointAdaptError
-from pointadapt.viz import _part_colors, curve, part_grid, prediction_grid, project
+from pointadapt.reports.drawing import _part_colors, curve, part_grid, prediction_grid, project
 
 CLOUDS = np.random.default_rng(0).uniform(-1, 1, (3, 64, 3)).astype(np.float32)
 
