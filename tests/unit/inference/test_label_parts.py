@@ -11,12 +11,12 @@ from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, DataLayoutError, UnknownNameError
 from pointadapt.data import load_dataset
 from pointadapt.data.sets.shapes import Shapes
-from pointadapt.examine import examine
 from pointadapt.inference.classify_files import predict
 from pointadapt.inference.forward import evaluate, predict_clouds
 from pointadapt.inference.label_parts import Labeller
 from pointadapt.io import read_cloud, write_points
 from pointadapt.ops import farthest_point_sample, gather_points, interpolate, normalize
+from pointadapt.reports.evaluation import examine
 from pointadapt.tasks._parts import parts_by_class
 
 FAR = np.array([5e5, 5e6, 100.0])  # as map coordinates are

@@ -53,9 +53,16 @@ class Evaluate:
     def run(self) -> int:
         from ...adapters.protocol import Protocol, autocast, load_ready
         from ...core.files import check_target, write_json
-        from ...examine import examine, facts_of, next_steps, protocol_facts, remarks, write_page
         from ...inference.label_parts import draw_parts
         from ...reports.drawing import check_picture
+        from ...reports.evaluation import (
+            examine,
+            facts_of,
+            next_steps,
+            protocol_facts,
+            remarks,
+            write_page,
+        )
 
         at_least(self, 0, "votes", "pictures")
         for target in (self.html, self.report_json):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..reports.drawing import PLAIN, _cloud, _figure, _palette
+from ..drawing import PLAIN, _cloud, _figure, _palette
 
 DRAWN = 2048  # points of a cloud in a picture
 DPI = 100

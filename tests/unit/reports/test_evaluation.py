@@ -11,7 +11,7 @@ import pytest
 from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.data import Clouds
-from pointadapt.examine import Examination, facts_of, remarks, write_page
+from pointadapt.reports.evaluation import Examination, facts_of, remarks, write_page
 
 CLASSES = ("<script>alert(1)</script>", "a&b", 'c"d', "plain")
 VOID = {"meta", "img", "br", "line", "rect", "circle"}

@@ -7,12 +7,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..adapters import folder as hub
-from ..adapters.model import PointModel
-from ..adapters.protocol import Protocol
-from ..core.machine import describe_machine
-from ..metrics import parameter_counts
+from ... import __version__
+from ...adapters import folder as hub
+from ...adapters.model import PointModel
+from ...adapters.protocol import Protocol
+from ...core.machine import describe_machine
+from ...metrics import parameter_counts
 
 
 def protocol_facts(
@@ -64,8 +64,8 @@ def _plain(value: Any) -> Any:
 
 def _commit() -> str:
     """The commit of the code that runs, where it lies in its own git work tree; else empty."""
-    here = Path(__file__).resolve().parents[1]
-    if not (here.parents[1] / ".git").exists():  # installed, maybe inside another project's tree
+    here = Path(__file__).resolve().parents[2]
+    if not (here.parents[2] / ".git").exists():  # installed, maybe inside another project's tree
         return ""
     run = ["git", "-C", str(here), "describe", "--always", "--dirty"]
     try:

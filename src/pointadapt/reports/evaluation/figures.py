@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ._draw import cloud_picture, parts_picture
-from ._look import Examination
-from ._words import confusion
+from .draw import cloud_picture, parts_picture
+from .look import Examination
+from .words import confusion
 
 
 def pictures(seen: Examination, facts: Mapping[str, Any]) -> list[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..metrics import confusion_matrix, label_rows, top_confusions, wilson_interval
-from ..reports.calibration import calibration
-from ._look import Examination
+from ...metrics import confusion_matrix, label_rows, top_confusions, wilson_interval
+from ..calibration import calibration
+from .look import Examination
 
 CONFUSIONS = 10
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..adapters.model import PointModel
-from ..data import Clouds
-from ..inference.forward import evaluate
+from ...adapters.model import PointModel
+from ...data import Clouds
+from ...inference.forward import evaluate
 
 
 @dataclass(frozen=True)

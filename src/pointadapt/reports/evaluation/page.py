@@ -7,13 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ..core.files import atomic
-from . import _charts
-from ._figures import pictures
-from ._look import Examination
-from ._style import CSS, SCRIPT
-from ._tables import confused, confusion_table, per_label, scroll, table_of
-from ._words import remarks
+from ...core.files import atomic
+from . import charts as _charts
+from .figures import pictures
+from .look import Examination
+from .style import CSS, SCRIPT
+from .tables import confused, confusion_table, per_label, scroll, table_of
+from .words import remarks
 
 # The browser itself refuses anything from outside this file.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from ._words import confusion
+from .words import confusion
 
 MATRIX = 60  # labels of a confusion matrix that is shown whole
 
