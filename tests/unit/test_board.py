@@ -23,7 +23,7 @@ from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
 from pointadapt.reports import terminal as report
-from pointadapt.workers import Job, Outcome, work
+from pointadapt.studies.jobs import Job, Outcome, work
 
 BASE = TrainConfig(epochs=3, head=("cls",))
 

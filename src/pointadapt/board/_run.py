@@ -13,7 +13,7 @@ from ..core.errors import ConfigError, PointAdaptError
 from ..core.fields import at_least
 from ..core.files import write_json
 from ..reports import terminal as report
-from ..workers import Job, Outcome, run_all
+from ..studies.jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
     from ._entries import Entry

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..core.config import TrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import read_json, write_json
-from ..workers import Job, Outcome, run_all
+from ..studies.jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
     from ._entries import Entry

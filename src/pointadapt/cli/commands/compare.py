@@ -15,7 +15,7 @@ from ...reports import terminal as report
 from ..base import command, plain
 
 if TYPE_CHECKING:
-    from ...workers import Outcome
+    from ...studies.jobs import Outcome
 
 
 @command("compare")

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Suppress
 
-from ...cross_validate import FINAL, CrossValidateConfig
 from ...reports import terminal as report
+from ...studies.cross_validate import FINAL, CrossValidateConfig
 from ..base import command, plain
 
 if TYPE_CHECKING:
-    from ...workers import Outcome
+    from ...studies.jobs import Outcome
 
 
 @command("cross-validate")
@@ -43,7 +43,7 @@ class CrossValidate(CrossValidateConfig):
 
     def run(self) -> int:
         config = plain(CrossValidateConfig, self)
-        from ...cross_validate import cross_validate
+        from ...studies.cross_validate import cross_validate
 
         to = report.console(stderr=self.json)
         results = cross_validate(config, on_done=lambda outcome: _tell(outcome, to))
@@ -64,7 +64,7 @@ def _tell(outcome: Outcome, to: Console) -> None:
 
 
 def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) -> None:
-    from ...cross_validate import PREDICTIONS, RESULTS
+    from ...studies.cross_validate import PREDICTIONS, RESULTS
 
     p, pooled = results["protocol"], results["pooled"]
     if "confusion" in pooled:

@@ -24,6 +24,6 @@ class Demo:
     quick: bool = False
 
     def run(self) -> int:
-        from ...demo import demo
+        from ...studies.demo import demo
 
         return demo(self.out, backbone=self.backbone, quick=self.quick)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from rich.console import Console
 from tyro.conf import Suppress
 
-from ...few_shot import FewShotConfig
 from ...reports import terminal as report
+from ...studies.few_shot import FewShotConfig
 from ..base import command, plain
 
 if TYPE_CHECKING:
-    from ...workers import Outcome
+    from ...studies.jobs import Outcome
 
 
 @command("few-shot")
@@ -42,7 +42,7 @@ class FewShot(FewShotConfig):
 
     def run(self) -> int:
         config = plain(FewShotConfig, self)
-        from ...few_shot import few_shot
+        from ...studies.few_shot import few_shot
 
         to = report.console(stderr=self.json)
         results = few_shot(config, on_done=lambda outcome: _tell(outcome, to))
@@ -59,7 +59,7 @@ def _tell(outcome: Outcome, to: Console) -> None:
 
 
 def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> None:
-    from ...few_shot import RESULTS, table
+    from ...studies.few_shot import RESULTS, table
 
     p = results["protocol"]
     to.print(table(results))
@@ -81,7 +81,7 @@ def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> Non
 
 def _next(results: Mapping[str, Any], config: FewShotConfig) -> tuple[tuple[str, str], ...]:
     """What to do next: (why, command)."""
-    from ...few_shot import OFFICIAL
+    from ...studies.few_shot import OFFICIAL
 
     method = "full" if config.method == "linear_probe" else "linear_probe"
     out = config.out.with_name(f"{config.out.name}-{method}")

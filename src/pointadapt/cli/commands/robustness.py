@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...reports import terminal as report
-from ...robustness import RobustnessConfig
+from ...studies.robustness import RobustnessConfig
 from ..base import command, plain
 
 
@@ -36,9 +36,9 @@ class Robustness(RobustnessConfig):
 
     def run(self) -> int:
         config = plain(RobustnessConfig, self)
-        from ..._robustness import PICTURE, RESULTS, cells_of
         from ...reports.robustness_picture import heat_map
-        from ...robustness import robustness
+        from ...studies.corrupted_scores import PICTURE, RESULTS, cells_of
+        from ...studies.robustness import robustness
 
         with report.progress("corruptions", len(cells_of(config))) as done:
             results = robustness(config, lambda k, _: done(k))

@@ -11,18 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import pointadapt.cross_validate as module
+import pointadapt.studies.cross_validate as module
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli import main as cli
 from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError, UnknownNameError
-from pointadapt.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.data.sets.folds import read_folds
 from pointadapt.inference.classify_files import reader_of
 from pointadapt.inference.label_scenes import SceneLabeller
 from pointadapt.reports import terminal as report
-from pointadapt.workers import Outcome, work
+from pointadapt.studies.cross_validate import CrossValidateConfig, cross_validate
+from pointadapt.studies.jobs import Outcome, work
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_the_final_adapter_needs_nothing_of_the_run(config, here, tmp_path, pool
 
 def test_scenes(tmp_path, bare_backbone, here, capsys):
     """Blocks of one scene are held out together; the command shows it, and predict takes it."""
-    make = runpy.run_path(str(Path(__file__).parents[1] / "data/folder_segmentation/make.py"))
+    make = runpy.run_path(str(Path(__file__).parents[2] / "data/folder_segmentation/make.py"))
     (tmp_path / "scenes").mkdir()
     options = make["make"](tmp_path / "scenes")
     root = options.pop("root")

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pointadapt._robustness import DGCNN, cells_of, summarize
 from pointadapt.cli.main import main
 from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.data.corruptions import SUITES
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.reports.robustness_picture import heat_map
-from pointadapt.robustness import RobustnessConfig, robustness
+from pointadapt.studies.corrupted_scores import DGCNN, cells_of, summarize
+from pointadapt.studies.robustness import RobustnessConfig, robustness
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 
 def cells(suite, accuracy):

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from .core.errors import ConfigError
-from .core.fields import at_least
+from ..core.errors import ConfigError
+from ..core.fields import at_least
 
 OFFICIAL = ("modelnet40_c", "modelnet_c")
 OnCell = Callable[[int, int], None]
@@ -77,6 +77,6 @@ def robustness(config: RobustnessConfig, on_cell: OnCell | None = None) -> dict[
         DataLayoutError, FileFormatError: official files are missing or damaged.
         PointAdaptError: the data set has other classes than the adapter.
     """
-    from ._robustness import run
+    from .corrupted_scores import run
 
     return run(config, on_cell)

@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 import torch
 
-import pointadapt.few_shot as module
+import pointadapt.studies.few_shot as module
 from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
 from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError, DataLayoutError
-from pointadapt.few_shot import FewShotConfig, few_shot, mean_sd, table
 from pointadapt.pretrained.load import read_safetensors
 from pointadapt.reports import terminal as report
-from pointadapt.workers import Outcome, work
+from pointadapt.studies.few_shot import FewShotConfig, few_shot, mean_sd, table
+from pointadapt.studies.jobs import Outcome, work
 
-MAKE_OFFICIAL = Path(__file__).parents[1] / "data/modelnet_fewshot/make.py"
+MAKE_OFFICIAL = Path(__file__).parents[2] / "data/modelnet_fewshot/make.py"
 
 
 @pytest.fixture

@@ -9,8 +9,17 @@ import pytest
 from pointadapt.cli.main import main
 from pointadapt.core.config import to_plain
 from pointadapt.core.errors import PointAdaptError
-from pointadapt.demo import MARK, METHODS, Budget, advice, first_of_each, prepare, run, table
 from pointadapt.reports import terminal as report
+from pointadapt.studies.demo import (
+    MARK,
+    METHODS,
+    Budget,
+    advice,
+    first_of_each,
+    prepare,
+    run,
+    table,
+)
 
 RESULT = {
     "trainable_parameters": 400_000, "total_parameters": 3_000_000, "accuracy": 81.25,

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from .core.config import Precision, TrainConfig
-from .core.errors import PointAdaptError
-from .core.files import write_json
-from .reports import terminal as report
-from .workers import Job, Outcome, run_all
+from ..core.config import Precision, TrainConfig
+from ..core.errors import PointAdaptError
+from ..core.files import write_json
+from ..reports import terminal as report
+from .jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,9 +183,9 @@ def show_predictions(adapter: Path, out: Path, budget: Budget) -> tuple[Path, Pa
     Returns:
         The picture, the file, and that cloud's class.
     """
-    from .adapters.protocol import Protocol, load_ready
-    from .inference.forward import predict_probabilities
-    from .io import write_points
+    from ..adapters.protocol import Protocol, load_ready
+    from ..inference.forward import predict_probabilities
+    from ..io import write_points
 
     clouds = Protocol.of(adapter, options=("test_size=64",)).load("test")
     model = load_ready(adapter)
@@ -210,7 +210,7 @@ def draw(points: np.ndarray, names: Sequence[tuple[str, str]], out: Path) -> Pat
     """Write ``predictions.png``; ``names`` are the predicted and the true class of each cloud."""
     cache = out / ".matplotlib"  # its list of fonts, so that nothing is written elsewhere
     os.environ.setdefault("MPLCONFIGDIR", str(cache.resolve()))
-    from .reports.drawing import prediction_grid
+    from ..reports.drawing import prediction_grid
 
     titles = [a if a == b else f"{a} (is: {b})" for a, b in names]
     right = [a == b for a, b in names]

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 
-from .core.config import TrainConfig, key_values, to_plain
-from .core.errors import ConfigError, DataLayoutError
-from .core.fields import at_least
-from .core.files import read_json, write_json
-from .reports import terminal as report
-from .workers import Job, Outcome, run_all
+from ..core.config import TrainConfig, key_values, to_plain
+from ..core.errors import ConfigError, DataLayoutError
+from ..core.fields import at_least
+from ..core.files import read_json, write_json
+from ..reports import terminal as report
+from .jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
-    from .data.sets.episodes import Setting
+    from ..data.sets.episodes import Setting
 
 RESULTS = "few_shot.json"
 OFFICIAL = "modelnet_fewshot"
@@ -85,7 +85,7 @@ def few_shot(
 
 def _episodes(config: FewShotConfig) -> tuple[Setting, int]:
     """What the episodes have in common, and how many there are; draws them where none are given."""
-    from .data.sets.episodes import Setting, draw_episodes, read_episode
+    from ..data.sets.episodes import Setting, draw_episodes, read_episode
 
     common = {k: getattr(config, k) for k in ("way", "shot", "queries", "seed", "pool")}
     setting = Setting(config.data, key_values(config.data_options), **common)

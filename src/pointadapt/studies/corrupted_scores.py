@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .core.errors import ConfigError, PointAdaptError
-from .core.files import read_json, sha256_of, write_json
-from .data import Clouds, load_dataset
-from .data.corruptions import SEVERITIES, SUITES, corrupt
-from .data.reading.corrupted import CLEAN, CorruptedTest
-from .data.sets.modelnet40 import CLASSES
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.files import read_json, sha256_of, write_json
+from ..data import Clouds, load_dataset
+from ..data.corruptions import SEVERITIES, SUITES, corrupt
+from ..data.reading.corrupted import CLEAN, CorruptedTest
+from ..data.sets.modelnet40 import CLASSES
 from .robustness import OnCell, RobustnessConfig
 
 FORMAT = "pointadapt-robustness/1"
@@ -36,8 +36,8 @@ Cell = tuple[str, int]  # corruption and severity; the clean clouds have severit
 
 
 def run(config: RobustnessConfig, on_cell: OnCell | None = None) -> dict[str, Any]:
-    """See :func:`pointadapt.robustness.robustness`."""
-    from .adapters.protocol import autocast, load_ready
+    """See :func:`pointadapt.studies.robustness.robustness`."""
+    from ..adapters.protocol import autocast, load_ready
 
     source = _source(config)
     settings = {**source.settings, "most": config.most, "seed": config.seed, "up": config.up}
@@ -123,7 +123,7 @@ class _Source:
 
 
 def _source(config: RobustnessConfig) -> _Source:
-    from .adapters.protocol import Protocol
+    from ..adapters.protocol import Protocol
 
     if config.data in SUITES:
         return _official(config)
@@ -148,7 +148,7 @@ def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:
     """As many farthest points as the model was trained with; the double where half are dropped."""
     import torch
 
-    from .inference.forward import take
+    from ..inference.forward import take
 
     if name == "density_inc" and points.shape[1] >= 2 * n:
         n = 2 * n
@@ -156,7 +156,7 @@ def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:
 
 
 def _official(config: RobustnessConfig) -> _Source:
-    from .adapters.protocol import Protocol
+    from ..adapters.protocol import Protocol
 
     suite = str(config.data)
     base = load_dataset(suite, root=config.root)
@@ -182,13 +182,13 @@ def _there(each: Any) -> bool:
 
 
 def _subset(clouds: Clouds, most: int) -> Clouds:
-    from .inference.linear_svm import fixed_subset
+    from ..inference.linear_svm import fixed_subset
 
     return fixed_subset(clouds, most)
 
 
 def _score(model: Any, clouds: Clouds) -> dict[str, Any]:
-    from .inference.forward import evaluate
+    from ..inference.forward import evaluate
 
     n = clouds.points.shape[1]
     return {"accuracy": evaluate(model, clouds, n)["accuracy"], "points": n}
@@ -200,7 +200,7 @@ def _key(cell: Cell) -> str:
 
 def _record(config: RobustnessConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """What ``out`` holds of this very run, or a new record."""
-    from .adapters import folder as hub
+    from ..adapters import folder as hub
 
     adapter = hub.read_adapter_config(config.adapter)
     head = {

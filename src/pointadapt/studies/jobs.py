@@ -20,10 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .core.config import TrainConfig, load_config, other_options, save_config, to_plain
-from .core.errors import ConfigError, PointAdaptError
-from .core.files import read_json, write_json
-from .reports import terminal as report
+from ..core.config import TrainConfig, load_config, other_options, save_config, to_plain
+from ..core.errors import ConfigError, PointAdaptError
+from ..core.files import read_json, write_json
+from ..reports import terminal as report
 
 RESULTS, TIMING, CONFIG, LOG = "results.json", "timing.json", "config.yaml", "worker.log"
 MOST_AT_ONCE = 8  # where the number is not given: memory may not suffice for one on every core
@@ -148,7 +148,7 @@ class _Slots:
         slot = next(i for i in range(self.count) if i not in self.running)
         config = replace(job.config, threads=job.config.threads or self.threads)
         save_config(config, config.out / CONFIG)
-        command = [sys.executable, "-m", "pointadapt.workers", str(config.out / CONFIG)]
+        command = [sys.executable, "-m", "pointadapt.studies.jobs", str(config.out / CONFIG)]
         command += ["--timed"] if job.timed else []
         env = dict(os.environ)
         if config.threads:
@@ -236,11 +236,11 @@ def work(config: TrainConfig, timed: bool = False) -> None:
     """
     out = config.out
     if not (out / RESULTS).exists():
-        from .train import train
+        from ..train import train
 
         train(replace(config, resume=(out / "checkpoint.pt").exists()))
     if timed and not (out / TIMING).exists():
-        from .inference.timing import inference_time
+        from ..inference.timing import inference_time
 
         write_json(out / TIMING, inference_time(out / "adapter", config))
     (out / "checkpoint.pt").unlink(missing_ok=True)
@@ -248,7 +248,7 @@ def work(config: TrainConfig, timed: bool = False) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Be a worker; the exit status is that of the command line."""
-    from .cli.main import explain
+    from ..cli.main import explain
 
     _end_with_parent()
     try:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .core.config import TrainConfig, key_values, to_plain
-from .core.errors import ConfigError
-from .core.fields import at_least
-from .core.files import atomic, write_json
-from .workers import Job, Outcome, run_all
+from ..core.config import TrainConfig, key_values, to_plain
+from ..core.errors import ConfigError
+from ..core.fields import at_least
+from ..core.files import atomic, write_json
+from .jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
     import torch
 
-    from .data import Clouds
-    from .data.sets.folds import FoldIndex
-    from .tasks import Task
+    from ..data import Clouds
+    from ..data.sets.folds import FoldIndex
+    from ..tasks import Task
 
 RESULTS, PREDICTIONS, FINAL = "cross_validation.json", "predictions.csv", "final"
 
@@ -69,8 +69,8 @@ def cross_validate(
     Raises:
         PointAdaptError: bad input, in one line.
     """
-    from .data.sets.folds import NONE
-    from .prepare import check_names
+    from ..data.sets.folds import NONE
+    from ..prepare import check_names
 
     check_names(config)
     index, clouds = _folds(config)
@@ -91,9 +91,9 @@ def cross_validate(
 
 def _folds(config: CrossValidateConfig) -> tuple[FoldIndex, Clouds]:
     """The folds, drawn or read, and the clouds in their order."""
-    from .data.checking.repeats import tell_repeated
-    from .data.sets import folds as module
-    from .prepare import make_dataset
+    from ..data.checking.repeats import tell_repeated
+    from ..data.sets import folds as module
+    from ..prepare import make_dataset
 
     source, options = make_dataset(config), key_values(config.data_options)
     pool, path = config.pool, config.out / module.NAME
@@ -134,8 +134,8 @@ def _held_out(
     import numpy as np
     import torch
 
-    from .adapters.protocol import autocast, load_ready
-    from .inference.forward import predict_clouds
+    from ..adapters.protocol import autocast, load_ready
+    from ..inference.forward import predict_clouds
 
     fold_of, parts, order, task = index.fold_of(), [], [], None
     for k in range(index.folds):
@@ -156,7 +156,7 @@ def _pooled(task: Task, predicted: torch.Tensor, clouds: Clouds) -> dict[str, An
     """Scores over all held-out predictions at once, with the confusion matrix: rows by name."""
     import torch
 
-    from .metrics import confusion_matrix
+    from ..metrics import confusion_matrix
 
     names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
     target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
@@ -171,7 +171,7 @@ def _summary(
     config: CrossValidateConfig, index: FoldIndex, folds: Sequence[Mapping[str, Any]],
     pooled: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    from .tasks import TASKS
+    from ..tasks import TASKS
 
     metric, first = TASKS[config.task].metric, folds[0]
     values, protocol = [r[metric] for r in folds], dict(first["protocol"])
@@ -230,7 +230,7 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
     The data are the user's, not folds of them: the adapter is used without this run's folder. Its
     own scores were of clouds that it was trained on, which say nothing, unless test was left alone.
     """
-    from .adapters import folder as hub
+    from ..adapters import folder as hub
 
     assert outcome.results is not None
     own, folder = outcome.results, Path(outcome.results["adapter"])

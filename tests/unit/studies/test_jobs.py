@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from pointadapt import workers
 from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError
 from pointadapt.core.files import write_json
-from pointadapt.workers import Job, run_all, work
+from pointadapt.studies import jobs as workers
+from pointadapt.studies.jobs import Job, run_all, work
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Many runs that answer one question: comparisons, cross-validation, few-shot, robustness."""
