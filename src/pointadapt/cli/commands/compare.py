@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from rich.console import Console
 from tyro.conf import Suppress
 
-from ...board import CompareConfig
 from ...reports import terminal as report
+from ...studies.compare import CompareConfig
 from ..base import command, plain
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Compare(CompareConfig):
 
     def run(self) -> int:
         config = plain(CompareConfig, self)
-        from ...board import compare
+        from ...studies.compare import compare
 
         to = report.console(stderr=self.json)
         board = compare(config, on_done=lambda outcome: _tell(outcome, to))
@@ -69,7 +69,7 @@ def _tell(outcome: Outcome, to: Console) -> None:
 
 
 def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
-    from ...board._tables import protocol_lines, ranked, to_terminal
+    from ...studies.compare.tables import protocol_lines, ranked, to_terminal
 
     to.print(to_terminal(board, narrow=to.width < report.NARROW))
     for line in protocol_lines(board):

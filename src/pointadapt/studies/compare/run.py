@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.config import TrainConfig, to_plain
-from ..core.errors import ConfigError, PointAdaptError
-from ..core.fields import at_least
-from ..core.files import write_json
-from ..reports import terminal as report
-from ..studies.jobs import Job, Outcome, run_all
+from ...core.config import TrainConfig, to_plain
+from ...core.errors import ConfigError, PointAdaptError
+from ...core.fields import at_least
+from ...core.files import write_json
+from ...reports import terminal as report
+from ..jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
-    from ._entries import Entry
-    from ._tune import Tuned
+    from .entries import Entry
+    from .tune import Tuned
 
 NAME = "board"  # of the files: board.json, board.csv, board.md, board.png
 
@@ -75,9 +75,9 @@ def compare(
     Raises:
         PointAdaptError: bad input, in one line, or every method failed.
     """
-    from ._entries import make_entries
-    from ._plot import trade_off
-    from ._tune import Tuned, tune
+    from .entries import make_entries
+    from .picture import trade_off
+    from .tune import Tuned, tune
 
     entries = make_entries(config.methods, config.method_options, config.methods_file, config)
     lines = tune(entries, config) if config.lrs else [Tuned(entry, {}) for entry in entries]
@@ -165,8 +165,8 @@ def _row(line: Tuned, config: CompareConfig, outcomes: Sequence[Outcome]) -> dic
 
 
 def _write(board: Mapping[str, Any], out: Path) -> None:
-    from ..core.files import atomic
-    from ._tables import to_csv, to_markdown
+    from ...core.files import atomic
+    from .tables import to_csv, to_markdown
 
     write_json(out / f"{NAME}.json", board)
     for ending, text in (("csv", to_csv(board)), ("md", to_markdown(board))):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import PointAdaptError
-from ..reports.drawing import PLAIN, RIGHT, _figure, _save
+from ...core.errors import PointAdaptError
+from ...reports.drawing import PLAIN, RIGHT, _figure, _save
 
 # Where a label may stand, from its point, in points of 1/72 inch; the nearest first.
 _DISTANCES = (7, 14, 24, 36, 50)

@@ -1,5 +1,5 @@
 """The board: many methods under one protocol on one machine, in one table and one picture."""
 
-from ._run import CompareConfig, compare
+from .run import CompareConfig, compare
 
 __all__ = ["CompareConfig", "compare"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.config import TrainConfig, read_config, to_plain
-from ..core.errors import ConfigError, UnknownNameError
-from ..core.fields import build
-from ..methods import METHODS, make_method
+from ...core.config import TrainConfig, read_config, to_plain
+from ...core.errors import ConfigError, UnknownNameError
+from ...core.fields import build
+from ...methods import METHODS, make_method
 
 # What a method may have of its own: what its authors tune. All else is the protocol.
 TUNED = ("lr", "min_lr", "warmup_epochs", "weight_decay", "clip", "drop_path", "head")

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..core.config import TrainConfig
-from ..core.errors import PointAdaptError
-from ..core.files import read_json, write_json
-from ..studies.jobs import Job, Outcome, run_all
+from ...core.config import TrainConfig
+from ...core.errors import PointAdaptError
+from ...core.files import read_json, write_json
+from ..jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
-    from ._entries import Entry
-    from ._run import CompareConfig
+    from .entries import Entry
+    from .run import CompareConfig
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pointadapt.board import CompareConfig, _plot, _run, _tune, compare
-from pointadapt.board._entries import make_entries
-from pointadapt.board._tables import to_csv, to_markdown, to_terminal
 from pointadapt.cli import main as cli
 from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
 from pointadapt.reports import terminal as report
+from pointadapt.studies.compare import CompareConfig, compare
+from pointadapt.studies.compare import picture as _plot
+from pointadapt.studies.compare import run as _run
+from pointadapt.studies.compare import tune as _tune
+from pointadapt.studies.compare.entries import make_entries
+from pointadapt.studies.compare.tables import to_csv, to_markdown, to_terminal
 from pointadapt.studies.jobs import Job, Outcome, work
 
 BASE = TrainConfig(epochs=3, head=("cls",))
