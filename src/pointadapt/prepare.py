@@ -21,7 +21,7 @@ from .methods import make_method
 from .ops import normalize
 from .pretrained.load import check_backbone, load_backbone
 from .tasks import Task, make_task
-from .tasks._base import check_inputs
+from .tasks.base import check_inputs
 
 
 def check_names(config: TrainConfig) -> None:

@@ -29,7 +29,6 @@ from .data import Clouds
 from .data._first import FirstPoints
 from .display import TrainingDisplay
 from .inference.forward import predict_clouds, score
-from .metrics import parameter_counts
 from .order import epoch_order
 from .prepare import (
     build_model,
@@ -41,6 +40,7 @@ from .prepare import (
 )
 from .resident import Resident
 from .schedule import warmup_cosine
+from .tasks.metrics import parameter_counts
 
 
 def train(config: TrainConfig) -> dict[str, Any]:

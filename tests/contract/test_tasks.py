@@ -10,7 +10,7 @@ from pointadapt.backbones import Tokens
 from pointadapt.backbones.base import POOLS, BackboneConfig
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.tasks import TASKS, make_task
-from pointadapt.tasks._base import Names, Task
+from pointadapt.tasks.base import Names, Task
 
 CLASSES = ("a", "b", "c", "d")
 PARTS = tuple(f"{name}/{part}" for name in CLASSES for part in (0, 1))

@@ -24,7 +24,7 @@ from pointadapt.core.errors import CheckpointError
 from pointadapt.ops import gather_points, group, normalize
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
-from pointadapt.tasks._base import Names
+from pointadapt.tasks.base import Names
 
 DIM, DEPTH, HEADS, WIDTHS = 24, 2, 2, (8, 16, 12)
 FACTS = Published(heads=HEADS, groups=6, group_size=8, points=64)

@@ -15,7 +15,7 @@ from pointadapt.methods import make_method
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.resident import Resident
 from pointadapt.tasks import make_task
-from pointadapt.tasks._base import Head, Names, Task
+from pointadapt.tasks.base import Head, Names, Task
 
 CHANNELS = ("red", "height")
 

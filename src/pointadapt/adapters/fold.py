@@ -13,8 +13,8 @@ import torch
 
 from ..backbones import Folding
 from ..core.errors import AdapterError, CannotFold
-from ..metrics import parameter_counts
 from ..pretrained.load import save_backbone
+from ..tasks.metrics import parameter_counts
 from . import folder as hub
 from .model import Adapter, PointModel
 

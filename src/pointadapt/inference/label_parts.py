@@ -20,7 +20,7 @@ from ..data import Clouds
 from ..data.sets.folder import Axis, upright
 from ..io import Cloud, read_cloud, read_points, sample_index, write_cloud
 from ..ops import interpolate, normalize
-from ..tasks._parts import part_mask, shape_ious
+from ..tasks.parts import part_mask, shape_ious
 from .classify_files import list_files, reader_of
 from .forward import predict_clouds
 

@@ -14,7 +14,7 @@ from ..adapters.model import PointModel
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json
 from ..data.reading.block_data import BlockData
-from ..metrics import confusion_matrix, segmentation_scores
+from ..tasks.metrics import confusion_matrix, segmentation_scores
 from .forward import check_names, predict_clouds
 
 

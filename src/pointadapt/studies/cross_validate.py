@@ -156,7 +156,7 @@ def _pooled(task: Task, predicted: torch.Tensor, clouds: Clouds) -> dict[str, An
     """Scores over all held-out predictions at once, with the confusion matrix: rows by name."""
     import torch
 
-    from ..metrics import confusion_matrix
+    from ..tasks.metrics import confusion_matrix
 
     names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
     target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)

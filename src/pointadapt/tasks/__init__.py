@@ -1,5 +1,5 @@
-"""What is predicted from the tokens, one task a file. See :mod:`pointadapt.tasks._base`."""
+"""What is predicted from the tokens, one task a file. See :mod:`pointadapt.tasks.base`."""
 
-from ._base import TASKS, Task, make_task
+from .base import TASKS, Task, make_task
 
 __all__ = ["TASKS", "Task", "make_task"]

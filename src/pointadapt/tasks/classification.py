@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
 from ..core.fields import at_least, share
-from ..metrics import classification_scores
-from ._base import TASKS, Head, Names, Task, check_inputs
+from .base import TASKS, Head, Names, Task, check_inputs
+from .metrics import classification_scores
 
 
 class ClassificationHead(Head):

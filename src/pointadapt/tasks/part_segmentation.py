@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataLayoutError
-from ._base import TASKS, Names
-from ._parts import part_mask, part_scores, parts_by_class, shape_ious
-from ._point_head import PointTask, most_probable
+from .base import TASKS, Names
+from .parts import part_mask, part_scores, parts_by_class, shape_ious
+from .point_head import PointTask, most_probable
 
 if TYPE_CHECKING:
     from ..data import Clouds
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class PartSegmentation(PointTask):
     """Cross-entropy on the part of each point; scored by mean IoU.
 
-    Head, and what else there is to choose: see :mod:`pointadapt.tasks._point_head`.
+    Head, and what else there is to choose: see :mod:`pointadapt.tasks.point_head`.
 
     Attributes:
         category: tell the head the class of each cloud (one-hot, embedded), as the field does.

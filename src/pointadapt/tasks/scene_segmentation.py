@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..core.errors import DataLayoutError
 from ..core.fields import at_least
-from ..metrics import confusion_matrix, segmentation_scores
-from ._base import TASKS, Names
-from ._point_head import PointTask
+from .base import TASKS, Names
+from .metrics import confusion_matrix, segmentation_scores
+from .point_head import PointTask
 
 if TYPE_CHECKING:
     from ..data import Clouds
@@ -91,7 +91,7 @@ class SceneSegmentation(PointTask):
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> dict[str, Any]:
-        """See :func:`pointadapt.metrics.segmentation_scores`; ``count`` is the number of blocks."""
+        """See :func:`pointadapt.tasks.metrics.segmentation_scores`; ``count`` is the number of blocks."""
         del category
         known = target != IGNORE
         matrix = confusion_matrix(predicted[known], target[known], len(names.parts))

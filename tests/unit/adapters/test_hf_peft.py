@@ -12,7 +12,7 @@ from pointadapt.core.errors import AdapterError, ConfigError
 from pointadapt.methods import make_method
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
-from pointadapt.tasks._base import Names
+from pointadapt.tasks.base import Names
 
 peft = pytest.importorskip("peft", reason="the extra [peft] is not installed")
 

@@ -14,7 +14,7 @@ from pointadapt.backbones.recon import ReConBlock
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
-from pointadapt.tasks._base import Names
+from pointadapt.tasks.base import Names
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ DAPT = {
 
 
 def trained(config: TrainConfig) -> int:
-    from pointadapt.metrics import parameter_counts
+    from pointadapt.tasks.metrics import parameter_counts
     from pointadapt.train import build_model
 
     classes = tuple(map(str, range(40 if config.data == "modelnet40" else 15)))
@@ -77,8 +77,8 @@ def test_s3dis(method):
     from pointadapt.core.config import key_values
     from pointadapt.data import load_dataset
     from pointadapt.data.reading.s3dis_rooms import CLASSES
-    from pointadapt.metrics import parameter_counts
     from pointadapt.prepare import build_model
+    from pointadapt.tasks.metrics import parameter_counts
 
     c = RECIPES[f"{method.replace('_', '-')}-s3dis"].config
     expected = {

@@ -17,7 +17,7 @@ from pointadapt.inference.label_parts import Labeller
 from pointadapt.io import read_cloud, write_points
 from pointadapt.ops import farthest_point_sample, gather_points, interpolate, normalize
 from pointadapt.reports.evaluation import examine
-from pointadapt.tasks._parts import parts_by_class
+from pointadapt.tasks.parts import parts_by_class
 
 FAR = np.array([5e5, 5e6, 100.0])  # as map coordinates are
 TASK = ("--task", "part_segmentation", "--task-options", "width=16", "hidden=16,8")

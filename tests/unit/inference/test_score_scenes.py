@@ -14,7 +14,7 @@ from pointadapt.core.files import write_json
 from pointadapt.data import load_dataset
 from pointadapt.inference import score_scenes as rooms
 from pointadapt.inference.score_scenes import pool_scores, score_rooms
-from pointadapt.tasks._base import Names
+from pointadapt.tasks.base import Names
 
 DATA = Path(__file__).parents[2] / "data"
 MAKE = runpy.run_path(str(DATA / "folder_segmentation/make.py"))["make"]

@@ -8,8 +8,8 @@ from pointadapt.backbones.point_vit import PointViT
 from pointadapt.methods import make_method
 from pointadapt.methods.dapt import DynamicAdapter
 from pointadapt.methods.modules import ScaleShift
-from pointadapt.metrics import parameter_counts
 from pointadapt.tasks import make_task
+from pointadapt.tasks.metrics import parameter_counts
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from pointadapt.data import Clouds
 from pointadapt.methods import METHODS, make_method
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
-from pointadapt.tasks._base import Names
-from pointadapt.tasks._parts import (
+from pointadapt.tasks.base import Names
+from pointadapt.tasks.parts import (
     Propagation,
     part_mask,
     part_scores,

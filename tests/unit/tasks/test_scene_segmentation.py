@@ -17,10 +17,10 @@ from pointadapt.core.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
 from pointadapt.inference.forward import evaluate
 from pointadapt.methods import METHODS, make_method
-from pointadapt.metrics import confusion_matrix, segmentation_scores
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
-from pointadapt.tasks._base import Names
+from pointadapt.tasks.base import Names
+from pointadapt.tasks.metrics import confusion_matrix, segmentation_scores
 
 LABELS, FEATURES = ("ground", "building", "tree"), ("red", "green")
 NAMES = Names(("scene",), LABELS, FEATURES)

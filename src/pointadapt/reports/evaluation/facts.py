@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...metrics import confusion_matrix, label_rows, top_confusions, wilson_interval
+from ...tasks.metrics import confusion_matrix, label_rows, top_confusions, wilson_interval
 from ..calibration import calibration
 from .look import Examination
 

@@ -12,7 +12,7 @@ from ...adapters import folder as hub
 from ...adapters.model import PointModel
 from ...adapters.protocol import Protocol
 from ...core.machine import describe_machine
-from ...metrics import parameter_counts
+from ...tasks.metrics import parameter_counts
 
 
 def protocol_facts(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..core.errors import DataLayoutError
 from ..ops import interpolate
-from ._base import Names
+from .base import Names
 
 
 class Propagation(nn.Module):

@@ -7,7 +7,7 @@ import pytest
 import sklearn.metrics
 import torch
 
-from pointadapt.metrics import (
+from pointadapt.tasks.metrics import (
     classification_scores,
     confusion_matrix,
     label_rows,

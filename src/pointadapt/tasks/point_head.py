@@ -14,8 +14,8 @@ from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
 from ..core.errors import ConfigError
 from ..core.fields import at_least, share
-from ._base import Head, Names, Task, check_inputs
-from ._parts import Propagation, one_hot, thirds
+from .base import Head, Names, Task, check_inputs
+from .parts import Propagation, one_hot, thirds
 
 if TYPE_CHECKING:
     import numpy as np

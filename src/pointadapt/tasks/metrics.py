@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .core.errors import PointCloudError
+from ..core.errors import PointCloudError
 
 
 def confusion_matrix(predicted: Tensor, target: Tensor, classes: int) -> Tensor:
