@@ -29,12 +29,12 @@ from _measure import once, parser, report, start
 from _models import Step, clouds, labels, make_model
 from pointadapt.core.config import PretrainConfig
 from pointadapt.data import load_dataset
-from pointadapt.data._first import FirstPoints
 from pointadapt.data.sets.shapes import ShapeStream
 from pointadapt.data.transforms import augment, resample
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.ops import normalize
 from pointadapt.pretraining.mixture import CloudBatches, make_source
+from pointadapt.training.sampled_once import FirstPoints
 
 BATCH = 32
 AUGMENT = ("scale_shift", "rotate")
@@ -51,7 +51,7 @@ def median_of(call: Callable[[], object], seconds: float, cuda: bool) -> float:
 
 
 def prepare_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Preparing a batch as `pointadapt.train` does, and the steps that it feeds."""
+    """Preparing a batch as `pointadapt.training.trainer` does, and the steps that it feeds."""
     cuda, device = args.device.startswith("cuda"), args.device
     needs = {}
     for size, groups, n in (("small", 128, 2048), ("tiny", 64, 1024)):

@@ -43,7 +43,7 @@ def train_here(out: Path, batch: int, threads: int) -> None:
     """One process of a run in which nothing is random but the order of the clouds."""
     from pointadapt.core.config import TrainConfig
     from pointadapt.data import transforms
-    from pointadapt.train import train
+    from pointadapt.training.trainer import train
 
     transforms._offset = lambda n, g: 0  # clouds are not rolled: the draw is each process's own
     train(

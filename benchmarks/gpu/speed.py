@@ -25,13 +25,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import train_step
 from pointadapt import ops
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.capture import GraphStep, Step
 from pointadapt.core.machine import make_accelerator
 from pointadapt.methods import make_method
 from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
+from pointadapt.training.step import GraphStep, Step
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")

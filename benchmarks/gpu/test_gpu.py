@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from pointadapt import ops
-from pointadapt.capture import GraphStep, Step
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
-from pointadapt.prepare import build_model, load_clouds
 from pointadapt.pretrained.load import load_backbone, save_backbone
+from pointadapt.training.setup import build_model, load_clouds
+from pointadapt.training.step import GraphStep, Step
 
 GOLDEN = Path(__file__).parents[2] / "tests/golden"
 REHEARSAL = os.environ.get("POINTADAPT_REHEARSE") == "1"
@@ -29,7 +29,7 @@ GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
 pytestmark = pytest.mark.skipif(not (GPU or REHEARSAL), reason="needs a GPU")
 needs_gpu = pytest.mark.skipif(not GPU, reason="needs a GPU: a CPU has no graphs")
-train = importlib.import_module("pointadapt.train").train
+train = importlib.import_module("pointadapt.training.trainer").train
 
 
 # ---- geometry
@@ -170,7 +170,7 @@ def test_a_captured_step_trains_as_the_eager_one(config, method, precision):
 @needs_gpu
 def test_nothing_waits_for_the_gpu(config):
     from pointadapt.data.transforms import augment, resample
-    from pointadapt.resident import Resident
+    from pointadapt.training.device_arrays import Resident
 
     clouds = load_clouds(config)[0]
     step, there = make(config, GraphStep, "bf16"), Resident(DEVICE)

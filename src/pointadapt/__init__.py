@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .pretrained.fetch import fetch
     from .pretrained.load import load_backbone
     from .pretraining.trainer import pretrain
-    from .train import train
+    from .training.trainer import train
 
 __version__ = "0.1.0"
 
@@ -92,7 +92,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps ``pointadapt.train`` the function, also once the module of that name is imported.
+    """Keeps ``pointadapt.training.trainer`` the function, also once the module of that name is imported.
 
     Importing a submodule sets it as an attribute of its package. Where it is called like a public
     function that it defines, the function is set instead, as an eager import here would do.

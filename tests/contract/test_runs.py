@@ -18,7 +18,9 @@ from pointadapt.core.config import TrainConfig
 from pointadapt.methods import METHODS
 from pointadapt.pretrained.load import read_safetensors
 
-loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function
+loop = importlib.import_module(
+    "pointadapt.training.trainer"
+)  # the package's attribute is the function
 PEFT = ["peft:lora", "peft:ia3"] if find_spec("peft") else []
 NAMES = [*METHODS, *PEFT]
 each_method = pytest.mark.parametrize("name", NAMES)

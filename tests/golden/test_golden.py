@@ -212,7 +212,7 @@ def converted(kind):
 
 
 def test_schedule_is_the_released_one():
-    from pointadapt.schedule import warmup_cosine
+    from pointadapt.training.schedule import warmup_cosine
 
     used = json.loads((HERE / "lr_used_per_epoch.json").read_text())
     # the released runner steps after the epoch, so each epoch uses the value of the one before

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 from ..core.errors import PointCloudError, UnknownNameError
 from ..ops import farthest_point_sample, gather_points
-from ..resident import upload
+from ..training.device_arrays import upload
 
 
 def _uniform(like: Tensor, shape: Sequence[int], low: float, high: float, g: Generator) -> Tensor:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..adapters.model import PointModel
-from ..batches import told_of
 from ..core.errors import DataLayoutError, PointAdaptError, PointCloudError
 from ..data import Clouds, load_dataset
 from ..data.transforms import scale_shift
 from ..ops import farthest_point_sample, gather_points, interpolate, normalize
+from ..training.batches import told_of
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
 # Points (M, N, 3), classes (M,) and features (M, N, C), of which all but the points may be None.

@@ -15,7 +15,7 @@ from ..core.fields import build
 from ..core.registry import Registry
 
 if TYPE_CHECKING:
-    from ..prepare import TrainingClouds
+    from ..training.setup import TrainingClouds
 
 Folds = Literal["wholly", "partly", "no"]
 

@@ -35,7 +35,7 @@ from .base import METHODS, ClsMethod
 from .gaprompt import keep_nearest, neighborhoods
 
 if TYPE_CHECKING:
-    from ..prepare import TrainingClouds
+    from ..training.setup import TrainingClouds
 
 
 @METHODS.register("point_peft")

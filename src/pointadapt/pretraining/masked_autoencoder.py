@@ -14,7 +14,7 @@ from ..backbones.layers import Block, init_weights, position_mlp
 from ..backbones.point_vit import PointViT
 from ..core.errors import ConfigError
 from ..ops import chamfer_distance, group
-from ..resident import upload
+from ..training.device_arrays import upload
 
 
 @dataclass

@@ -26,7 +26,7 @@ from ..core.machine import describe_machine, keep_large_blocks, make_accelerator
 from ..data.transforms import augment
 from ..ops import normalize
 from ..pretrained.load import load_backbone, save_backbone
-from ..schedule import warmup_cosine
+from ..training.schedule import warmup_cosine
 from .masked_autoencoder import MaskedAutoencoder
 from .mixture import CloudBatches
 from .monitor import Monitor

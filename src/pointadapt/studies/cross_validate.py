@@ -70,7 +70,7 @@ def cross_validate(
         PointAdaptError: bad input, in one line.
     """
     from ..data.sets.folds import NONE
-    from ..prepare import check_names
+    from ..training.setup import check_names
 
     check_names(config)
     index, clouds = _folds(config)
@@ -93,7 +93,7 @@ def _folds(config: CrossValidateConfig) -> tuple[FoldIndex, Clouds]:
     """The folds, drawn or read, and the clouds in their order."""
     from ..data.checking.repeats import tell_repeated
     from ..data.sets import folds as module
-    from ..prepare import make_dataset
+    from ..training.setup import make_dataset
 
     source, options = make_dataset(config), key_values(config.data_options)
     pool, path = config.pool, config.out / module.NAME

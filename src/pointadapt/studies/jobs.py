@@ -236,7 +236,7 @@ def work(config: TrainConfig, timed: bool = False) -> None:
     """
     out = config.out
     if not (out / RESULTS).exists():
-        from ..train import train
+        from ..training.trainer import train
 
         train(replace(config, resume=(out / "checkpoint.pt").exists()))
     if timed and not (out / TIMING).exists():

@@ -534,7 +534,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(
     target = tmp_path / "file" / "x"
     for name in ("predict", "protocol"):  # nothing is loaded
         monkeypatch.setattr(importlib.import_module(f"pointadapt.{name}"), "load_ready", None)
-    monkeypatch.setattr(importlib.import_module("pointadapt.train"), "load_clouds", None)
+    monkeypatch.setattr(importlib.import_module("pointadapt.training.trainer"), "load_clouds", None)
     for args in (
         ("train", "--out", target),
         ("evaluate", "--adapter", micro_adapter, "--html", target),

@@ -26,7 +26,7 @@ DAPT = {
 
 def trained(config: TrainConfig) -> int:
     from pointadapt.tasks.metrics import parameter_counts
-    from pointadapt.train import build_model
+    from pointadapt.training.trainer import build_model
 
     classes = tuple(map(str, range(40 if config.data == "modelnet40" else 15)))
     return parameter_counts(build_model(replace(config, backbone="point_vit:small"), classes))[0]
@@ -77,8 +77,8 @@ def test_s3dis(method):
     from pointadapt.core.config import key_values
     from pointadapt.data import load_dataset
     from pointadapt.data.reading.s3dis_rooms import CLASSES
-    from pointadapt.prepare import build_model
     from pointadapt.tasks.metrics import parameter_counts
+    from pointadapt.training.setup import build_model
 
     c = RECIPES[f"{method.replace('_', '-')}-s3dis"].config
     expected = {

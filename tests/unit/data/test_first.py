@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from pointadapt.data import _first
-from pointadapt.data._first import FirstPoints
 from pointadapt.data.transforms import resample
+from pointadapt.training import sampled_once as _first
+from pointadapt.training.sampled_once import FirstPoints
 
 
 def test_batches_are_the_same_and_sampled_once(monkeypatch):

@@ -89,7 +89,7 @@ def test_one_seed_gives_one_result_and_resuming_goes_on(run, micro_flags, tmp_pa
     flags = ["--method", "dapt", "--options", "rank=4", "--no-summary", "--epochs", "2"]
     flags = ["train", "--out", str(tmp_path), *micro_flags, *TASK, *flags]
 
-    from pointadapt.display import TrainingDisplay
+    from pointadapt.training.progress import TrainingDisplay
 
     def killed(self, row, plain=TrainingDisplay.epoch_done):
         plain(self, row)

@@ -234,7 +234,7 @@ class Stopped(Exception):
 def test_a_resumed_run_equals_an_uninterrupted_one(
     bare_backbone, toy_root, toy_batch, tmp_path, monkeypatch
 ):
-    loop = importlib.import_module("pointadapt.train")
+    loop = importlib.import_module("pointadapt.training.trainer")
     config = TrainConfig(
         out=tmp_path / "whole", data="folder", root=toy_root, points=64, epochs=2, batch_size=8,
         backbone=str(bare_backbone("point_vit")), method="peft:lora", tensorboard=False,

@@ -254,7 +254,7 @@ def test_a_killed_run_goes_on(config, monkeypatch):
     before = (first.stat().st_mtime_ns, first.read_bytes())
 
     resumed = []
-    loop = importlib.import_module("pointadapt.train")
+    loop = importlib.import_module("pointadapt.training.trainer")
     original = loop._Run._restore
     monkeypatch.setattr(
         loop._Run, "_restore", lambda self: (original(self), resumed.append(self.epoch))[0]

@@ -31,7 +31,7 @@ class Train(TrainConfig):
 
     def run(self) -> int:
         config = plain(TrainConfig, self)
-        from ...train import train
+        from ...training.trainer import train
 
         results = train(config)
         if "adapter" not in results:  # not the main process of several

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from .core.errors import ConfigError, UnknownNameError
+from ..core.errors import ConfigError, UnknownNameError
 
 ClassSampling = Literal["uniform", "balanced"]
 

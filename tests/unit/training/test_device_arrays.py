@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from pointadapt import resident
-from pointadapt.resident import Resident, upload
+from pointadapt.training import device_arrays as resident
+from pointadapt.training.device_arrays import Resident, upload
 
 ARRAY = np.arange(24, dtype=np.float16).reshape(6, 4)
 AT = np.array([5, 0, 0, 3])

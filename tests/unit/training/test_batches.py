@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.batches import training_batch
 from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
 from pointadapt.inference.forward import evaluate, predict_clouds
 from pointadapt.methods import make_method
 from pointadapt.pretrained.load import load_backbone
-from pointadapt.resident import Resident
 from pointadapt.tasks import make_task
 from pointadapt.tasks.base import Head, Names, Task
+from pointadapt.training.batches import training_batch
+from pointadapt.training.device_arrays import Resident
 
 CHANNELS = ("red", "height")
 

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from .core.config import TrainConfig
-from .core.files import append_line
+from ..core.config import TrainConfig
+from ..core.files import append_line
 
 
 class TrainingDisplay:

@@ -11,36 +11,29 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from .adapters import folder as hub
-from .adapters.protocol import stated
-from .batches import Batch, training_batch
-from .capture import make_step
-from .core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
-from .core.errors import CheckpointError, ConfigError, PointAdaptError
-from .core.files import atomic, load_state, save_state, write_json
-from .core.machine import (
+from ..adapters import folder as hub
+from ..adapters.protocol import stated
+from ..core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
+from ..core.errors import CheckpointError, ConfigError, PointAdaptError
+from ..core.files import atomic, load_state, save_state, write_json
+from ..core.machine import (
     derive_seed,
     describe_machine,
     keep_large_blocks,
     make_accelerator,
     peak_memory,
 )
-from .data import Clouds
-from .data._first import FirstPoints
-from .display import TrainingDisplay
-from .inference.forward import predict_clouds, score
-from .order import epoch_order
-from .prepare import (
-    build_model,
-    check_folder,
-    check_labelled,
-    check_names,
-    load_clouds,
-    show_clouds,
-)
-from .resident import Resident
+from ..data import Clouds
+from ..inference.forward import predict_clouds, score
+from ..tasks.metrics import parameter_counts
+from .batches import Batch, training_batch
+from .device_arrays import Resident
+from .epoch_order import epoch_order
+from .progress import TrainingDisplay
+from .sampled_once import FirstPoints
 from .schedule import warmup_cosine
-from .tasks.metrics import parameter_counts
+from .setup import build_model, check_folder, check_labelled, check_names, load_clouds, show_clouds
+from .step import make_step
 
 
 def train(config: TrainConfig) -> dict[str, Any]:

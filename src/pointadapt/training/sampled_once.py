@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.transforms import sampled
 from ..ops import farthest_point_sample, gather_points
-from .transforms import sampled
 
 
 class FirstPoints:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Generator, Tensor
 
-from .adapters.model import Adapter
-from .data import Clouds
-from .data._first import FirstPoints
-from .data.transforms import augment_along, resample_along
-from .ops import normalize
-from .resident import Resident
+from ..adapters.model import Adapter
+from ..data import Clouds
+from ..data.transforms import augment_along, resample_along
+from ..ops import normalize
+from .device_arrays import Resident
+from .sampled_once import FirstPoints
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pointadapt.core.errors import ConfigError, UnknownNameError
-from pointadapt.order import epoch_order
+from pointadapt.training.epoch_order import epoch_order
 
 LABELS = np.array([0] * 20 + [1] * 7 + [3] * 2)  # no cloud of class 2
 

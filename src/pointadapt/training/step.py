@@ -20,10 +20,10 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from .adapters.model import PointModel
-from .core.errors import ConfigError
-from .core.files import first_line
-from .tasks import Task
+from ..adapters.model import PointModel
+from ..core.errors import ConfigError
+from ..core.files import first_line
+from ..tasks import Task
 
 How = Literal["eager", "graph", "compile", "auto"]
 Result = tuple[Tensor, Tensor]  # the loss and the output, detached

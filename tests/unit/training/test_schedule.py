@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pointadapt.schedule import warmup_cosine
+from pointadapt.training.schedule import warmup_cosine
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,17 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pointadapt import capture
 from pointadapt.backbones import point_vit
-from pointadapt.capture import GraphStep, Step, make_step, why_not_capture
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import group
-from pointadapt.prepare import build_model
+from pointadapt.training import step as capture
+from pointadapt.training.setup import build_model
+from pointadapt.training.step import GraphStep, Step, make_step, why_not_capture
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where accelerate puts the model
-loop = importlib.import_module("pointadapt.train")
+loop = importlib.import_module("pointadapt.training.trainer")
 CLASSES = ("a", "b", "c", "d")
 
 

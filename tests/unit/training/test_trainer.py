@@ -28,12 +28,14 @@ from pointadapt.core.files import load_state, save_state
 from pointadapt.core.machine import make_accelerator
 from pointadapt.data.sets.folder import Folder
 from pointadapt.inference.forward import evaluate
-from pointadapt.order import epoch_order
-from pointadapt.prepare import build_model, held_out, load_clouds, stratified_split
 from pointadapt.pretrained.load import read_safetensors
-from pointadapt.schedule import warmup_cosine
+from pointadapt.training.epoch_order import epoch_order
+from pointadapt.training.schedule import warmup_cosine
+from pointadapt.training.setup import build_model, held_out, load_clouds, stratified_split
 
-loop = importlib.import_module("pointadapt.train")  # the package's attribute is the function
+loop = importlib.import_module(
+    "pointadapt.training.trainer"
+)  # the package's attribute is the function
 train = loop.train
 
 
@@ -227,7 +229,7 @@ def test_resuming_is_exact(config, changes, monkeypatch):
 KILLED = """
 import importlib, os, signal, sys
 from pathlib import Path
-loop = importlib.import_module("pointadapt.train")
+loop = importlib.import_module("pointadapt.training.trainer")
 from pointadapt.config import TrainConfig, load_config
 
 config, where = load_config(sys.argv[1], TrainConfig), sys.argv[2]
@@ -457,7 +459,7 @@ def first_points(points, along, n, generator):
 
 
 def test_accumulating_equals_a_larger_batch(config, monkeypatch):
-    monkeypatch.setattr("pointadapt.batches.resample_along", first_points)
+    monkeypatch.setattr("pointadapt.training.batches.resample_along", first_points)
     a = without_chance(config, batch_size=4, accumulate=2)
     b = without_chance(config, batch_size=8, out=config.out / "b")
     train(a)
@@ -505,11 +507,11 @@ def test_gradients_are_clipped(config, monkeypatch):
 
 TWO = """
 import importlib, sys, torch
-loop = importlib.import_module("pointadapt.train")
+loop = importlib.import_module("pointadapt.training.trainer")
 from pointadapt.config import TrainConfig, load_config
 from pointadapt.runtime import make_accelerator
 
-batches = importlib.import_module("pointadapt.batches")
+batches = importlib.import_module("pointadapt.training.batches")
 batches.resample_along = lambda points, along, n, generator: (points[:, :n], along)
 config = load_config(sys.argv[1], TrainConfig)
 run = loop._Run(config, make_accelerator(config.precision, config.accumulate))
@@ -557,7 +559,7 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
     assert same(ranks[0]["state"], ranks[1]["state"])
     assert same(adapter(two.out), ranks[0]["state"])
 
-    monkeypatch.setattr("pointadapt.batches.resample_along", first_points)
+    monkeypatch.setattr("pointadapt.training.batches.resample_along", first_points)
     one = without_chance(config, batch_size=8, out=tmp_path / "one")
     train(one)
     for key, value in adapter(one.out).items():

@@ -8,20 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .adapters.model import Adapter, PointModel
-from .core.config import TrainConfig, key_values
-from .core.errors import CheckpointError, ConfigError, DataLayoutError
-from .core.files import check_target
-from .data import Clouds, Dataset, load_dataset
-from .data.checking.repeats import tell_shared
-from .data.reading.blocks import SCENE, scene_of
-from .data.transforms import check_augmentations
-from .inference.forward import take
-from .methods import make_method
-from .ops import normalize
-from .pretrained.load import check_backbone, load_backbone
-from .tasks import Task, make_task
-from .tasks.base import check_inputs
+from ..adapters.model import Adapter, PointModel
+from ..core.config import TrainConfig, key_values
+from ..core.errors import CheckpointError, ConfigError, DataLayoutError
+from ..core.files import check_target
+from ..data import Clouds, Dataset, load_dataset
+from ..data.checking.repeats import tell_shared
+from ..data.reading.blocks import SCENE, scene_of
+from ..data.transforms import check_augmentations
+from ..inference.forward import take
+from ..methods import make_method
+from ..ops import normalize
+from ..pretrained.load import check_backbone, load_backbone
+from ..tasks import Task, make_task
+from ..tasks.base import check_inputs
 
 
 def check_names(config: TrainConfig) -> None:

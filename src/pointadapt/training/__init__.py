@@ -1,0 +1,1 @@
+"""The training loop of an adapter, and what feeds it."""
