@@ -9,9 +9,7 @@ Names are imported when they are first used, so that ``import pointadapt`` costs
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,24 +55,24 @@ __all__ = [
 ]
 
 _HOME = {  # public name -> the module that defines it
-    "PointAdaptError": "errors",
-    "PointModel": "model",
-    "PretrainConfig": "config",
-    "TrainConfig": "config",
-    "convert": "convert",
-    "evaluate": "evaluate",
-    "fetch": "fetch",
-    "fold": "fold",
-    "load": "hub",
-    "load_backbone": "backbones._weights",
+    "PointAdaptError": "core.errors",
+    "PointModel": "adapters.model",
+    "PretrainConfig": "core.config",
+    "TrainConfig": "core.config",
+    "convert": "adapters.convert",
+    "evaluate": "inference.forward",
+    "fetch": "pretrained.fetch",
+    "fold": "adapters.fold",
+    "load": "adapters.folder",
+    "load_backbone": "pretrained.load",
     "load_dataset": "data",
-    "load_into": "hub",
+    "load_into": "adapters.folder",
     "make_method": "methods",
-    "predict": "predict",
-    "pretrain": "pretrain",
+    "predict": "inference.classify_files",
+    "pretrain": "pretraining.trainer",
     "read_points": "io",
-    "save_adapter": "hub",
-    "train": "train",
+    "save_adapter": "adapters.folder",
+    "train": "training.trainer",
     "write_points": "io",
 }
 
@@ -89,19 +87,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
-
-
-class _Package(ModuleType):
-    """Keeps ``pointadapt.training.trainer`` the function, also once the module of that name is imported.
-
-    Importing a submodule sets it as an attribute of its package. Where it is called like a public
-    function that it defines, the function is set instead, as an eager import here would do.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and _HOME.get(name) == name:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -5,7 +5,7 @@ cut off goes on from its checkpoint, and one made with other options is refused.
 the process that started them does, even if that one is killed: otherwise two would write into one
 folder after a restart.
 
-``python -m pointadapt.workers RUN.yaml`` is a worker.
+``python -m pointadapt.studies.jobs RUN.yaml`` is a worker.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def test_the_table_is_the_registrys():
     text = DOC.read_text(encoding="utf-8")
     _, _, rest = text.partition("<!-- table -->\n")
     found, _, after = rest.partition("\n<!-- end of table -->")
-    assert found == table(), "run python -m pointadapt.backbones._table and put it in"
+    assert found == table(), "run python -m pointadapt.backbones.published.table and put it in"
     for word in (name.split("-")[0] for name in all_tags()):
         assert f"`{word}-" in found
     assert after
