@@ -2,7 +2,8 @@
 
 One patch encoder over all points with the patch's maximum repeated for each, kept in the graph;
 scale-shifts as ``x * gamma + beta``; attention as three products. It shares its tensors with a
-:class:`pointadapt.adapters.model.PointModel`, whose logits it must give (``train_step.py`` checks it).
+:class:`pointadapt.adapters.model.PointModel`, whose logits it must give (``train_step.py`` checks
+it).
 """
 
 from __future__ import annotations

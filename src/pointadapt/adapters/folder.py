@@ -181,7 +181,7 @@ def _inside_peft(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not isinstance(ours, dict):
         raise AdapterError(
             f"{folder} was written by peft itself, without a head: "
-            "open it with pointadapt.peft.from_peft"
+            "open it with pointadapt.adapters.hf_peft.from_peft"
         )
     return ours
 

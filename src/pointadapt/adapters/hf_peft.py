@@ -1,7 +1,7 @@
 """Hugging Face peft's way in: ``DaptConfig`` for ``get_peft_model``, and folders that peft wrote.
 
 >>> import peft, pointadapt
->>> from pointadapt.peft import DaptConfig
+>>> from pointadapt.adapters.hf_peft import DaptConfig
 >>> net = pointadapt.load_backbone("tiny")
 >>> model = peft.get_peft_model(net, DaptConfig(rank=32))
 >>> model.save_pretrained("adapter")
@@ -47,7 +47,7 @@ else:
         from peft.utils.other import set_additional_trainable_modules
     except ImportError as error:
         raise PointAdaptError(
-            f"pointadapt.peft needs Hugging Face peft ({first_line(error)}): "
+            f"pointadapt.adapters.hf_peft needs Hugging Face peft ({first_line(error)}): "
             "pip install 'pointadapt[peft]'"
         ) from error
 

@@ -52,9 +52,9 @@ class PointModel(nn.Module):
     ``forward`` takes points (B, N, 3), for a task that is told it the class (B,) of each cloud, and
     for one that takes them the features (B, N, C) of the points, which the frozen backbone does not
     see; it returns the active head's output. ``keep`` says what it keeps for the backward, see
-    :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use` swaps
-    the few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm statistics)
-    and puts them back exactly.
+    :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use`
+    swaps the few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm
+    statistics) and puts them back exactly.
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:

@@ -1,1 +1,1 @@
-"""What every room uses and no point cloud is known to: errors, files, configurations, the machine."""
+"""What every room uses, and what knows no point cloud: errors, files, options, the machine."""

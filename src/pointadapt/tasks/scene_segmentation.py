@@ -91,7 +91,9 @@ class SceneSegmentation(PointTask):
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> dict[str, Any]:
-        """See :func:`pointadapt.tasks.metrics.segmentation_scores`; ``count`` is the number of blocks."""
+        """See :func:`pointadapt.tasks.metrics.segmentation_scores`; ``count`` is the number of
+        blocks.
+        """
         del category
         known = target != IGNORE
         matrix = confusion_matrix(predicted[known], target[known], len(names.parts))

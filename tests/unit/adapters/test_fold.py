@@ -1,6 +1,5 @@
 """Folding a model and an adapter folder; every method's fold is in tests/contract."""
 
-import copy
 import dataclasses
 import json
 import shutil
@@ -213,7 +212,6 @@ def test_out_must_be_another_folder(micro_adapter):
 
 def test_public_name():
     assert pointadapt.fold is fold
-    assert copy.copy(pointadapt.adapters.fold) is fold
 
 
 def test_a_folded_backbone_is_a_backbone_folder(micro_backbone, tmp_path):

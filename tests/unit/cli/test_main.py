@@ -47,7 +47,7 @@ def fails(capsys, *args) -> str:
 @pytest.mark.parametrize("args", [[], ["--help"], ["train", "--help"], ["predict", "--help"]])
 def test_help_imports_nothing_heavy(args):
     code = (
-        "import sys\nfrom pointadapt.cli import main\n"
+        "import sys\nfrom pointadapt.cli.main import main\n"
         f"try: main({args})\nexcept SystemExit as end: assert not end.code\n"
         "heavy = {'torch', 'accelerate', 'matplotlib', 'h5py', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -61,8 +61,9 @@ def test_import_is_lazy_and_functions_stay_functions():
     code = (
         "import sys, pointadapt\n"
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
-        "import pointadapt.train, pointadapt.predict, pointadapt.convert\n"
-        "from pointadapt.train import build_model\n"
+        "import pointadapt.training.trainer, pointadapt.adapters.convert\n"
+        "import pointadapt.inference.classify_files\n"
+        "from pointadapt.training.trainer import build_model\n"
         "for name in pointadapt.__all__: assert getattr(pointadapt, name) is not None, name\n"
         "for name in ('train', 'pretrain', 'predict', 'convert', 'evaluate'):\n"
         "    assert callable(getattr(pointadapt, name)), name\n"

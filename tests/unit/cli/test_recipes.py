@@ -39,7 +39,7 @@ def test_what_must_exist():
 
 
 def test_torch_free():
-    code = "import sys, pointadapt.recipes\nassert 'torch' not in sys.modules"
+    code = "import sys, pointadapt.cli.recipes\nassert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

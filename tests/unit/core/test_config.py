@@ -143,5 +143,5 @@ def test_configurations_do_not_import_torch():
     import subprocess
     import sys
 
-    code = "import sys, pointadapt.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, pointadapt.core.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=600).returncode == 0

@@ -74,9 +74,9 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from pointadapt.backbones._weights import write_safetensors
-from pointadapt.errors import PointAdaptError
-from pointadapt.files import save_state, write_json
+from pointadapt.pretrained.load import write_safetensors
+from pointadapt.core.errors import PointAdaptError
+from pointadapt.core.files import save_state, write_json
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))  # as a disk that is full after 4 KiB
@@ -112,7 +112,7 @@ def test_writes_that_really_fail(tmp_path):
 def test_json_round_trip_in_any_locale(tmp_path):
     values = {"name": "Stühle 椅子", "list": [1, 2.5, None, True]}
     code = (
-        "import sys; from pointadapt.files import read_json, write_json; "
+        "import sys; from pointadapt.core.files import read_json, write_json; "
         "write_json(sys.argv[2], read_json(sys.argv[1]))"
     )
     write_json(tmp_path / "a.json", values)

@@ -21,7 +21,7 @@ def package(tmp_path, monkeypatch):
 
     def make(**modules):
         (folder / "__init__.py").write_text(
-            "from pointadapt.registry import Registry\nTHINGS = Registry('thing', 'things')\n"
+            "from pointadapt.core.registry import Registry\nTHINGS = Registry('thing', 'things')\n"
         )
         for name, body in modules.items():
             (folder / f"{name}.py").write_text(f"from things import THINGS\n{body}\n")

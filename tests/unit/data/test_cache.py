@@ -109,7 +109,7 @@ BUILD = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from pointadapt.data._cache import cached_points
+from pointadapt.data.reading.point_cache import cached_points
 go, file, folder = map(Path, sys.argv[1:])
 print("ready", flush=True)
 while not go.exists():

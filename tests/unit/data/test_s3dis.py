@@ -131,7 +131,7 @@ def test_a_killed_preparation_goes_on_with_the_next_room(tree, tmp_path):
 def test_two_processes_at_once(tree, rooms, tmp_path):
     code = (
         "import sys; from pathlib import Path\n"
-        "from pointadapt.data._s3dis_rooms import prepare, raw_rooms\n"
+        "from pointadapt.data.reading.s3dis_rooms import prepare, raw_rooms\n"
         "prepare(raw_rooms(Path(sys.argv[1])), Path(sys.argv[2]), lambda n: None, print)"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, tree, tmp_path / "out"]) for _ in "ab"]

@@ -247,7 +247,7 @@ def test_no_network_is_told_soon(url, says, tmp_path):
 def test_a_killed_process_leaves_a_beginning_that_the_next_one_uses(site, get, tmp_path):
     site.script = [("stall", HALF)]
     code = (
-        "from pathlib import Path; from pointadapt.download import download\n"
+        "from pathlib import Path; from pointadapt.pretrained.download import download\n"
         f"download('{site.url}/weights.pth', Path(r'{tmp_path / 'to' / 'file'}'))"
     )
     process = subprocess.Popen([sys.executable, "-c", code])

@@ -347,7 +347,7 @@ def start(site, code):
     """Another process that fetches "micro" from ``site`` after running ``code``."""
     program = (
         "import os, signal; from pointadapt import cache, fetch\n"
-        "from pointadapt.backbones._tags import Tag, add_tags\n"
+        "from pointadapt.backbones.published.tags import Tag, add_tags\n"
         f"url = '{site.url}/pretrain.pth'\n"
         "add_tags(Tag('micro', 'point_vit', 'micro', 'made up', 'MIT', url))\n"
         f"{code}\nprint(fetch('micro')['new'])"

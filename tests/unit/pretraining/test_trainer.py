@@ -352,8 +352,8 @@ TWO = """
 import sys, torch
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones.point_vit import PointViT, PointViTConfig
-from pointadapt.config import PretrainConfig, load_config
-from pointadapt.pretrain import pretrain
+from pointadapt.core.config import PretrainConfig, load_config
+from pointadapt.pretraining.trainer import pretrain
 
 micro = PointViTConfig(dim=24, depth=2, heads=2, groups=8, group_size=8,
                        encoder_widths=(8, 16, 16), sampling_rule="plain")

@@ -125,7 +125,7 @@ def test_too_little_room_is_said_before_the_work(scene, tmp_path, monkeypatch):
 FULL = """
 import resource, signal, sys
 import numpy as np
-from pointadapt.errors import PointAdaptError
+from pointadapt.core.errors import PointAdaptError
 from pointadapt.scenes import Tiling, label_scene
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)

@@ -230,7 +230,7 @@ KILLED = """
 import importlib, os, signal, sys
 from pathlib import Path
 loop = importlib.import_module("pointadapt.training.trainer")
-from pointadapt.config import TrainConfig, load_config
+from pointadapt.core.config import TrainConfig, load_config
 
 config, where = load_config(sys.argv[1], TrainConfig), sys.argv[2]
 batch, replace = loop._Run._batch, os.replace
@@ -508,8 +508,8 @@ def test_gradients_are_clipped(config, monkeypatch):
 TWO = """
 import importlib, sys, torch
 loop = importlib.import_module("pointadapt.training.trainer")
-from pointadapt.config import TrainConfig, load_config
-from pointadapt.runtime import make_accelerator
+from pointadapt.core.config import TrainConfig, load_config
+from pointadapt.core.machine import make_accelerator
 
 batches = importlib.import_module("pointadapt.training.batches")
 batches.resample_along = lambda points, along, n, generator: (points[:, :n], along)

@@ -1,6 +1,7 @@
 """The table of published weights in docs/backbones.md, written from the tags.
 
-``python -m pointadapt.backbones.published.table`` prints it; tests/unit/backbones/test_docs.py compares.
+``python -m pointadapt.backbones.published.table`` prints it;
+tests/unit/backbones/test_docs.py compares.
 """
 
 from __future__ import annotations

@@ -8,9 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import furniture as _furniture  # noqa: F401 - they enter their recipes
-from . import house as _house
-from . import things as _things
-from . import vehicles as _vehicles
 from .primitives import BALL_SOLID, SQUIRCLE, Piece
 from .sketch import RECIPES
 
