@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .core.errors import PointAdaptError
     from .data import load_dataset
     from .inference.classify_files import predict
-    from .inference.forward import evaluate
+    from .inference.score import evaluate
     from .io import read_points, write_points
     from .methods import make_method
     from .pretrained.fetch import fetch
@@ -60,7 +60,7 @@ _HOME = {  # public name -> the module that defines it
     "PretrainConfig": "core.config",
     "TrainConfig": "core.config",
     "convert": "adapters.convert",
-    "evaluate": "inference.forward",
+    "evaluate": "inference.score",
     "fetch": "pretrained.fetch",
     "fold": "adapters.fold",
     "load": "adapters.folder",

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from pointadapt.backbones import BACKBONES, BlockTaps, Taps, Tokens
-from pointadapt.backbones.base import POOLS, tensors_sha256
+from pointadapt.backbones.base import tensors_sha256
 from pointadapt.backbones.layers import DropPath
+from pointadapt.backbones.tokens import POOLS
 from pointadapt.core.errors import (
     CheckpointError,
     ConfigError,

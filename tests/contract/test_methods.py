@@ -16,10 +16,10 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
 from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import METHODS, make_method
+from pointadapt.methods.training_clouds import TrainingClouds
 from pointadapt.pretrained.load import load_backbone, save_backbone
 from pointadapt.reports import listing
 from pointadapt.tasks import make_task
-from pointadapt.training.setup import TrainingClouds
 
 CLASSES = ("ball", "bar", "helix", "plate")
 no_peft = pytest.mark.skipif(not find_spec("peft"), reason="the extra [peft] is not installed")

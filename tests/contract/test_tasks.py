@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pointadapt.backbones import Tokens
-from pointadapt.backbones.base import POOLS, BackboneConfig
+from pointadapt.backbones.base import BackboneConfig
+from pointadapt.backbones.tokens import POOLS
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.tasks import TASKS, make_task
 from pointadapt.tasks.base import Names, Task

@@ -219,3 +219,15 @@ class PointModel(nn.Module):
             for k, v in self._movable().items()
             if self._must_save(k) or not torch.equal(v.cpu(), self._pristine[k])
         }
+
+
+def told_of(
+    adapter: Adapter, category: Tensor | None, features: Tensor | None
+) -> dict[str, Tensor]:
+    """What the adapter's head takes besides tokens and points, of what is known, by name."""
+    told = {}
+    if adapter.task.given_class and category is not None:
+        told["category"] = category
+    if adapter.names.features and features is not None:
+        told["features"] = features
+    return told

@@ -1,8 +1,9 @@
 """Frozen networks that methods adapt, one family a file. See :mod:`pointadapt.backbones.base`."""
 
-from .base import BACKBONES, Backbone, BackboneConfig, Scene, Tokens
+from .base import BACKBONES, Backbone, BackboneConfig, Scene
 from .folding import Folding
 from .taps import BlockTaps, Taps
+from .tokens import Tokens
 
 __all__ = [
     "BACKBONES",

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Tokens
 from .memory import again, from_inputs, is_lean
 from .taps import BlockTaps
+from .tokens import Tokens
 
 
 class DropPath(nn.Module):

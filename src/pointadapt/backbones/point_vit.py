@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from ..core.errors import ConfigError
 from ..ops import group
-from .base import BACKBONES, Backbone, BackboneConfig, Tokens
+from .base import BACKBONES, Backbone, BackboneConfig
 from .layers import Block, PatchEncoder, position_mlp, set_drop_path
 from .published.layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, widths
 from .published.tags import Tag, add_tags
 from .taps import Taps
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from ..core.config import Published

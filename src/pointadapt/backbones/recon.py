@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import group
-from .base import BACKBONES, Backbone, BackboneConfig, Tokens
+from .base import BACKBONES, Backbone, BackboneConfig
 from .layers import Block, DropPath, Mlp, PatchEncoder, attend, position_mlp, set_drop_path
 from .published.layouts import ENCODER, Layout, add_layouts, sizes, swap, widths
 from .published.tags import Tag, add_tags
 from .taps import BlockTaps, Taps
+from .tokens import Tokens
 
 if TYPE_CHECKING:
     from ..core.config import Published

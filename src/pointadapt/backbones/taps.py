@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from .memory import again
 
 if TYPE_CHECKING:
-    from .base import Backbone, Scene, Tokens
+    from .base import Backbone, Scene
+    from .tokens import Tokens
 
 
 class BlockTaps(nn.Module):

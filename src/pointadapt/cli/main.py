@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import shlex
 import sys
@@ -17,10 +16,10 @@ import tyro
 from tyro.conf import subcommand
 
 from .. import __version__
+from ..core import console
 from ..core.config import TrainConfig, read_config, to_plain
-from ..core.errors import ConfigError, PointAdaptError
+from ..core.errors import ConfigError, explain
 from ..core.fields import build
-from ..reports import terminal as report
 from . import commands
 from .recipes import get_recipe
 from .words import check_words, in_one_line
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = parse(args)
         return command.run()
     except KeyboardInterrupt:
-        report.error_line(interrupted(command, args))
+        console.error_line(interrupted(command, args))
         return 130
     except BrokenPipeError:  # "pointadapt list | head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = explain(error)
         if message is None or os.environ.get("POINTADAPT_DEBUG"):
             raise
-        report.error_line(message)
+        console.error_line(message)
         return 2
 
 
@@ -113,26 +112,6 @@ def _recipe_values(name: str, cls: type[TrainConfig]) -> dict[str, Any]:
         for key in ("out", "tensorboard", "save_every"):  # of a plain training run
             del values[key]
     return values
-
-
-def explain(error: Exception) -> str | None:
-    """One line for an error that the input or the machine caused; None for a fault of ours."""
-    if isinstance(error, PointAdaptError):
-        return str(error)
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
-    ):
-        return "not enough memory: lower --batch-size or --points, or close other programs"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return f"no space left on the disk{_of(error)}: free some, or choose another --out"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return None
-
-
-def _of(error: OSError) -> str:
-    return f" of {error.filename}" if error.filename else ""
 
 
 def interrupted(command: commands.Command | None, args: Sequence[str]) -> str:

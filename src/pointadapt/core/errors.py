@@ -7,6 +7,7 @@ it without a traceback and exits with status 2.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -54,3 +55,23 @@ class ConfigError(PointAdaptError):
 
 class FetchError(PointAdaptError):
     """Weights that could not be had: no network, no such file, or another file than expected."""
+
+
+def explain(error: Exception) -> str | None:
+    """One line for an error that the input or the machine caused; None for a fault of ours."""
+    if isinstance(error, PointAdaptError):
+        return str(error)
+    text = str(error).lower()
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
+    ):
+        return "not enough memory: lower --batch-size or --points, or close other programs"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk{_of(error)}: free some, or choose another --out"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _of(error: OSError) -> str:
+    return f" of {error.filename}" if error.filename else ""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..adapters.model import PointModel
-from ..core.errors import DataLayoutError, PointAdaptError, PointCloudError
-from ..data import Clouds, load_dataset
+from ..adapters.model import PointModel, told_of
+from ..data import Clouds
 from ..data.transforms import scale_shift
-from ..ops import farthest_point_sample, gather_points, interpolate, normalize
-from ..training.batches import told_of
+from ..ops import gather_points, interpolate, normalize
+from ..ops.subset import taken_index
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
 # Points (M, N, 3), classes (M,) and features (M, N, C), of which all but the points may be None.
@@ -112,7 +109,7 @@ def _probabilities(
     votes: int, seed: int,
 ) -> Tensor:  # fmt: skip
     """Softmax for normalised clouds (B, N, 3), the mean over votes, on their device."""
-    task, some, index = model.adapter.task, points, _taken(points, n)
+    task, some, index = model.adapter.task, points, taken_index(points, n)
     if index is not None:
         some = gather_points(points, index)
         features = None if features is None else gather_points(features, index)
@@ -124,82 +121,3 @@ def _probabilities(
         logits = [model(scale_shift(some, draw), **told) for draw in draws]
     mean = torch.stack([x.float().softmax(dim=-1) for x in logits]).mean(dim=0)
     return interpolate(points, some, mean) if task.per_point and some is not points else mean
-
-
-def take(points: Tensor, n: int) -> Tensor:
-    """(B, N, 3) to (B, n, 3) by farthest point sampling; as they are where N = n.
-
-    Raises:
-        PointCloudError: N < n.
-    """
-    index = _taken(points, n)
-    return points if index is None else gather_points(points, index)
-
-
-def _taken(points: Tensor, n: int) -> Tensor | None:
-    """(B, n) indices of the points that :func:`take` takes; None for all of them."""
-    have = points.shape[1]
-    if have < n:
-        raise PointCloudError(f"clouds of {have} points, but the model was trained with {n}")
-    return None if have == n else farthest_point_sample(points, n, check=False)
-
-
-def evaluate(
-    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
-    on_batch: Callable[[int], None] | None = None, watch: Watch | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Scores of ``model`` on ``clouds``; see :func:`predict_clouds`.
-
-    Raises:
-        DataLayoutError: the clouds have other classes, parts or features of points than the model.
-        PointAdaptError: the model predicts NaN.
-    """
-    check_names(model, clouds)
-    predicted = predict_clouds(
-        model, clouds, n, votes=votes, seed=seed, on_batch=on_batch, watch=watch
-    )
-    return {**score(model, clouds, predicted), "votes": votes}
-
-
-def score(model: PointModel, clouds: Clouds, predicted: Tensor) -> dict[str, Any]:
-    """Scores of what :func:`predict_clouds` predicted.
-
-    Raises:
-        PointAdaptError: there is a NaN in it.
-    """
-    if not (predicted >= 0).all():  # NaN, or the label -1 that stands for it
-        raise PointAdaptError("the model predicts NaN")
-    task = model.adapter.task
-    target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
-    return task.score(predicted, target, model.adapter.names, category)
-
-
-def check_names(model: PointModel, clouds: Clouds) -> None:
-    """Refuse clouds with other classes, parts or features of points than the model's."""
-    task, own = model.adapter.task, model.adapter.names
-    names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
-    _check_same("classes", names.classes, own.classes)
-    _check_same("parts", names.parts, own.parts)
-    _check_same("features of points", names.features, own.features)
-
-
-def _check_same(what: str, theirs: tuple[str, ...], ours: tuple[str, ...]) -> None:
-    if theirs != ours:
-        odd = sorted(set(theirs) ^ set(ours))
-        raise DataLayoutError(
-            f"the data has {len(theirs)} {what} and the adapter {len(ours)}; "
-            f"they differ in {', '.join(odd[:5]) or 'their order'}"
-        )
-
-
-def evaluate_dataset(
-    folder: Path | str, data: str, *, split: str = "test", votes: int = 0,
-    backbone: str | None = None, on_batch: Callable[[int], None] | None = None, **options: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """Scores of the adapter in ``folder`` on a split of a data set."""
-    from ..adapters import folder as hub
-
-    n = hub.read_adapter_config(folder)["points"]
-    model = hub.load(folder, backbone=backbone)
-    clouds = load_dataset(data, **{"points": n, **options}).load(split)
-    return evaluate(model, clouds, n, votes=votes, on_batch=on_batch)

@@ -15,7 +15,8 @@ from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json
 from ..data.reading.block_data import BlockData
 from ..tasks.metrics import confusion_matrix, segmentation_scores
-from .forward import check_names, predict_clouds
+from .forward import predict_clouds
+from .score import check_names
 
 
 def score_rooms(

@@ -15,7 +15,7 @@ from ..core.fields import build
 from ..core.registry import Registry
 
 if TYPE_CHECKING:
-    from ..training.setup import TrainingClouds
+    from .training_clouds import TrainingClouds
 
 Folds = Literal["wholly", "partly", "no"]
 

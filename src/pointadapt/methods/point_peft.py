@@ -35,7 +35,7 @@ from .base import METHODS, ClsMethod
 from .gaprompt import keep_nearest, neighborhoods
 
 if TYPE_CHECKING:
-    from ..training.setup import TrainingClouds
+    from .training_clouds import TrainingClouds
 
 
 @METHODS.register("point_peft")

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core import console
 from ..core.errors import FetchError, PointAdaptError
 from ..core.files import read_json
-from ..reports import terminal as report
 
 if TYPE_CHECKING:
     from ..backbones.published.tags import Tag
@@ -107,7 +107,7 @@ def lock(name: str) -> Iterator[None]:
         try:
             held.acquire(timeout=1)
         except Timeout:
-            to = report.console(stderr=True)
+            to = console.output(stderr=True)
             to.print(f"another process is fetching {name}: waiting for it", soft_wrap=True)
             held.acquire()
     except (OSError, NotImplementedError) as error:

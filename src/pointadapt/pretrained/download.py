@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
 from .. import __version__
+from ..core import console
 from ..core.errors import FetchError, PointAdaptError
 from ..core.files import read_json, sha256_of, write_json
-from ..reports import terminal as report
 
 Show = Callable[[int, "int | None", str], None]  # bytes that have come, of how many, a note
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -168,7 +168,7 @@ def _attempt(part: _Part, timeout: float, show: Show) -> None:
         _receive(answer, part, length, timeout, show)
     if length is not None and part.size < length:
         raise _BrokenError(
-            f"the connection broke after {report.size(part.size)} of {report.size(length)}"
+            f"the connection broke after {console.size(part.size)} of {console.size(length)}"
         )
 
 
@@ -258,7 +258,7 @@ def _receive(
             except TimeoutError as error:
                 raise _BrokenError(f"no byte came for {timeout:g} s") from error
             except (OSError, HTTPException) as error:
-                raise _BrokenError(f"the connection broke after {report.size(done)}") from error
+                raise _BrokenError(f"the connection broke after {console.size(done)}") from error
             if not block:
                 return
             file.write(block)
@@ -269,7 +269,7 @@ def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise FetchError(
-            f"{folder} has {report.size(free)} free, and {report.size(needed)} are still to come"
+            f"{folder} has {console.size(free)} free, and {console.size(needed)} are still to come"
         )
 
 

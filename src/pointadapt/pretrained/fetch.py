@@ -17,9 +17,9 @@ from urllib.parse import unquote, urlsplit
 
 from .. import __version__
 from ..backbones.published.tags import Tag, all_tags, find_tag
+from ..core import console
 from ..core.errors import CheckpointError, ConfigError, FetchError
 from ..core.files import sha256_of, write_json
-from ..reports import terminal as report
 from . import cache
 from .download import Patience, download
 from .hf_hub import locate
@@ -145,12 +145,12 @@ def _download_and_install(tag: Tag, again: bool, patience: Patience) -> None:
 
 def _download(tag: Tag, file: Path, patience: Patience) -> tuple[str, str]:
     """(sha256 of the file, who vouches for it)."""
-    to = report.console(stderr=True)
+    to = console.output(stderr=True)
     to.print(f"fetching {tag.name} from {tag.url}", style="dim", soft_wrap=True)
     url, stated, token = tag.url, "", ""
     if url.startswith("hf://"):
         url, stated, token = locate(url, patience.timeout)
-    with report.downloading(tag.name) as show:
+    with console.downloading(tag.name) as show:
         got = download(
             url, file, sha256=tag.sha256 or stated, token=token, patience=patience, show=show
         )

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from rich.table import Column, Table
-from rich.text import Text
+
+from ..core.console import command_line, duration, size
 
 if TYPE_CHECKING:
     from ..inference.classify_files import Prediction
@@ -34,46 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN = 10  # classes of a summary
 NARROW = 100  # columns that a listing needs to be a table
-WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
-
-
-def console(*, stderr: bool = False) -> Console:
-    """Standard output, or standard error: coloured where a person watches, else plain and wide."""
-    own = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if not own.is_terminal and "COLUMNS" not in os.environ:
-        own.width = WIDE
-    return own
-
-
-def print_json(values: Any) -> None:
-    """``values`` as JSON on standard output."""
-    print(json.dumps(values, indent=2, ensure_ascii=False))
-
-
-def error_line(message: str) -> None:
-    """``pointadapt: error: message`` on standard error, on one line."""
-    text = "pointadapt: error: " + " ".join(message.split())
-    console(stderr=True).print(text, style="red", soft_wrap=True)
-
-
-def command_line(text: str, *parts: object) -> str:
-    """``text`` and ``parts``, quoted as a shell needs it."""
-    return " ".join([text, *(shlex.quote(str(part)) for part in parts)])
-
-
-def invocation(command: str, config: Any) -> str:
-    """The command line that gives the dataclass ``config``, by the values that are no defaults."""
-    parts: list[object] = []
-    for field in fields(config):
-        value, default = getattr(config, field.name), field.default
-        if value == default:
-            continue
-        flag = "--" + field.name.replace("_", "-")
-        if isinstance(value, bool):
-            parts.append(flag if value else "--no-" + flag[2:])
-        else:
-            parts += [flag, *(value if isinstance(value, tuple) else [value])]
-    return command_line(f"pointadapt {command}", *parts)
 
 
 def next_steps(to: Console, *steps: tuple[str, str]) -> None:
@@ -81,72 +26,6 @@ def next_steps(to: Console, *steps: tuple[str, str]) -> None:
     for why, command in steps:
         to.print(f"{why}:", style="dim")
         to.print(f"  {command}", style="bold", soft_wrap=True)
-
-
-@contextmanager
-def progress(what: str, total: int | None) -> Iterator[Any]:
-    """A bar on standard error where someone watches; gives a function to tell how many are done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    own = console(stderr=True)
-    off = not own.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=own, transient=True, disable=off) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
-
-
-class _Points(ProgressColumn):
-    """How many points are done, and how many a second."""
-
-    def render(self, task: Task) -> Text:
-        rate = "" if task.speed is None else f", {task.speed:,.0f} a second"
-        return Text(f"{int(task.completed):,} of {int(task.total or 0):,} points{rate}")
-
-
-@contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for one stage after another; gives a function (stage, points done, of how many)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), _Points(), TimeRemainingColumn())
-    own = console(stderr=True)
-    off = not own.is_terminal
-    with Progress(*columns, console=own, transient=True, disable=off) as bar:
-        now = {"what": "", "task": bar.add_task("", total=None)}
-
-        def tell(what: str, done: int, total: int) -> None:
-            if what != now["what"]:
-                bar.remove_task(now["task"])  # type: ignore[arg-type]
-                now.update(what=what, task=bar.add_task(what, total=total))
-            bar.update(now["task"], completed=done)  # type: ignore[arg-type]
-
-        yield tell
-
-
-@contextmanager
-def downloading(what: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """A bar of bytes like :func:`progress`; gives a function (bytes done, of how many, note)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    more = (TransferSpeedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    own = console(stderr=True)
-    off = not own.is_terminal
-    with Progress(*columns, *more, console=own, transient=True, disable=off) as bar:
-        task = bar.add_task(what, total=None, note="")
-        yield lambda done, total, note: bar.update(task, completed=done, total=total, note=note)
-
-
-def size(bytes_: float) -> str:
-    """Bytes as a person reads them: 4.1 MB."""
-    for unit in ("B", "kB", "MB"):
-        if bytes_ < 1000:
-            return f"{bytes_:.0f} B" if unit == "B" else f"{bytes_:.1f} {unit}"
-        bytes_ /= 1000
-    return f"{bytes_:.2f} GB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 8.3 s, 3 min 20 s, 2 h 5 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def share(part: int, whole: int) -> str:

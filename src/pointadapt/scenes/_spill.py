@@ -21,8 +21,8 @@ from typing import IO
 
 import numpy as np
 
+from ..core.console import size as size_text
 from ..core.errors import PointAdaptError, PointCloudError
-from ..reports.terminal import size as size_text
 from ._grid import Cells, Grid
 from ._source import Source
 

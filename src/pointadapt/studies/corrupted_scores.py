@@ -148,7 +148,7 @@ def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:
     """As many farthest points as the model was trained with; the double where half are dropped."""
     import torch
 
-    from ..inference.forward import take
+    from ..ops.subset import take
 
     if name == "density_inc" and points.shape[1] >= 2 * n:
         n = 2 * n
@@ -188,7 +188,7 @@ def _subset(clouds: Clouds, most: int) -> Clouds:
 
 
 def _score(model: Any, clouds: Clouds) -> dict[str, Any]:
-    from ..inference.forward import evaluate
+    from ..inference.score import evaluate
 
     n = clouds.points.shape[1]
     return {"accuracy": evaluate(model, clouds, n)["accuracy"], "points": n}

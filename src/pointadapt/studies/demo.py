@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from ..core import console
 from ..core.config import Precision, TrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import write_json
@@ -86,7 +87,7 @@ def demo(out: Path | str, *, backbone: str = "tiny", quick: bool = False) -> int
     Raises:
         PointAdaptError: ``out`` holds something that is no demo, or a step failed.
     """
-    out, to, began = Path(out), report.console(), time.monotonic()
+    out, to, began = Path(out), console.output(), time.monotonic()
     budget = QUICK if quick else Budget(precision=best_precision())
     prepare(out)
     to.print(
@@ -103,7 +104,7 @@ def demo(out: Path | str, *, backbone: str = "tiny", quick: bool = False) -> int
     to.print(f"Predictions of DAPT, right in green and wrong in red: {picture}", soft_wrap=True)
     to.print(f"One {truth}, written to a file and predicted from the command line:")
     predict_file(cloud, out / "dapt" / "adapter", to)
-    to.print(f"The demo took {report.duration(time.monotonic() - began)}.")
+    to.print(f"The demo took {console.duration(time.monotonic() - began)}.")
     report.next_steps(to, *advice(out))
     return 0
 
@@ -138,7 +139,7 @@ def train(out: Path, backbone: str, budget: Budget, to: Console) -> dict[str, di
     def tell(outcome: Outcome) -> None:
         if outcome.results:
             r = outcome.results
-            took = report.duration(r["seconds"])
+            took = console.duration(r["seconds"])
             to.print(f"{outcome.job.name}: {r['accuracy']:.1f} % in {took}")
 
     jobs = [Job(METHODS[m][0], budget.config(m, out, backbone)) for m in reversed(METHODS)]
@@ -157,7 +158,7 @@ def run(arguments: Sequence[object], command: str) -> str:
     if done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
-        raise PointAdaptError(f"the demo stopped: {report.command_line('pointadapt', *line[3:])}")
+        raise PointAdaptError(f"the demo stopped: {console.command_line('pointadapt', *line[3:])}")
     return done.stdout
 
 
@@ -170,8 +171,8 @@ def table(results: dict[str, dict[str, Any]]) -> Table:
         trained, total = r["trainable_parameters"], r["total_parameters"]
         rows.add_row(
             METHODS[name][0], f"{trained:,} ({100 * trained / total:.1f} %)",
-            f"{r['accuracy']:.1f} %", report.duration(r["seconds"]),
-            report.size(r["peak_memory_bytes"]), report.size(r["adapter_bytes"]),
+            f"{r['accuracy']:.1f} %", console.duration(r["seconds"]),
+            console.size(r["peak_memory_bytes"]), console.size(r["adapter_bytes"]),
             style="bold" if name == "dapt" else "",
         )  # fmt: skip
     return rows
@@ -223,7 +224,7 @@ def draw(points: np.ndarray, names: Sequence[tuple[str, str]], out: Path) -> Pat
 def predict_file(path: Path, adapter: Path, to: Console) -> None:
     """Predict one file through the command line, and show the command and its answer."""
     arguments = [path, "--adapter", adapter]
-    command = report.command_line("pointadapt predict", *arguments)
+    command = console.command_line("pointadapt predict", *arguments)
     to.print(f"  {command}", style="bold", soft_wrap=True)
     rows = json.loads(run([*arguments, "--json"], "predict"))
     for row in rows:
@@ -233,7 +234,7 @@ def predict_file(path: Path, adapter: Path, to: Console) -> None:
 
 def advice(out: Path) -> tuple[tuple[str, str], ...]:
     """What to do next: (why, command)."""
-    adapter = report.command_line("--adapter", out / "dapt" / "adapter")
+    adapter = console.command_line("--adapter", out / "dapt" / "adapter")
     return (
         ("Your own files, one folder for each class", "pointadapt train --data folder --root DIR"),
         ("Every class's accuracy", f"pointadapt evaluate {adapter}"),

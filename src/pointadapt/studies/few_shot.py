@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 
+from ..core import console
 from ..core.config import TrainConfig, key_values, to_plain
 from ..core.errors import ConfigError, DataLayoutError
 from ..core.fields import at_least
 from ..core.files import read_json, write_json
-from ..reports import terminal as report
 from .jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -200,10 +200,10 @@ def table(results: Mapping[str, Any]) -> Table:
     rows.columns[0].footer = "mean ± sd"
     rows.add_column("accuracy %", mean_sd(results), justify="right")
     rows.add_column("epoch", justify="right")
-    rows.add_column("time", report.duration(results["seconds"]), justify="right")
+    rows.add_column("time", console.duration(results["seconds"]), justify="right")
     for row in results["folds"]:
         cells = [str(row["fold"]), ", ".join(row["classes"]), f"{row['accuracy']:.2f}"]
-        cells += [str(row["selected_epoch"]), report.duration(row["seconds"])]
+        cells += [str(row["selected_epoch"]), console.duration(row["seconds"])]
         rows.add_row(*cells)
     return rows
 

@@ -20,10 +20,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..core import console
 from ..core.config import TrainConfig, load_config, other_options, save_config, to_plain
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json, write_json
-from ..reports import terminal as report
 
 RESULTS, TIMING, CONFIG, LOG = "results.json", "timing.json", "config.yaml", "worker.log"
 MOST_AT_ONCE = 8  # where the number is not given: memory may not suffice for one on every core
@@ -114,7 +114,7 @@ def run_all(
     for outcome in done.values():
         tell(outcome)
     total = sum(job.config.epochs for job in jobs)
-    with report.progress(what, total) as bar, _Slots(len(waiting), at_once) as slots:
+    with console.progress(what, total) as bar, _Slots(len(waiting), at_once) as slots:
         while waiting or slots.running:
             while waiting and slots.free:
                 slots.start(waiting.pop(0))
@@ -248,7 +248,7 @@ def work(config: TrainConfig, timed: bool = False) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Be a worker; the exit status is that of the command line."""
-    from ..cli.main import explain
+    from ..core.errors import explain
 
     _end_with_parent()
     try:
@@ -260,7 +260,7 @@ def main(args: Sequence[str]) -> int:
         message = explain(error)
         if message is None:
             raise
-        report.error_line(message)
+        console.error_line(message)
         return 2
 
 

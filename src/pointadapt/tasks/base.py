@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from ..backbones import Tokens
-from ..backbones.base import GLOBALS, POOLS, BackboneConfig
+from ..backbones.base import BackboneConfig
+from ..backbones.tokens import GLOBALS, POOLS
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import build
 from ..core.registry import Registry

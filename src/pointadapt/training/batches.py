@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Generator, Tensor
 
-from ..adapters.model import Adapter
+from ..adapters.model import Adapter, told_of
 from ..data import Clouds
 from ..data.transforms import augment_along, resample_along
 from ..ops import normalize
@@ -59,15 +59,3 @@ def training_batch(
     target = along[0] if task.per_point else target
     features = None if features is None else along[-1]
     return Batch(points, target, told_of(adapter, category, features))
-
-
-def told_of(
-    adapter: Adapter, category: Tensor | None, features: Tensor | None
-) -> dict[str, Tensor]:
-    """What the adapter's head takes besides tokens and points, of what is known, by name."""
-    told = {}
-    if adapter.task.given_class and category is not None:
-        told["category"] = category
-    if adapter.names.features and features is not None:
-        told["features"] = features
-    return told

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..adapters.model import Adapter, PointModel
 from ..core.config import TrainConfig, key_values
@@ -14,11 +10,10 @@ from ..core.errors import CheckpointError, ConfigError, DataLayoutError
 from ..core.files import check_target
 from ..data import Clouds, Dataset, load_dataset
 from ..data.checking.repeats import tell_shared
-from ..data.reading.blocks import SCENE, scene_of
+from ..data.splits import held_out
 from ..data.transforms import check_augmentations
-from ..inference.forward import take
 from ..methods import make_method
-from ..ops import normalize
+from ..methods.training_clouds import TrainingClouds
 from ..pretrained.load import check_backbone, load_backbone
 from ..tasks import Task, make_task
 from ..tasks.base import check_inputs
@@ -103,37 +98,6 @@ def check_labelled(task: Task, **splits: Clouds | None) -> None:
             )
 
 
-def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (kept, held out) of clouds: whole scenes of blocks, or a share of every class.
-
-    Blocks of one scene may overlap, so that some of them say little about the others. Only where
-    there is a single scene are blocks held out themselves.
-    """
-    scenes = np.array([scene_of(name) for name in clouds.ids])
-    names = np.unique(scenes)
-    if clouds.classes != (SCENE,) or len(names) < 2:
-        return stratified_split(clouds.labels, share, seed)
-    count = min(max(1, round(share * len(names))), len(names) - 1)
-    held = np.isin(scenes, np.random.default_rng(seed).permutation(names)[:count])
-    return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (kept, held out): ``share`` of every class, at least one where it has two.
-
-    Raises:
-        DataLayoutError: no class has two.
-    """
-    rng, held = np.random.default_rng(seed), []
-    for label in np.unique(labels):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        held.append(members[: min(max(1, round(share * len(members))), len(members) - 1)])
-    out = np.sort(np.concatenate(held))
-    if not len(out):
-        raise DataLayoutError("no class has a second cloud to hold out: use --select last")
-    return np.setdiff1d(np.arange(len(labels)), out), out
-
-
 def build_model(
     config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = (),
     features: tuple[str, ...] = (),
@@ -172,35 +136,6 @@ def _check_pooling(model: PointModel, points: int) -> None:
         for name in model.adapter.head_inputs:
             tokens.pool(name)
     model.train()
-
-
-@dataclass(frozen=True)
-class TrainingClouds:
-    """Training clouds as :meth:`pointadapt.methods.Method.prepare` sees them: not augmented.
-
-    Attributes:
-        points: (M, N, 3) of the data set.
-        count: points of a cloud that enter the network.
-        seed: of the run.
-        device: where batches are to be.
-    """
-
-    points: np.ndarray
-    count: int
-    seed: int = 0
-    device: torch.device | str = "cpu"
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def batch(self, rows: Tensor) -> Tensor:
-        """The clouds of these numbers, (len(rows), count, 3), sampled and scaled as for scoring.
-
-        Raises:
-            PointCloudError: they have fewer points than that.
-        """
-        points = torch.from_numpy(self.points[rows.numpy()]).to(self.device).float()
-        return take(normalize(points), self.count)
 
 
 @torch.no_grad()

@@ -24,7 +24,8 @@ from ..core.machine import (
     peak_memory,
 )
 from ..data import Clouds
-from ..inference.forward import predict_clouds, score
+from ..inference.forward import predict_clouds
+from ..inference.score import score
 from ..tasks.metrics import parameter_counts
 from .batches import Batch, training_batch
 from .device_arrays import Resident

@@ -200,11 +200,12 @@ def test_evaluate_repeats_the_end_of_training(micro_adapter, capsys):
 
 
 def test_evaluate_shows_the_worst_class_first(capsys):
+    from pointadapt.core import console
     from pointadapt.reports import terminal as report
 
     scores = {"accuracy": 50.0, "class_accuracy": 50.0, "count": 2, "votes": 0,
               "per_class": {"good": 100.0, "bad": 0.0}}  # fmt: skip
-    report.evaluation(scores, "x test", report.console())
+    report.evaluation(scores, "x test", console.output())
     text = capsys.readouterr().out
     assert text.index("bad") < text.index("good")
 
@@ -243,9 +244,10 @@ def test_pretrain_a_step(tmp_path, capsys):
     assert main(["pretrain", "--out", str(tmp_path / "p"), *flags, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert (Path(summary["backbone"]) / "model.safetensors").is_file()
+    from pointadapt.core import console
     from pointadapt.reports import terminal as report
 
-    report.pretrain_summary(summary, report.console())
+    report.pretrain_summary(summary, console.output())
     assert f"pointadapt train --backbone {summary['backbone']}" in capsys.readouterr().out
     assert "mask_ratio" in fails(capsys, "pretrain", "--mask-ratio", "1.5")
 
@@ -533,7 +535,7 @@ def test_an_output_that_cannot_be_written_is_said_before_the_work(
 ):
     (tmp_path / "file").write_text("")
     target = tmp_path / "file" / "x"
-    for name in ("predict", "protocol"):  # nothing is loaded
+    for name in ("inference.classify_files", "adapters.protocol"):  # nothing is loaded
         monkeypatch.setattr(importlib.import_module(f"pointadapt.{name}"), "load_ready", None)
     monkeypatch.setattr(importlib.import_module("pointadapt.training.trainer"), "load_clouds", None)
     for args in (

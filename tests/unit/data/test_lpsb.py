@@ -8,7 +8,7 @@ import pytest
 from pointadapt.core.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import load_dataset
 from pointadapt.data.sets.lpsb import FILE, Lpsb, written_split
-from pointadapt.training.setup import stratified_split
+from pointadapt.data.splits import stratified_split
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/lpsb/make.py")))

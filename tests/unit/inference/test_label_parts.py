@@ -12,8 +12,9 @@ from pointadapt.core.errors import ConfigError, DataLayoutError, UnknownNameErro
 from pointadapt.data import load_dataset
 from pointadapt.data.sets.shapes import Shapes
 from pointadapt.inference.classify_files import predict
-from pointadapt.inference.forward import evaluate, predict_clouds
+from pointadapt.inference.forward import predict_clouds
 from pointadapt.inference.label_parts import Labeller
+from pointadapt.inference.score import evaluate
 from pointadapt.io import read_cloud, write_points
 from pointadapt.ops import farthest_point_sample, gather_points, interpolate, normalize
 from pointadapt.reports.evaluation import examine

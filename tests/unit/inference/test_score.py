@@ -9,9 +9,11 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.data.transforms import scale_shift
-from pointadapt.inference.forward import evaluate, evaluate_dataset, predict_probabilities, take
+from pointadapt.inference.forward import predict_probabilities
+from pointadapt.inference.score import evaluate, evaluate_dataset
 from pointadapt.methods import make_method
 from pointadapt.ops import farthest_point_sample, gather_points, normalize
+from pointadapt.ops.subset import take
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 

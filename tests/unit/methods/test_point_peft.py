@@ -11,8 +11,9 @@ from pointadapt.backbones import Taps
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
 from pointadapt.methods import make_method
+from pointadapt.methods.training_clouds import TrainingClouds
 from pointadapt.pretrained.load import load_backbone, read_safetensors
-from pointadapt.training.setup import TrainingClouds, build_model, load_clouds, show_clouds
+from pointadapt.training.setup import build_model, load_clouds, show_clouds
 from pointadapt.training.trainer import train
 
 SMALL = {"prompts": 3, "bank": 6, "rank": 4, "neighbors": 2}

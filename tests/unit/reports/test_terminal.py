@@ -2,6 +2,7 @@
 
 import pytest
 
+from pointadapt.core import console
 from pointadapt.reports import terminal as report
 
 PROTOCOL = {"test_clouds": 30, "votes": 0, "selection": "last epoch", "selected_epoch": 3,
@@ -19,7 +20,7 @@ def test_summary_names_the_worst_classes_first(capsys, count, title, absent):
         "class_accuracy": 85.5, "macro_f1": 84.25, "per_class": per_class,
         "peak_memory_bytes": 1, "adapter_bytes": 1,
     }  # fmt: skip
-    report.train_summary(results, report.console())
+    report.train_summary(results, console.output())
     out = capsys.readouterr().out
     assert "90.00 % (mean of classes 85.50 %, macro F1 84.25 %)" in out
     assert title in out and absent not in out and "seed 0, batch 25, augmentation none" in out
@@ -31,5 +32,5 @@ def test_classes_that_no_test_point_has_are_named(capsys):
         "per_class": {"a": 90.0}, "confusion": {"a": [9, 1], "b": [0, 0]}, "labelled": 10,
         "count": 1, "miou": 90.0, "accuracy": 90.0, "class_accuracy": 90.0,
     }  # fmt: skip
-    report.rooms(scores, "x", report.console())
+    report.rooms(scores, "x", console.output())
     assert "not tested: b: no test point has it" in capsys.readouterr().out

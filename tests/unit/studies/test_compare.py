@@ -16,10 +16,10 @@ import pytest
 from rich.console import Console
 
 from pointadapt.cli import main as cli
+from pointadapt.core import console
 from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
-from pointadapt.reports import terminal as report
 from pointadapt.studies.compare import CompareConfig, compare
 from pointadapt.studies.compare import picture as _plot
 from pointadapt.studies.compare import run as _run
@@ -198,7 +198,7 @@ def test_a_method_that_fails_does_not_stop_the_others(config, here, capsys):
 
 
 def flags(config):
-    return report.invocation("compare", config).split()[1:]
+    return console.invocation("compare", config).split()[1:]
 
 
 def test_command_line(config, here, capsys):

@@ -15,12 +15,12 @@ import pointadapt.studies.cross_validate as module
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli import main as cli
+from pointadapt.core import console
 from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data.sets.folds import read_folds
 from pointadapt.inference.classify_files import reader_of
 from pointadapt.inference.label_scenes import SceneLabeller
-from pointadapt.reports import terminal as report
 from pointadapt.studies.cross_validate import CrossValidateConfig, cross_validate
 from pointadapt.studies.jobs import Outcome, work
 
@@ -197,7 +197,7 @@ def test_values_out_of_range(change):
 
 def flags(config):
     """As a person would type it."""
-    return report.invocation("cross-validate", config).split()[1:]
+    return console.invocation("cross-validate", config).split()[1:]
 
 
 def test_command_line(config, here, capsys):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pointadapt.cli.main import main
+from pointadapt.core import console
 from pointadapt.core.config import to_plain
 from pointadapt.core.errors import PointAdaptError
-from pointadapt.reports import terminal as report
 from pointadapt.studies.demo import (
     MARK,
     METHODS,
@@ -64,7 +64,7 @@ def test_other_files_are_left_alone(tmp_path):
 
 
 def test_table(capsys):
-    report.console().print(table({name: RESULT for name in METHODS}))
+    console.output().print(table({name: RESULT for name in METHODS}))
     text = capsys.readouterr().out
     for cell in ("DAPT", "400,000 (13.3 %)", "81.2 %", "1 min 15 s", "612.0 MB", "1.6 MB"):
         assert cell in text

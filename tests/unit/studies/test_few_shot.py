@@ -19,10 +19,10 @@ import torch
 import pointadapt.studies.few_shot as module
 from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
+from pointadapt.core import console
 from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError, DataLayoutError
 from pointadapt.pretrained.load import read_safetensors
-from pointadapt.reports import terminal as report
 from pointadapt.studies.few_shot import FewShotConfig, few_shot, mean_sd, table
 from pointadapt.studies.jobs import Outcome, work
 
@@ -166,7 +166,7 @@ def test_adapters_are_of_use(config, here, toy_root):
 
 def flags(config):
     """As a person would type it."""
-    return report.invocation("few-shot", config).split()[1:]
+    return console.invocation("few-shot", config).split()[1:]
 
 
 def test_invocation_gives_the_configuration(config):
@@ -202,7 +202,7 @@ def test_recipes_of_the_right_command(capsys):
 
 def test_table(config, here, capsys):
     results = few_shot(replace(config, folds=1))
-    report.console().print(table({**results, "accuracy": 93.25, "accuracy_sd": 2.1}))
+    console.output().print(table({**results, "accuracy": 93.25, "accuracy_sd": 2.1}))
     text = capsys.readouterr().out
     assert "93.25 ± 2.10" in text and ", ".join(results["folds"][0]["classes"]) in text
 

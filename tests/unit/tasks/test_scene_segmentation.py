@@ -15,7 +15,7 @@ from pointadapt.backbones import BACKBONES, Tokens
 from pointadapt.backbones.base import BackboneConfig
 from pointadapt.core.errors import ConfigError, DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
-from pointadapt.inference.forward import evaluate
+from pointadapt.inference.score import evaluate
 from pointadapt.methods import METHODS, make_method
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task

@@ -9,7 +9,8 @@ import torch
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds
-from pointadapt.inference.forward import evaluate, predict_clouds
+from pointadapt.inference.forward import predict_clouds
+from pointadapt.inference.score import evaluate
 from pointadapt.methods import make_method
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task

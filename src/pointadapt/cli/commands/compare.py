@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from rich.console import Console
 from tyro.conf import Suppress
 
+from ...core import console
 from ...reports import terminal as report
 from ...studies.compare import CompareConfig
 from ..base import command, plain
@@ -49,14 +50,14 @@ class Compare(CompareConfig):
         config = plain(CompareConfig, self)
         from ...studies.compare import compare
 
-        to = report.console(stderr=self.json)
+        to = console.output(stderr=self.json)
         board = compare(config, on_done=lambda outcome: _tell(outcome, to))
         _show(board, config, to)
         if self.json:
-            report.print_json(board)
+            console.print_json(board)
         failed = [row["error"] for row in board["methods"] if row["error"]]
         for error in failed:
-            report.error_line(error)
+            console.error_line(error)
         return 2 if failed else 0
 
 
@@ -64,7 +65,7 @@ def _tell(outcome: Outcome, to: Console) -> None:
     if outcome.results is None:
         to.print(f"{outcome.job.name}: failed", style="red")
         return
-    how = "kept" if outcome.kept else report.duration(outcome.results["seconds"])
+    how = "kept" if outcome.kept else console.duration(outcome.results["seconds"])
     to.print(f"{outcome.job.name}: {outcome.results['accuracy']:.2f} % ({how})")
 
 
@@ -79,9 +80,12 @@ def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
     folder = Path(best["runs"][0]) / "adapter"
     report.next_steps(
         to,
-        ("Use the most accurate", report.command_line("pointadapt predict FILE --adapter", folder)),
+        (
+            "Use the most accurate",
+            console.command_line("pointadapt predict FILE --adapter", folder),
+        ),
         (
             "Its accuracy class by class",
-            report.command_line("pointadapt evaluate --adapter", folder),
+            console.command_line("pointadapt evaluate --adapter", folder),
         ),
     )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ...core import console
 from ...core.config import Published
 from ...reports import terminal as report
 from ..base import command, plain
@@ -35,7 +36,7 @@ class Convert(Published):
 
         done = convert(self.file, self.out, plain(Published, self), self.backbone)
         if self.json:
-            report.print_json(done)
+            console.print_json(done)
         else:
-            report.convert_summary(done, report.console())
+            report.convert_summary(done, console.output())
         return 0

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Suppress
 
+from ...core import console
 from ...reports import terminal as report
 from ...studies.cross_validate import FINAL, CrossValidateConfig
 from ..base import command, plain
@@ -45,17 +46,17 @@ class CrossValidate(CrossValidateConfig):
         config = plain(CrossValidateConfig, self)
         from ...studies.cross_validate import cross_validate
 
-        to = report.console(stderr=self.json)
+        to = console.output(stderr=self.json)
         results = cross_validate(config, on_done=lambda outcome: _tell(outcome, to))
         _show(results, config, to)
         if self.json:
-            report.print_json(results)
+            console.print_json(results)
         return 0
 
 
 def _tell(outcome: Outcome, to: Console) -> None:
     if outcome.results is not None:
-        how = "kept" if outcome.kept else report.duration(outcome.results["seconds"])
+        how = "kept" if outcome.kept else console.duration(outcome.results["seconds"])
         from ...tasks import TASKS
 
         right = f"{outcome.results[TASKS[outcome.job.config.task].metric]:.2f} %"
@@ -98,10 +99,10 @@ def _fold_table(results: Mapping[str, Any]) -> Table:
     rows.add_column("clouds", str(results["protocol"]["clouds"]), justify="right")
     rows.add_column(f"{metric.replace('_', ' ')} %", mean, justify="right")
     rows.add_column("epoch", justify="right")
-    rows.add_column("time", report.duration(results["seconds"]), justify="right")
+    rows.add_column("time", console.duration(results["seconds"]), justify="right")
     for row in results["folds"]:
         cells = [str(row["fold"]), str(row["clouds"]), f"{row[metric]:.2f}"]
-        rows.add_row(*cells, str(row["selected_epoch"]), report.duration(row["seconds"]))
+        rows.add_row(*cells, str(row["selected_epoch"]), console.duration(row["seconds"]))
     return rows
 
 
@@ -128,6 +129,6 @@ def _next(results: Mapping[str, Any], config: CrossValidateConfig) -> tuple[tupl
 
     if "final_adapter" in results:
         adapter = results["final_adapter"]
-        return (("Use it", report.command_line("pointadapt predict FILE --adapter", adapter)),)
-    again = report.invocation("cross-validate", replace(config, final=True))
+        return (("Use it", console.command_line("pointadapt predict FILE --adapter", adapter)),)
+    again = console.invocation("cross-validate", replace(config, final=True))
     return (("Train an adapter on all clouds", again),)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from tyro.conf import Positional, arg, subcommand
 
+from ...core import console
 from ...core.errors import ConfigError
-from ...reports import terminal as report
 from ..base import command
 
 if TYPE_CHECKING:
@@ -51,21 +51,21 @@ class Verify:
         from ...data import check
 
         dataset = _dataset(self.name, self.root, self.options)
-        with report.progress(f"loading {self.name}", None) as bar:
+        with console.progress(f"loading {self.name}", None) as bar:
             checks, facts = check(dataset, lambda done, total: bar(done))
         checks += self._checksums()
         if self.json:
             rows = [asdict(entry) for entry in checks]
             wrong = sum(entry.status == "wrong" for entry in checks)
-            report.print_json({**_about(self.name, self.root), "wrong": wrong, "checks": rows,
+            console.print_json({**_about(self.name, self.root), "wrong": wrong, "checks": rows,
                                "splits": facts})  # fmt: skip
         else:
-            _show_checks(checks, report.console())
+            _show_checks(checks, console.output())
         failed = [entry for entry in checks if entry.status == "wrong"]
         if failed:
             first = f"{failed[0].what}: {failed[0].text}"
             more = f" (and {len(failed) - 1} more)" if failed[1:] else ""
-            report.error_line(f"{self.name}: {first}{more}")
+            console.error_line(f"{self.name}: {first}{more}")
         return 2 if failed else 0
 
     def _checksums(self) -> list[Check]:
@@ -87,7 +87,7 @@ class Verify:
             text = "none is known or written down: --write-checksums does"
             return [Check("checksums", "ok", text)]
         recorded = None if self.write_checksums else read_record(record)
-        with report.progress("sha256", None) as bar:
+        with console.progress("sha256", None) as bar:
             found = checksums(self.root, lambda done, total: bar(done))
         if recorded is not None:
             return list(compare(recorded, found, record))
@@ -124,7 +124,7 @@ class Show:
 
         dataset = _dataset(self.name, self.root, self.options)
         splits, stored = {}, {}
-        with report.progress(f"loading {self.name}", len(dataset.splits)) as bar:
+        with console.progress(f"loading {self.name}", len(dataset.splits)) as bar:
             for done, split in enumerate(dataset.splits):
                 clouds = dataset.load(split)
                 splits[split] = replace(clouds, points=upright(clouds.points, self.up))
@@ -137,9 +137,9 @@ class Show:
         picture = data_sheet(splits, stored, self.out / f"{self.name}.png", heading)
         about = {**_about(self.name, self.root), "picture": str(picture)}
         if self.json:
-            report.print_json({**about, "splits": facts})
+            console.print_json({**about, "splits": facts})
         else:
-            _show_facts(about, facts, report.console())
+            _show_facts(about, facts, console.output())
         return 0
 
 

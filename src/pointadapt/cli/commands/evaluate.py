@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ...core import console
 from ...core.config import Precision
 from ...core.fields import at_least
 from ...reports import terminal as report
@@ -74,7 +75,7 @@ class Evaluate:
         model = load_ready(self.adapter, self.backbone)
         clouds, began = protocol.load(self.split), time.monotonic()
         precision = self.precision or protocol.precision
-        bar = report.progress(f"{protocol.data} {self.split}", len(clouds))
+        bar = console.progress(f"{protocol.data} {self.split}", len(clouds))
         with bar as done, autocast(model, precision):
             seen = examine(model, clouds, protocol.points, votes=self.votes, on_batch=done)
             seconds = round(time.monotonic() - began, 1)
@@ -93,9 +94,9 @@ class Evaluate:
         scores = {**seen.scores, "ece": facts["calibration"]["ece"]}
         scores |= {"adapter": str(self.adapter), "data": protocol.data, "split": self.split}
         if self.json:
-            report.print_json(scores)
+            console.print_json(scores)
             return 0
-        to = report.console()
+        to = console.output()
         report.evaluation(scores, f"{protocol.data} {self.split}", to)
         for text in facts["remarks"]:
             to.print(f"- {text}", soft_wrap=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ...core import console
 from ...reports import terminal as report
 from ..base import command
 
@@ -44,7 +45,7 @@ class Fetch:
             timeout=self.timeout,
         )  # fmt: skip
         if self.json:
-            report.print_json(done)
+            console.print_json(done)
         else:
-            report.fetch_summary(done, self.tag, report.console())
+            report.fetch_summary(done, self.tag, console.output())
         return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from rich.console import Console
 from tyro.conf import Suppress
 
+from ...core import console
 from ...reports import terminal as report
 from ...studies.few_shot import FewShotConfig
 from ..base import command, plain
@@ -44,17 +45,17 @@ class FewShot(FewShotConfig):
         config = plain(FewShotConfig, self)
         from ...studies.few_shot import few_shot
 
-        to = report.console(stderr=self.json)
+        to = console.output(stderr=self.json)
         results = few_shot(config, on_done=lambda outcome: _tell(outcome, to))
         _show(results, config, to)
         if self.json:
-            report.print_json(results)
+            console.print_json(results)
         return 0
 
 
 def _tell(outcome: Outcome, to: Console) -> None:
     if outcome.results is not None:
-        how = "kept" if outcome.kept else report.duration(outcome.results["seconds"])
+        how = "kept" if outcome.kept else console.duration(outcome.results["seconds"])
         to.print(f"{outcome.job.name}: {outcome.results['accuracy']:.2f} % ({how})")
 
 
@@ -89,6 +90,6 @@ def _next(results: Mapping[str, Any], config: FewShotConfig) -> tuple[tuple[str,
     if config.data != OFFICIAL:
         other = replace(other, episodes=Path(results["protocol"]["episodes"]))
     best = max(results["folds"], key=lambda row: row["accuracy"])
-    use = report.command_line("pointadapt predict FILE --adapter", best["adapter"])
-    again = report.invocation("few-shot", other)
+    use = console.command_line("pointadapt predict FILE --adapter", best["adapter"])
+    again = console.invocation("few-shot", other)
     return ("Another method on the same episodes", again), ("Use an adapter", use)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ...core import console
 from ...reports import terminal as report
 from ..base import command
 
@@ -34,7 +35,7 @@ class Fold:
 
         done = fold_adapter(self.adapter, self.out, self.backbone)
         if self.json:
-            report.print_json(done)
+            console.print_json(done)
         else:
-            report.fold_summary(done, report.console())
+            report.fold_summary(done, console.output())
         return 0

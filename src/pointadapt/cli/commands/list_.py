@@ -7,6 +7,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
+from ...core import console
 from ...reports import terminal as report
 from ..base import command
 
@@ -32,8 +33,8 @@ class List:
         kinds = list(LISTS) if self.kind == "all" else [self.kind]
         tables = {kind: LISTS[kind]() for kind in kinds}
         if self.json:
-            report.print_json(tables if self.kind == "all" else tables[self.kind])
+            console.print_json(tables if self.kind == "all" else tables[self.kind])
         else:
             for kind, rows in tables.items():
-                report.listing(kind, rows, report.console(), NOTES.get(kind, ""))
+                report.listing(kind, rows, console.output(), NOTES.get(kind, ""))
         return 0

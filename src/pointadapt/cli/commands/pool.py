@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from ...core import console
 from ...reports import terminal as report
 from ..base import command
 
@@ -30,7 +31,7 @@ class Pool:
 
         scores = pool_scores(self.results)
         if self.json:
-            report.print_json(scores)
+            console.print_json(scores)
         else:
-            report.rooms(scores, f"{len(self.results)} results", report.console())
+            report.rooms(scores, f"{len(self.results)} results", console.output())
         return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from ...core import console
 from ...core.errors import PointAdaptError
 from ...reports import terminal as report
 from ..base import command
@@ -83,7 +84,7 @@ class Predict:
         if task == "scene_segmentation":
             return self._scenes()
         many = len(list_files(self.paths))
-        bar = report.progress("predicting", many) if many > 1 else nullcontext(lambda done: None)
+        bar = console.progress("predicting", many) if many > 1 else nullcontext(lambda done: None)
         with bar as done:
             rows = predict(
                 self.paths, self.adapter, backbone=self.backbone, up=self.up, top=self.top,
@@ -94,11 +95,11 @@ class Predict:
         if self.picture is not None:
             self._draw(rows)
         if self.json:
-            report.print_json([row.to_dict() for row in rows])
+            console.print_json([row.to_dict() for row in rows])
         elif self.csv is not None and len(rows) > MANY:
-            report.prediction_counts(rows, str(self.csv), report.console())
+            report.prediction_counts(rows, str(self.csv), console.output())
         else:
-            report.predictions(rows, report.console())
+            report.predictions(rows, console.output())
         return _errors(rows, brief=self.csv is not None or self.json)
 
     def _parts(self) -> int:
@@ -116,9 +117,9 @@ class Predict:
             parts = {"predicted": shown.parts}
             part_grid(shown.points, parts, shown.titles, label.names.parts, self.picture)
         if self.json:
-            report.print_json([row.to_dict() for row in rows])
+            console.print_json([row.to_dict() for row in rows])
         else:
-            report.part_predictions(rows, report.console())
+            report.part_predictions(rows, console.output())
         return _errors(rows)
 
     def _scenes(self) -> int:
@@ -131,14 +132,14 @@ class Predict:
             self.adapter, backbone=self.backbone, block=self.block, overlap=self.overlap,
             passes=self.passes, field=self.field, temp=self.temp,
         )  # fmt: skip
-        with report.stages() as stage:
+        with console.stages() as stage:
             rows = label.files(self.paths, self.out, stage)
         if self.csv is not None:
             write_table(self.csv, rows)
         if self.json:
-            report.print_json([row.to_dict() for row in rows])
+            console.print_json([row.to_dict() for row in rows])
         else:
-            report.scene_predictions(rows, report.console())
+            report.scene_predictions(rows, console.output())
         return _errors(rows)
 
     def _draw(self, rows: Sequence[Prediction]) -> None:
@@ -161,9 +162,9 @@ def _errors(rows: Sequence[Any], brief: bool = False) -> int:
     errors = [row.error for row in rows if row.error is not None]
     told = MANY if brief else len(errors)
     for error in errors[:told]:
-        report.error_line(error)
+        console.error_line(error)
     if errors[told:]:
-        report.error_line(f"and {len(errors) - told} more files that could not be read")
+        console.error_line(f"and {len(errors) - told} more files that could not be read")
     return 2 if errors else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...core import console
 from ...core.config import PretrainConfig
 from ...reports import terminal as report
 from ..base import command, plain
@@ -32,7 +33,7 @@ class Pretrain(PretrainConfig):
         if not summary:  # not the main process of several
             return 0
         if self.json:
-            report.print_json(summary)
+            console.print_json(summary)
         else:
-            report.pretrain_summary(summary, report.console())
+            report.pretrain_summary(summary, console.output())
         return 0

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ...core import console
 from ...core.fields import at_least, positive
 from ...reports import terminal as report
 from ..base import command
@@ -63,7 +64,7 @@ class Probe:
             scaled=self.scaled,
         )  # fmt: skip
         if self.json:
-            report.print_json(result)
+            console.print_json(result)
         else:
-            report.probe_summary(result, report.console())
+            report.probe_summary(result, console.output())
         return 0

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from rich.console import Console
 from rich.table import Table
 
+from ...core import console
 from ...reports import terminal as report
 from ...studies.robustness import RobustnessConfig
 from ..base import command, plain
@@ -40,12 +41,12 @@ class Robustness(RobustnessConfig):
         from ...studies.corrupted_scores import PICTURE, RESULTS, cells_of
         from ...studies.robustness import robustness
 
-        with report.progress("corruptions", len(cells_of(config))) as done:
+        with console.progress("corruptions", len(cells_of(config))) as done:
             results = robustness(config, lambda k, _: done(k))
         picture = heat_map(results, config.out / PICTURE)
         if self.json:
-            report.print_json(results)
-        to = report.console(stderr=self.json)
+            console.print_json(results)
+        to = console.output(stderr=self.json)
         _show(results, to)
         to.print(f"{config.out / RESULTS}, {picture}", soft_wrap=True)
         return 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ...core import console
 from ...core.config import Precision
 from ...reports import terminal as report
 from ..base import command
@@ -49,14 +50,14 @@ class ScoreRooms:
         protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
         model = load_ready(self.adapter, self.backbone)
         data: Any = load_dataset(protocol.data, **protocol.options)
-        bar = report.progress(f"{protocol.data} {self.split}", None)
+        bar = console.progress(f"{protocol.data} {self.split}", None)
         with bar as done, autocast(model, self.precision or protocol.precision):
             scores = score_rooms(model, data, self.split, protocol.points, on_room=done)
         scores |= {"adapter": str(self.adapter), "data": protocol.data, "split": self.split}
         if self.out is not None:
             write_json(self.out, scores)
         if self.json:
-            report.print_json(scores)
+            console.print_json(scores)
         else:
-            report.rooms(scores, f"{protocol.data} {self.split}", report.console())
+            report.rooms(scores, f"{protocol.data} {self.split}", console.output())
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core import console
 from ...core.config import TrainConfig
 from ...reports import terminal as report
 from ..base import command, plain
@@ -37,7 +38,7 @@ class Train(TrainConfig):
         if "adapter" not in results:  # not the main process of several
             return 0
         if self.summary:
-            report.train_summary(results, report.console(stderr=self.json))
+            report.train_summary(results, console.output(stderr=self.json))
         if self.json:
-            report.print_json(results)
+            console.print_json(results)
         return 0

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from ...reports import terminal as report
+from ...core import console
 from ..base import Clouds
 
 
@@ -47,7 +47,7 @@ def tell_repeated(clouds: Clouds) -> None:
 
 
 def _tell(text: str) -> None:
-    report.console(stderr=True).print(f"note: {text}", soft_wrap=True)
+    console.output(stderr=True).print(f"note: {text}", soft_wrap=True)
 
 
 def _digest(points: np.ndarray) -> bytes:

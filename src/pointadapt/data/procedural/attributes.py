@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from . import furniture as _furniture  # noqa: F401 - they enter their recipes
 from .primitives import BALL_SOLID, SQUIRCLE, Piece
 from .sketch import RECIPES
 

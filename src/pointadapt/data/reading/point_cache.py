@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from ...core import console
 from ...core.errors import ConfigError, PointAdaptError
 from ...core.files import atomic, read_json, sha256_of, write_json
 from ...pretrained.cache import cache_dir
-from ...reports import terminal as report
 
 SLOW = 5.0  # seconds of reading from which "auto" keeps the result
 
@@ -146,4 +146,4 @@ def _digest(values: Any) -> str:
 
 
 def _say(line: str) -> None:
-    report.console(stderr=True).print(line, soft_wrap=True, highlight=False, markup=False)
+    console.output(stderr=True).print(line, soft_wrap=True, highlight=False, markup=False)

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from ...core import console
 from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
-from ...reports import terminal as report
 from ..base import DATASETS, Clouds, Dataset
 from ..reading.layouts import find_samples, split_samples
 from ..reading.point_cache import cached_points
@@ -204,7 +204,7 @@ def _tell_unused(clouds: Sequence[Cloud], used: Sequence[str]) -> None:
     }
     found = [f"{field} of {count} files" for field, count in counts.items() if count]
     if found:
-        report.console(stderr=True).print(
+        console.output(stderr=True).print(
             f"note: {' and '.join(found)} of the training set are not used: the backbone takes "
             "coordinates alone",
             soft_wrap=True,

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...core import console
 from ...core.errors import (
     ConfigError,
     DataLayoutError,
@@ -17,7 +18,6 @@ from ...core.errors import (
     PointCloudError,
 )
 from ...core.files import sha256_of
-from ...reports import terminal as report
 from ..base import DATASETS
 from ..reading.block_data import BlockData
 from ..reading.blocks import Scene, SceneFile
@@ -128,9 +128,9 @@ class S3dis(BlockData):
         raw, rooms = raw.absolute(), raw_rooms(raw)
         out = Path(self.rooms_dir or raw.with_name(raw.name + PREPARED))
         if not all(is_prepared(out, name) for name in rooms):
-            to = report.console(stderr=True)
+            to = console.output(stderr=True)
             to.print(f"s3dis: preparing {len(rooms)} rooms in {out}, once", soft_wrap=True)
-            with report.progress("rooms", len(rooms)) as done:
+            with console.progress("rooms", len(rooms)) as done:
                 prepare(rooms, out, done, lambda note: to.print(note, soft_wrap=True))
         return [out / f"{name}.npy" for name in rooms]
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from ...core.errors import ConfigError
 from ..base import DATASETS, Clouds, Dataset
-from ..procedural import furniture as _furniture  # noqa: F401 - they enter their recipes
 from ..procedural.assembly import random_assembly
 from ..procedural.attributes import ATTRIBUTES, CLASSES, PARTS, attributes
 from ..procedural.draw import draw, unit_sphere

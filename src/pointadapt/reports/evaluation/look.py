@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...adapters.model import PointModel
 from ...data import Clouds
-from ...inference.forward import evaluate
+from ...inference.score import evaluate
 
 
 @dataclass(frozen=True)

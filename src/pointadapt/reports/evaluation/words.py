@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..terminal import command_line, invocation
+from ...core.console import command_line, invocation
 
 SMALL = 20  # fewer test clouds than this say little of a class
 OFF = 3.0  # percentage points between confidence and accuracy that are worth a word

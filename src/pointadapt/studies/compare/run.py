@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core import console
 from ...core.config import TrainConfig, to_plain
 from ...core.errors import ConfigError, PointAdaptError
 from ...core.fields import at_least
 from ...core.files import write_json
-from ...reports import terminal as report
 from ..jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _board(
                                 "jobs": config.jobs},
         "machine": first["machine"] if first else {},
         "methods": rows,
-        "command": report.invocation("compare", config),
+        "command": console.invocation("compare", config),
         "config": to_plain(config),
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-from ...reports.terminal import duration, size
+from ...core.console import duration, size
 
 COLUMNS = (
     "label", "method", "options", "lr", "own", "accuracy", "accuracy_sd", "trainable_parameters",

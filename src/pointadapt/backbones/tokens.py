@@ -1,0 +1,119 @@
+"""The sequence of tokens that travels through a backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import ConfigError, UnknownNameError
+
+POOLS = (
+    "cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max", "token_mean", "token_max",
+)  # fmt: skip
+
+
+GLOBALS = ("img", "text")  # prefix tokens that only some families have
+
+
+@dataclass
+class Tokens:
+    """A token sequence in the order prefix (CLS), prompts (newest first), patches.
+
+    Attributes:
+        x: (B, T, D) features.
+        centers: (B, G, 3) centre of each patch.
+        pos: (B, T, D) position embedding of each token, zero for prompts; (B, T, 0) once it has
+            been added for good.
+        prefix: number of prefix tokens.
+        prompts: number of prompt tokens after the prefix.
+        names: what the prefix tokens are called, in order; one of them is "cls".
+        context: what a method worked out once for these clouds, for its taps in every block.
+        hidden: the tokens after each block of ``Taps.wanted``, after the final LayerNorm too.
+    """
+
+    x: Tensor
+    centers: Tensor
+    pos: Tensor
+    prefix: int = 1
+    prompts: int = 0
+    names: tuple[str, ...] = ("cls",)
+    context: Any = None
+    hidden: tuple[Tokens, ...] = ()
+
+    def with_x(self, x: Tensor) -> Tokens:
+        """The same sequence with other features."""
+        return replace(self, x=x)
+
+    @property
+    def patches(self) -> Tensor:
+        """(B, G, D) features of the patch tokens."""
+        return self.x[:, self.prefix + self.prompts :]
+
+    def with_context(self, context: Any) -> Tokens:
+        """The same sequence with another context."""
+        return replace(self, context=context)
+
+    def insert_prompts(self, prompts: Tensor, pos: Tensor | None = None) -> Tokens:
+        """``prompts`` (B, P, D) placed right after the prefix, before older prompts.
+
+        ``pos`` (B, P, D) is their position embedding, zero without it.
+        """
+        if pos is None:
+            pos = prompts.new_zeros(*prompts.shape[:2], self.pos.shape[-1])
+
+        def insert(old: Tensor, new: Tensor) -> Tensor:
+            return torch.cat([old[:, : self.prefix], new, old[:, self.prefix :]], dim=1)
+
+        return replace(
+            self,
+            x=insert(self.x, prompts.to(self.x.dtype)),
+            pos=insert(self.pos, pos.to(self.pos.dtype)),
+            prompts=self.prompts + prompts.shape[1],
+        )
+
+    def drop_prompts(self) -> Tokens:
+        """The sequence without its prompts."""
+
+        def drop(x: Tensor) -> Tensor:
+            return torch.cat([x[:, : self.prefix], x[:, self.prefix + self.prompts :]], dim=1)
+
+        return replace(self, x=drop(self.x), pos=drop(self.pos), prompts=0)
+
+    def replace_prompts(self, prompts: Tensor) -> Tokens:
+        """``prompts`` (B, P, D) in the place of all that are here, of which there must be P."""
+        rest = self.x[:, self.prefix + self.prompts :]
+        return self.with_x(
+            torch.cat([self.x[:, : self.prefix], prompts.to(self.x.dtype), rest], dim=1)
+        )
+
+    def pool(self, name: str) -> Tensor:
+        """One (B, D) vector: a name of :data:`POOLS` or :data:`GLOBALS`.
+
+        "token_mean" and "token_max" are over all tokens but the prefix.
+
+        Raises:
+            UnknownNameError: no such pooling.
+            ConfigError: prompts are asked for and the method added none, or a token that this
+                family does not have.
+        """
+        if name in self.names:
+            return self.x[:, self.names.index(name)]
+        if name in GLOBALS:
+            raise ConfigError(
+                f"head input {name!r} is a token that this backbone does not have: choose among "
+                f"{', '.join(POOLS)}"
+            )
+        if name not in POOLS:
+            raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
+        first = self.prefix + self.prompts
+        start = first if name.startswith("patch") else self.prefix
+        part = self.x[:, start : first if name.startswith("prompt") else None]
+        if part.shape[1] == 0:
+            raise ConfigError(
+                f"head input {name!r} needs prompt tokens, but this method adds none: "
+                "choose among cls, patch_mean, patch_max, token_mean, token_max"
+            )
+        return part.max(dim=1).values if name.endswith("max") else part.mean(dim=1)

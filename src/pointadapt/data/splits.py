@@ -1,0 +1,40 @@
+"""Splits that are drawn: which clouds are held out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..core.errors import DataLayoutError
+from . import Clouds
+from .reading.blocks import SCENE, scene_of
+
+
+def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out) of clouds: whole scenes of blocks, or a share of every class.
+
+    Blocks of one scene may overlap, so that some of them say little about the others. Only where
+    there is a single scene are blocks held out themselves.
+    """
+    scenes = np.array([scene_of(name) for name in clouds.ids])
+    names = np.unique(scenes)
+    if clouds.classes != (SCENE,) or len(names) < 2:
+        return stratified_split(clouds.labels, share, seed)
+    count = min(max(1, round(share * len(names))), len(names) - 1)
+    held = np.isin(scenes, np.random.default_rng(seed).permutation(names)[:count])
+    return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out): ``share`` of every class, at least one where it has two.
+
+    Raises:
+        DataLayoutError: no class has two.
+    """
+    rng, held = np.random.default_rng(seed), []
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        held.append(members[: min(max(1, round(share * len(members))), len(members) - 1)])
+    out = np.sort(np.concatenate(held))
+    if not len(out):
+        raise DataLayoutError("no class has a second cloud to hold out: use --select last")
+    return np.setdiff1d(np.arange(len(labels)), out), out
