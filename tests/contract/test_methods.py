@@ -14,11 +14,11 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
+from pointadapt.cli import listing
 from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import METHODS, make_method
 from pointadapt.methods.training_clouds import TrainingClouds
 from pointadapt.pretrained.load import load_backbone, save_backbone
-from pointadapt.reports import listing
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

@@ -8,13 +8,17 @@ import os
 import pickle
 import re
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import CheckpointError, PointAdaptError
+from .errors import CheckpointError, FetchError, PointAdaptError
+
+if TYPE_CHECKING:
+    pass
 
 BLOCK = 1 << 20  # bytes read at a time
 LITTLE = 1 << 20  # bytes; less free space than this is why a checkpoint could not be written
@@ -166,3 +170,19 @@ def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def cache_dir() -> Path:
+    """Where fetched weights are kept; not made here.
+
+    Raises:
+        FetchError: there is no home folder to put it in.
+    """
+    given = os.environ.get("POINTADAPT_CACHE")
+    if given:
+        return Path(given).expanduser()
+    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "pointadapt"
+    except RuntimeError as error:
+        raise FetchError(f"no folder to keep weights in ({error}): set POINTADAPT_CACHE") from error

@@ -13,7 +13,9 @@ from .errors import ConfigError
 from .files import first_line
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
+    from torch import Tensor
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
@@ -109,3 +111,14 @@ def derive_seed(*parts: int) -> int:
 
     # Their number goes in too: numpy fills with zeros, so (1,) and (1, 0) would be the same.
     return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1)[0])
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """``tensor`` on ``device``; the copy to a GPU waits for nothing, and nothing waits for it.
+
+    A plain ``.to(device)`` waits until the GPU has done all it was asked before, so that it stands
+    still while the host prepares the next step.
+    """
+    if device.type != "cuda" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

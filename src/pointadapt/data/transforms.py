@@ -13,8 +13,8 @@ import torch
 from torch import Generator, Tensor
 
 from ..core.errors import PointCloudError, UnknownNameError
+from ..core.machine import upload
 from ..ops import farthest_point_sample, gather_points
-from ..training.device_arrays import upload
 
 
 def _uniform(like: Tensor, shape: Sequence[int], low: float, high: float, g: Generator) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,28 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..core import console
 from ..core.errors import FetchError, PointAdaptError
-from ..core.files import read_json
+from ..core.files import cache_dir, read_json
 
 if TYPE_CHECKING:
     from ..backbones.published.tags import Tag
 
 RECORD = "fetch.json"
-
-
-def cache_dir() -> Path:
-    """Where fetched weights are kept; not made here.
-
-    Raises:
-        FetchError: there is no home folder to put it in.
-    """
-    given = os.environ.get("POINTADAPT_CACHE")
-    if given:
-        return Path(given).expanduser()
-    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "pointadapt"
-    except RuntimeError as error:
-        raise FetchError(f"no folder to keep weights in ({error}): set POINTADAPT_CACHE") from error
 
 
 def folder_of(name: str) -> Path:

@@ -13,8 +13,8 @@ from ..backbones import BlockTaps, Tokens
 from ..backbones.layers import Block, init_weights, position_mlp
 from ..backbones.point_vit import PointViT
 from ..core.errors import ConfigError
+from ..core.machine import upload
 from ..ops import chamfer_distance, group
-from ..training.device_arrays import upload
 
 
 @dataclass

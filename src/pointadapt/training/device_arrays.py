@@ -6,19 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..core.machine import upload
+
 SHARE = 0.25  # of a GPU's free memory that one array may take
 ARRAYS = 8  # held at once
-
-
-def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor`` on ``device``; the copy to a GPU waits for nothing, and nothing waits for it.
-
-    A plain ``.to(device)`` waits until the GPU has done all it was asked before, so that it stands
-    still while the host prepares the next step.
-    """
-    if device.type != "cuda" or tensor.device.type != "cpu":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Resident:

@@ -15,10 +15,10 @@ import torch
 
 from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
+from pointadapt.cli.listing import LISTS
 from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.io import write_points
-from pointadapt.reports.listing import LISTS
 
 
 def run(*args, **env):

@@ -17,6 +17,7 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones.published import tags as _tags
+from pointadapt.cli.listing import backbones
 from pointadapt.cli.main import main
 from pointadapt.core.errors import (
     AdapterError,
@@ -30,7 +31,6 @@ from pointadapt.pretrained import cache
 from pointadapt.pretrained.fetch import by_hand, fetch
 from pointadapt.pretrained.hf_hub import locate
 from pointadapt.pretrained.load import load_backbone
-from pointadapt.reports.listing import backbones
 from pointadapt.tasks import make_task
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from pointadapt.core.machine import upload
 from pointadapt.training import device_arrays as resident
-from pointadapt.training.device_arrays import Resident, upload
+from pointadapt.training.device_arrays import Resident
 
 ARRAY = np.arange(24, dtype=np.float16).reshape(6, 4)
 AT = np.array([5, 0, 0, 3])

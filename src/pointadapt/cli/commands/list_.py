@@ -28,7 +28,7 @@ class List:
     json: bool = False
 
     def run(self) -> int:
-        from ...reports.listing import LISTS, NOTES
+        from ..listing import LISTS, NOTES
 
         kinds = list(LISTS) if self.kind == "all" else [self.kind]
         tables = {kind: LISTS[kind]() for kind in kinds}

@@ -21,8 +21,7 @@ import numpy as np
 
 from ...core import console
 from ...core.errors import ConfigError, PointAdaptError
-from ...core.files import atomic, read_json, sha256_of, write_json
-from ...pretrained.cache import cache_dir
+from ...core.files import atomic, cache_dir, read_json, sha256_of, write_json
 
 SLOW = 5.0  # seconds of reading from which "auto" keeps the result
 
