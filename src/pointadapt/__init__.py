@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .pretraining.trainer import pretrain
     from .training.trainer import train
 
-__version__ = "0.1.0"
+from .core.version import __version__
 
 __all__ = [
     "PointAdaptError",

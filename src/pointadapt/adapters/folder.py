@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..backbones import Backbone
 from ..core.errors import (
     AdapterError,
@@ -22,6 +21,7 @@ from ..core.errors import (
     UnknownNameError,
 )
 from ..core.files import atomic, read_json, write_json
+from ..core.version import __version__
 from ..methods import make_method
 from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
 from ..tasks import make_task

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..core.errors import ConfigError
 from ..core.registry import Registry
 from .taps import Taps
-from .tokens import Tokens
+from .tokens import CloudView, Tokens
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Backbone(nn.Module):
     def begin(self, points: Tensor, taps: Taps) -> Tokens:
         """What every forward starts with: the taps of the cloud, ``embed``, those of the tokens."""
         points, memo = taps.points_in(points)
-        return taps.tokens_in(self.embed(points, taps), Scene(self, points, memo))
+        return taps.tokens_in(self.embed(points, taps), CloudView(self, points, memo))
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """Tokens after the last LayerNorm.
@@ -179,29 +179,6 @@ class Backbone(nn.Module):
         """sha256 over the backbone's own tensors as they are now."""
         state = self.state_dict()
         return tensors_sha256({key: state[key] for key in self.base_keys})
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What ``Taps.tokens_in`` may ask of the clouds that are being embedded.
-
-    Attributes:
-        backbone: the backbone whose forward this is.
-        points: (B, N, 3) as ``points_in`` left them.
-        memo: what ``points_in`` handed on.
-    """
-
-    backbone: Backbone
-    points: Tensor
-    memo: Any = None
-
-    def patches(self, groups: int, group_size: int) -> Tokens:
-        """Patches of another scale, see :meth:`Backbone.patches`."""
-        return self.backbone.patches(self.points, groups, group_size)
-
-    def position(self, centers: Tensor) -> Tensor:
-        """Position embedding of places (B, G, 3), see :meth:`Backbone.position`."""
-        return self.backbone.position(centers)
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:

@@ -27,8 +27,7 @@ from torch import Tensor, nn
 from .memory import again
 
 if TYPE_CHECKING:
-    from .base import Backbone, Scene
-    from .tokens import Tokens
+    from .tokens import CloudView, Tokens
 
 
 class BlockTaps(nn.Module):
@@ -136,11 +135,11 @@ class Taps(nn.Module):
         """The cloud (B, N, 3) before it is cut into patches; may move points, and add some.
 
         Returns:
-            The points, and anything that ``tokens_in`` should find as ``scene.memo``.
+            The points, and anything that ``tokens_in`` should find as ``view.memo``.
         """
         return points, None
 
-    def host(self, backbone: Backbone) -> Backbone:
+    def host(self, backbone: Any) -> Any:
         """The network whose forward runs: ``backbone``, or a stand-in that shares its tensors.
 
         For methods that exchange whole layers (Hugging Face peft's).
@@ -151,13 +150,13 @@ class Taps(nn.Module):
         """After the patch encoder, (B, G, D)."""
         return x
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
         """The whole sequence before the first block and before positions are added.
 
-        May add prompt tokens, with or without a position, and set ``tokens.context``. ``scene``
+        May add prompt tokens, with or without a position, and set ``tokens.context``. ``view``
         answers what the method asks of the same clouds, and holds the memo of ``points_in``.
         """
-        del scene
+        del view
         return tokens
 
     def norm_out(self, x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -117,3 +117,38 @@ class Tokens:
                 "choose among cls, patch_mean, patch_max, token_mean, token_max"
             )
         return part.max(dim=1).values if name.endswith("max") else part.mean(dim=1)
+
+
+class Embeds(Protocol):
+    """What of a backbone a method may ask while a cloud is embedded."""
+
+    def patches(self, points: Tensor, groups: int, group_size: int) -> Tokens:
+        """(B, N, 3) points cut into ``groups`` patches of ``group_size`` points, embedded."""
+        ...
+
+    def position(self, centers: Tensor) -> Tensor:
+        """Position embedding of places (B, G, 3): (B, G, D)."""
+        ...
+
+
+@dataclass(frozen=True)
+class CloudView:
+    """What ``Taps.tokens_in`` may ask of the clouds that are being embedded.
+
+    Attributes:
+        backbone: the one whose forward this is.
+        points: (B, N, 3) as ``points_in`` left them.
+        memo: what ``points_in`` handed on.
+    """
+
+    backbone: Embeds
+    points: Tensor
+    memo: Any = None
+
+    def patches(self, groups: int, group_size: int) -> Tokens:
+        """Patches of another scale, see :meth:`Embeds.patches`."""
+        return self.backbone.patches(self.points, groups, group_size)
+
+    def position(self, centers: Tensor) -> Tensor:
+        """Position embedding of places (B, G, 3), see :meth:`Embeds.position`."""
+        return self.backbone.position(centers)

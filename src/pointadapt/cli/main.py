@@ -15,11 +15,11 @@ from typing import Annotated, Any, Union
 import tyro
 from tyro.conf import subcommand
 
-from .. import __version__
 from ..core import console
 from ..core.config import TrainConfig, read_config, to_plain
 from ..core.errors import ConfigError, explain
 from ..core.fields import build
+from ..core.version import __version__
 from . import commands
 from .recipes import get_recipe
 from .words import check_words, in_one_line

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, CloudView, Taps, Tokens
 from ..backbones.layers import DropPath
 from ..core.fields import at_least, share
 from ..ops import farthest_point_sample, gather_points, interpolate, knn
@@ -198,14 +198,14 @@ class GaPromptTaps(Taps):
         added = (self.points * self.factor).expand(len(points), -1, -1).to(points.dtype)
         return torch.cat([points, added], dim=1), self.shape(shape).unsqueeze(1)
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
         s, centers = self.shift, tokens.centers
         seeds, near, _ = neighborhoods(centers, s.seeds, max(1, s.size // 2), s.rule)
         at = gather_points(centers, seeds)  # with a gradient to the moved points, as released
         weights = 1 / ((centers.unsqueeze(2) - at.unsqueeze(1)).square().sum(dim=-1) + 1e-8)
         weights = keep_nearest(weights, 64)
-        position = scene.position(self.places.unsqueeze(0))
-        return tokens.with_context(Shape(scene.memo, position, seeds, near, weights))
+        position = view.position(self.places.unsqueeze(0))
+        return tokens.with_context(Shape(view.memo, position, seeds, near, weights))
 
     def tokens_out(self, tokens: Tokens) -> Tokens:
         return tokens.insert_prompts(tokens.context.vector)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, CloudView, Taps, Tokens
 from ..core.errors import ConfigError
 from ..core.fields import at_least
 from ..ops import gather_points
@@ -125,7 +125,7 @@ class IdptTaps(Taps):
         if not self.first:
             self.blocks[depth - options.before - 1] = IdptBlockTaps(self.prompt)
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
         return insert(self.prompt, tokens) if self.first else tokens
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import BlockTaps, Folding, Scene, Taps, Tokens
+from ..backbones import BlockTaps, CloudView, Folding, Taps, Tokens
 from ..backbones.memory import again, is_lean
 
 SMALLEST_GAMMA = 0.1  # below it, y tells too little of x
@@ -234,14 +234,14 @@ def add_per_kind(tokens: Tokens, to_patches: nn.Module, to_prompts: nn.Module) -
     return tokens.with_x(torch.cat([prefix, *(x.to(prefix.dtype) for x in moved)], dim=1))
 
 
-def patches_at(tokens: Tokens, scene: Scene, scale: tuple[int, int] | None) -> Tokens:
+def patches_at(tokens: Tokens, view: CloudView, scale: tuple[int, int] | None) -> Tokens:
     """Patches of ``scale`` (groups, group size), or with None the sequence's own once more.
 
     Released code embeds the cloud anew even where the scale is the backbone's own. The values are
     the same; only BatchNorm's running statistics then move twice a step.
     """
     if scale is not None:
-        return scene.patches(*scale)
+        return view.patches(*scale)
     first = tokens.prefix + tokens.prompts
     return replace(tokens, x=tokens.patches, pos=tokens.pos[:, first:], prefix=0, prompts=0)
 

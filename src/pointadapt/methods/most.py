@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Folding, Scene, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, CloudView, Folding, Taps, Tokens
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, positive
 from ..ops import knn
@@ -196,8 +196,8 @@ class MostTaps(Taps):
         self.options = options
         self.blocks = nn.ModuleList(MostBlockTaps(options, c.dim, c.hidden) for _ in range(c.depth))
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
-        del scene
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
+        del view
         o = self.options
         if not o.neighbors:
             return tokens

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, Scene, Taps, Tokens
+from ..backbones import Backbone, CloudView, Taps, Tokens
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least
 from ..ops import gather_points
@@ -123,10 +123,10 @@ class PointLoraTaps(Taps):
             PointLoraBlockTaps(options, config, self.mlps) for _ in range(config.depth)
         )
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
         chosen, terms = [], []
         for scale, keep in zip(self.scales, self.keep, strict=True):
-            found = patches_at(tokens, scene, scale)
+            found = patches_at(tokens, view, scale)
             s = self.score(found.x).squeeze(-1).float().sigmoid()
             terms.append((s * (s + 1e-6).log() + (1 - s) * (1 - s + 1e-6).log()).mean())
             index = s.topk(keep, dim=1).indices

@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, CloudView, Taps, Tokens
 from ..backbones.layers import attend
 from ..core.errors import ConfigError
 from ..core.fields import at_least, positive
@@ -154,7 +154,7 @@ class PointPeftTaps(Taps):
             PointPeftBlockTaps(options, d, i if i < depth else None) for i in range(config.depth)
         )
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
         with torch.autocast(tokens.x.device.type, enabled=False):
             near, weights = self.neighbors(tokens.centers.detach().float())
             return tokens.with_context(Known(self.enhanced(), near, weights))

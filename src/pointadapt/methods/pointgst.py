@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, CloudView, Taps, Tokens
 from ..core.errors import ConfigError
 from ..core.fields import at_least
 from ..ops import gather_points
@@ -160,7 +160,7 @@ class PointGstTaps(Taps):
             PointGstBlockTaps(options, config.dim) for _ in range(config.depth)
         )
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
         with torch.autocast(tokens.x.device.type, enabled=False):
             return tokens.with_context(self.bases(tokens.centers))
 

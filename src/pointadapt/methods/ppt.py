@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Scene, Taps, Tokens
+from ..backbones import Backbone, BlockTaps, CloudView, Taps, Tokens
 from ..core.fields import at_least
 from .base import METHODS, ClsMethod
 from .modules import EMBEDDING, add_per_kind, patches_at, prompt_mlp
@@ -80,8 +80,8 @@ class PptTaps(Taps):
         )
         self.blocks = nn.ModuleList(PptBlockTaps(self.mlps) for _ in range(config.depth))
 
-    def tokens_in(self, tokens: Tokens, scene: Scene) -> Tokens:
-        prompts = patches_at(tokens, scene, self.scale)
+    def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
+        prompts = patches_at(tokens, view, self.scale)
         return tokens.insert_prompts(prompts.x, prompts.pos)
 
 

@@ -11,7 +11,9 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,7 +21,20 @@ from torch import Tensor
 MOST_POINTS = 16384
 MOST_NEIGHBORS = 128  # each costs a pass over the distances
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _checked: dict[int, ModuleType | None] = {}  # by device
+_references: dict[str, Callable[..., Any]] = {}  # by the kernel's name
+
+
+def reference(name: str) -> Callable[[F], F]:
+    """Decorator: on the CPU, this function gives what the kernel ``name`` must give."""
+
+    def enter(function: F) -> F:
+        _references[name] = function
+        return function
+
+    return enter
 
 
 def kernels(axes: Tensor) -> ModuleType | None:
@@ -63,19 +78,17 @@ def _load(device: torch.device) -> ModuleType | None:
 
 def differs(module: ModuleType, device: torch.device | str) -> str:
     """Where the results of ``module`` on ``device`` are not the CPU's; "" where all are equal."""
-    from pointadapt.ops.neighbors import _nearest
-    from pointadapt.ops.sampling import _sample
-
+    sample, nearest = _references["sample"], _references["nearest"]
     draw = torch.Generator().manual_seed(0)
     rough = torch.randint(-2, 3, (3, 2, 97), generator=draw) * 0.3  # equal points, equal distances
     axes = torch.cat([rough, torch.randn(3, 2, 97, generator=draw)], dim=1)
     there = axes.to(device)
     for ball in (False, True):
-        if not torch.equal(module.sample(there, 60, 3, ball).cpu(), _sample(axes, 60, 3, ball)):
+        if not torch.equal(module.sample(there, 60, 3, ball).cpu(), sample(axes, 60, 3, ball)):
             return "sample other points than the CPU"
     some = slice(0, 20)
     ours = module.nearest(there[:, :, some].contiguous(), there, 17)
-    cpu = _nearest(axes[:, :, some].contiguous(), axes, 17)
+    cpu = nearest(axes[:, :, some].contiguous(), axes, 17)
     if not all(torch.equal(a.cpu(), b) for a, b in zip(ours, cpu, strict=True)):
         return "find other neighbours than the CPU"
     return ""

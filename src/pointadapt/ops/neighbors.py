@@ -15,7 +15,7 @@ from pointadapt.ops._check import (
     check_same_batch,
 )
 from pointadapt.ops._distance import block_size, split_axes, squared_distances
-from pointadapt.ops._kernels import MOST_NEIGHBORS, kernels
+from pointadapt.ops._kernels import MOST_NEIGHBORS, kernels, reference
 from pointadapt.ops.sampling import SamplingRule, farthest_point_sample
 
 
@@ -54,6 +54,7 @@ def knn(queries: Tensor, points: Tensor, k: int, *, check: bool = True) -> tuple
     return nearest(split_axes(queries), split_axes(points), k)
 
 
+@reference("nearest")
 def _nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Search axes (3, B, N) for the neighbours of axes (3, B, M), some rows at a time."""
     fast = kernels(points) if k <= MOST_NEIGHBORS else None

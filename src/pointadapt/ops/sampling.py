@@ -12,7 +12,7 @@ from torch import Tensor
 from pointadapt.core.errors import PointCloudError
 from pointadapt.ops._check import at_least_float32, check_count, check_layout, check_points
 from pointadapt.ops._distance import split_axes
-from pointadapt.ops._kernels import kernels
+from pointadapt.ops._kernels import kernels, reference
 
 SamplingRule = Literal["plain", "pointnet2"]
 
@@ -74,6 +74,7 @@ def _ball(axes: Tensor) -> Tensor:
     return ((x * x + y * y) + z * z).double() <= POINTNET2_BALL
 
 
+@reference("sample")
 def _sample(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
     """Run the kernel or the loop. `axes`: (3, B, N); `ball`: leave `_ball` out. Returns (B, m)."""
     fast = kernels(axes)

@@ -22,10 +22,10 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from .. import __version__
 from ..core import console
 from ..core.errors import FetchError, PointAdaptError
 from ..core.files import read_json, sha256_of, write_json
+from ..core.version import __version__
 
 Show = Callable[[int, "int | None", str], None]  # bytes that have come, of how many, a note
 TRANSIENT = (408, 425, 429, 500, 502, 503, 504)

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from .. import __version__
 from ..backbones.published.tags import Tag, all_tags, find_tag
 from ..core import console
 from ..core.errors import CheckpointError, ConfigError, FetchError
 from ..core.files import sha256_of, write_json
+from ..core.version import __version__
 from . import cache
 from .download import Patience, download
 from .hf_hub import locate

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..core.config import TrainConfig, key_values, to_plain
+from ..core.config.cross_validate import CrossValidateConfig
 from ..core.errors import ConfigError
-from ..core.fields import at_least
 from ..core.files import atomic, write_json
 from .jobs import Job, Outcome, run_all
 
@@ -23,35 +23,6 @@ if TYPE_CHECKING:
     from ..tasks import Task
 
 RESULTS, PREDICTIONS, FINAL = "cross_validation.json", "predictions.csv", "final"
-
-
-@dataclass(frozen=True)
-class CrossValidateConfig(TrainConfig):
-    """Training as often as there are folds, each time without one of them, which is then predicted.
-
-    Attributes:
-        folds: how many parts the clouds are split into, class by class.
-        pool: "all" splits the clouds of train and test together, "train" leaves test alone.
-        folds_file: a folds.json to use, such as an earlier run's; by default the folds are drawn,
-            from --seed, and written to OUT/folds.json.
-        final: at the end also train an adapter on all clouds, to be used; it is stated with the
-            scores of the cross-validation, since no cloud is left to score it on.
-        jobs: folds at a time; 0 takes one for every GPU, or else core, 8 at most.
-    """
-
-    out: Path = Path("runs/cross-validate")
-    folds: int = 5
-    pool: Literal["all", "train"] = "all"
-    folds_file: Path | None = None
-    final: bool = False
-    jobs: int = 0
-    save_every: int = 50
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 2, "folds")
-        at_least(self, 0, "jobs")
 
 
 def cross_validate(

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from ..core import console
 from ..core.config import TrainConfig, key_values, to_plain
+from ..core.config.few_shot import FewShotConfig
 from ..core.errors import ConfigError, DataLayoutError
-from ..core.fields import at_least
 from ..core.files import read_json, write_json
 from .jobs import Job, Outcome, run_all
 
@@ -22,42 +22,6 @@ if TYPE_CHECKING:
 
 RESULTS = "few_shot.json"
 OFFICIAL = "modelnet_fewshot"
-
-
-@dataclass(frozen=True)
-class FewShotConfig(TrainConfig):
-    """Training on a few clouds of a few classes, again and again.
-
-    Attributes:
-        way: classes of an episode.
-        shot: training clouds (the support) of each.
-        queries: test clouds of each.
-        folds: episodes.
-        pool: "split" draws the support from the data set's training clouds and the queries from its
-            test clouds; "all" draws both from all.
-        episodes: a folder of index files to use, such as an earlier run's; by default they are
-            drawn, from --seed, and written to OUT/episodes.
-        jobs: folds at a time; 0 takes one for every GPU, or else core, 8 at most.
-    """
-
-    out: Path = Path("runs/few-shot")
-    way: int = 5
-    shot: int = 10
-    queries: int = 20
-    folds: int = 10
-    pool: Literal["split", "all"] = "split"
-    episodes: Path | None = None
-    jobs: int = 0
-    epochs: int = 150
-    warmup_epochs: float = 10.0
-    save_every: int = 50
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 2, "way")
-        at_least(self, 1, "shot", "queries", "folds")
-        at_least(self, 0, "jobs")
 
 
 def few_shot(

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt.backbones import BlockTaps, Scene, Tokens
+from pointadapt.backbones import BlockTaps, CloudView, Tokens
 from pointadapt.methods.gaprompt import SharedMlp, keep_nearest, neighborhoods
 
 
@@ -35,8 +35,8 @@ class Positions:
         return centers.sum(dim=-1, keepdim=True).expand(*centers.shape[:-1], 12)
 
 
-def scene(memo):
-    return Scene(Positions(), torch.zeros(2, 1, 3), memo)
+def view(memo):
+    return CloudView(Positions(), torch.zeros(2, 1, 3), memo)
 
 
 def test_points_move_along_themselves_and_others_join(taps):
@@ -62,7 +62,7 @@ def test_shared_mlp_takes_every_row_alike():
 
 def test_seeds_reach_patches_by_inverse_squared_distance(taps, tokens):
     taps = taps()
-    shape = taps.tokens_in(tokens, scene(torch.zeros(2, 1, 12))).context
+    shape = taps.tokens_in(tokens, view(torch.zeros(2, 1, 12))).context
     seeds, near, at = neighborhoods(tokens.centers, 3, 2, "plain")
     assert torch.equal(shape.seeds, seeds)
     assert torch.equal(shape.near, near)
@@ -79,7 +79,7 @@ def test_the_weights_have_a_gradient_to_the_centers(taps, tokens):
 
     def of(centers):
         moved = replace(tokens, centers=centers)
-        return (taps.tokens_in(moved, scene(memo)).context.weights * value).sum()
+        return (taps.tokens_in(moved, view(memo)).context.weights * value).sum()
 
     centers = tokens.centers.clone().requires_grad_()
     (found,) = torch.autograd.grad(of(centers), centers)
@@ -101,7 +101,7 @@ def test_only_the_largest_weights_are_kept():
 def test_block_is_the_formula(one, taps, tokens, propagation, index):
     taps = taps(propagation=propagation)
     vector = torch.randn(2, 1, 12)
-    one.tokens = taps.tokens_in(tokens, scene(vector))
+    one.tokens = taps.tokens_in(tokens, view(vector))
     c, block = one.tokens.context, taps.blocks[index]
     prompts = torch.zeros(2, 0, 12)
     if index == 0:
@@ -126,6 +126,6 @@ def test_block_is_the_formula(one, taps, tokens, propagation, index):
 
 def test_head_sees_the_shape_alone_as_prompt(taps, tokens):
     taps, vector = taps(), torch.randn(2, 1, 12)
-    start = taps.tokens_in(tokens, scene(vector))
+    start = taps.tokens_in(tokens, view(vector))
     assert start.prompts == 0
     assert torch.equal(taps.tokens_out(start).pool("prompt_mean"), vector[:, 0])

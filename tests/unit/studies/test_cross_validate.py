@@ -17,11 +17,12 @@ from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli import main as cli
 from pointadapt.core import console
 from pointadapt.core.config import save_config
+from pointadapt.core.config.cross_validate import CrossValidateConfig
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data.sets.folds import read_folds
 from pointadapt.inference.classify_files import reader_of
 from pointadapt.inference.label_scenes import SceneLabeller
-from pointadapt.studies.cross_validate import CrossValidateConfig, cross_validate
+from pointadapt.studies.cross_validate import cross_validate
 from pointadapt.studies.jobs import Outcome, work
 
 

@@ -21,9 +21,10 @@ from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
 from pointadapt.core import console
 from pointadapt.core.config import save_config
+from pointadapt.core.config.few_shot import FewShotConfig
 from pointadapt.core.errors import ConfigError, DataLayoutError
 from pointadapt.pretrained.load import read_safetensors
-from pointadapt.studies.few_shot import FewShotConfig, few_shot, mean_sd, table
+from pointadapt.studies.few_shot import few_shot, mean_sd, table
 from pointadapt.studies.jobs import Outcome, work
 
 MAKE_OFFICIAL = Path(__file__).parents[2] / "data/modelnet_fewshot/make.py"

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from pointadapt.cli.main import main
+from pointadapt.core.config.robustness import RobustnessConfig
 from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
 from pointadapt.data.corruptions import SUITES
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.reports.robustness_picture import heat_map
-from pointadapt.studies.corrupted_scores import DGCNN, cells_of, summarize
-from pointadapt.studies.robustness import RobustnessConfig, robustness
+from pointadapt.studies.robustness import DGCNN, cells_of, robustness, summarize
 
 TESTS = Path(__file__).parents[2]
 
@@ -116,7 +116,7 @@ def test_official_files_of_another_data_set(micro_adapter, tmp_path):
     with pytest.raises(DataLayoutError, match=r"no jitter_2\.h5"):  # before anything is scored
         robustness(config)
     with pytest.raises(ConfigError, match="--root DIR"):
-        RobustnessConfig(micro_adapter, data="modelnet_c")
+        robustness(RobustnessConfig(micro_adapter, data="modelnet_c"))
 
 
 def test_official_files(micro_backbone, tmp_path, capsys):

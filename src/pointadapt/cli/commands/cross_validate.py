@@ -12,8 +12,9 @@ from rich.table import Table
 from tyro.conf import Suppress
 
 from ...core import console
+from ...core.config.cross_validate import CrossValidateConfig
 from ...reports import terminal as report
-from ...studies.cross_validate import FINAL, CrossValidateConfig
+from ...studies.cross_validate import FINAL
 from ..base import command, plain
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from rich.console import Console
 from tyro.conf import Suppress
 
 from ...core import console
+from ...core.config.few_shot import FewShotConfig
 from ...reports import terminal as report
-from ...studies.few_shot import FewShotConfig
 from ..base import command, plain
 
 if TYPE_CHECKING:

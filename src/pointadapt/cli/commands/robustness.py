@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ...core import console
+from ...core.config.robustness import RobustnessConfig
 from ...reports import terminal as report
-from ...studies.robustness import RobustnessConfig
 from ..base import command, plain
 
 
@@ -38,8 +38,7 @@ class Robustness(RobustnessConfig):
     def run(self) -> int:
         config = plain(RobustnessConfig, self)
         from ...reports.robustness_picture import heat_map
-        from ...studies.corrupted_scores import PICTURE, RESULTS, cells_of
-        from ...studies.robustness import robustness
+        from ...studies.robustness import PICTURE, RESULTS, cells_of, robustness
 
         with console.progress("corruptions", len(cells_of(config))) as done:
             results = robustness(config, lambda k, _: done(k))

@@ -15,7 +15,8 @@ et al., Point-MAE, ECCV 2022 (cfgs/fewshot.yaml); Zhou et al., DAPT, CVPR 2024.
 
 from __future__ import annotations
 
-from ...studies.few_shot import OFFICIAL, FewShotConfig
+from ...core.config.few_shot import FewShotConfig
+from ...studies.few_shot import OFFICIAL
 from ._base import Recipe, recipe
 from .published import MODELNET_CLOUDS, NEEDS, PROTOCOL
 

@@ -7,11 +7,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from ... import __version__
 from ...adapters import folder as hub
 from ...adapters.model import PointModel
 from ...adapters.protocol import Protocol
 from ...core.machine import describe_machine
+from ...core.version import __version__
 from ...tasks.metrics import parameter_counts
 
 

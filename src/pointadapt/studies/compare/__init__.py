@@ -1,5 +1,6 @@
 """The board: many methods under one protocol on one machine, in one table and one picture."""
 
-from .run import CompareConfig, compare
+from ...core.config.compare import CompareConfig
+from .run import compare
 
 __all__ = ["CompareConfig", "compare"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core import console
-from ...core.config import TrainConfig, to_plain
-from ...core.errors import ConfigError, PointAdaptError
-from ...core.fields import at_least
+from ...core.config import to_plain
+from ...core.config.compare import CompareConfig
+from ...core.errors import PointAdaptError
 from ...core.files import write_json
 from ..jobs import Job, Outcome, run_all
 
@@ -20,43 +19,6 @@ if TYPE_CHECKING:
     from .tune import Tuned
 
 NAME = "board"  # of the files: board.json, board.csv, board.md, board.png
-
-
-@dataclass(frozen=True)
-class CompareConfig(TrainConfig):
-    """Methods under one protocol; all options but the following are the same for every method.
-
-    Attributes:
-        methods: names of methods, LABEL=METHOD for a method under a name of your own, or "all".
-        method_options: what is a method's own, as LABEL:key=value,key=value: its options, lr,
-            min_lr, warmup_epochs, weight_decay, clip, drop_path and head.
-        methods_file: the same in YAML, a line for each: "dapt-r64: {method: dapt, rank: 64}".
-        seeds: a run for each.
-        lrs: learning rates to choose among, for each method that is given none of its own: a short
-            run with each, scored on training clouds held out (``val_fraction``), before the board.
-        tune_epochs: length of those runs.
-        jobs: runs at a time. More than one makes them slow one another, which their times show; 0
-            takes one for every GPU, or else core, 8 at most.
-    """
-
-    out: Path = Path("runs/compare")
-    methods: tuple[str, ...] = ()
-    method_options: tuple[str, ...] = ()
-    methods_file: Path | None = None
-    seeds: tuple[int, ...] = (0,)
-    lrs: tuple[float, ...] = ()
-    tune_epochs: int = 3
-    jobs: int = 1
-    tensorboard: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(self, 0, "jobs")
-        at_least(self, 1, "tune_epochs")
-        if len(set(self.lrs)) < len(self.lrs) or min(self.lrs, default=1.0) <= 0:
-            raise ConfigError(f"lrs must be different numbers above 0, not {list(self.lrs)}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ConfigError(f"seeds must be different whole numbers, not {list(self.seeds)}")
 
 
 def compare(

@@ -14,8 +14,8 @@ from ...core.files import read_json, write_json
 from ..jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
+    from ...core.config.compare import CompareConfig
     from .entries import Entry
-    from .run import CompareConfig
 
 
 @dataclass(frozen=True)

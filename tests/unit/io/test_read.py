@@ -26,7 +26,7 @@ from pointadapt.core.errors import (
 from pointadapt.io import Cloud, read_cloud, read_points, write_cloud, write_points
 from pointadapt.io._pcd import lzf_decompress
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/folder/make.py")))
 BALL, CORNERS = look_alike.ball(), look_alike.CORNERS
 EXACT = [s for s in io.WRITABLE if s not in (".las", ".laz")]

@@ -1,0 +1,102 @@
+"""Configurations as plain values: text, YAML and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError, PointAdaptError
+from ..fields import build
+from .train import TrainConfig
+
+# What may differ between the start of a training run and its continuation.
+MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every", "step")
+
+
+def key_values(items: tuple[str, ...] | dict[str, Any]) -> dict[str, Any]:
+    """``("rank=32", "prompt=false")`` as a dictionary; a dictionary stays as it is.
+
+    Raises:
+        ConfigError: an item without "=".
+    """
+    if isinstance(items, dict):
+        return dict(items)
+    pairs: dict[str, Any] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{item!r} is no option: write it as key=value, such as rank=32")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """A configuration as JSON and YAML can hold it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Path):
+            return str(value)
+        return [plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+
+    return {f.name: plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def other_options(
+    was: dict[str, Any], now: dict[str, Any], defaults: dict[str, Any] | None = None
+) -> str:
+    """The first option of an earlier run that differs from now, as text; empty if none does.
+
+    What the earlier run's version did not have yet had its default.
+
+    Args:
+        was: the plain values of the earlier run.
+        now: those of this one.
+        defaults: of both; by default those of training.
+    """
+    defaults = to_plain(TrainConfig()) if defaults is None else defaults
+    for key, value in now.items():
+        before = was.get(key, defaults.get(key))
+        if key not in MAY_DIFFER and before != value:
+            return f"{key}: {before} then, {value} now"
+    return ""
+
+
+def read_config(path: Path | str) -> dict[str, Any]:
+    """The key: value lines of a YAML file.
+
+    Raises:
+        PointAdaptError: the file is missing or not YAML.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PointAdaptError(f"cannot read {path}: {error.strerror or error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PointAdaptError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold key: value lines")
+    return values
+
+
+def load_config(path: Path | str, cls: type) -> Any:
+    """A configuration from a YAML file.
+
+    Raises:
+        PointAdaptError: the file is missing or not YAML.
+        UnknownNameError, ConfigError: an unknown key or a value of the wrong type.
+    """
+    return build(cls, read_config(path), str(path))
+
+
+def save_config(config: Any, path: Path | str) -> None:
+    """A configuration as YAML, atomically."""
+    import yaml
+
+    from ..files import atomic
+
+    with atomic(path) as temporary:
+        text = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)
+        temporary.write_text(text, encoding="utf-8")
