@@ -21,9 +21,11 @@ demo: $(STAMP)
 	@$(BIN)/pointadapt demo
 
 lint: $(STAMP)
-	@$(BIN)/ruff check src tests benchmarks
-	@$(BIN)/ruff format --check src tests benchmarks
-	@$(BIN)/pyright --pythonpath $(BIN)/python src
+	@$(BIN)/ruff check src tests benchmarks tools
+	@$(BIN)/ruff format --check src tests benchmarks tools
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 3
+	@$(BIN)/python tools/structure.py
 
 test: lint
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
