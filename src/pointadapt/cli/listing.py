@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .recipes import RECIPES
+from ..recipes import RECIPES
 
 if TYPE_CHECKING:
     from ..backbones.published.tags import Tag

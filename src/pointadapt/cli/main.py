@@ -20,8 +20,8 @@ from ..core.config import TrainConfig, read_config, to_plain
 from ..core.errors import ConfigError, explain
 from ..core.fields import build
 from ..core.version import __version__
+from ..recipes import get_recipe
 from . import commands
-from .recipes import get_recipe
 from .words import check_words, in_one_line
 
 ABOUT = (

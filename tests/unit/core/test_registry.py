@@ -122,6 +122,6 @@ def test_a_module_may_ask_the_registry_while_it_is_imported(package):
 
 def test_an_empty_registry_says_so():
     with pytest.raises(UnknownNameError, match="known: none"):
-        empty = Registry("thing", "pointadapt.cli.recipes")
+        empty = Registry("thing", "pointadapt.recipes")
         empty._loaded = True
         empty["x"]

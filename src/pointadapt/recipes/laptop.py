@@ -22,8 +22,8 @@ arithmetic.
 
 from __future__ import annotations
 
-from ...core.config import TrainConfig
-from ._base import NOT_MEASURED, recipe
+from ..core.config import TrainConfig
+from .base import NOT_MEASURED, recipe
 
 BASE = TrainConfig(
     data="modelnet40",

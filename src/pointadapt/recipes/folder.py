@@ -16,8 +16,8 @@ Where classes differ much in size add ``--sampling balanced``.
 
 from __future__ import annotations
 
-from ...core.config import TrainConfig
-from ._base import NOT_MEASURED, Recipe, recipe
+from ..core.config import TrainConfig
+from .base import NOT_MEASURED, Recipe, recipe
 
 BASE = TrainConfig(
     data="folder",

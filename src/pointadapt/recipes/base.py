@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core.config import TrainConfig
+from ..core.config import TrainConfig
 
 NOT_MEASURED = "not measured here"
 POINT_MAE = "point_mae-small"

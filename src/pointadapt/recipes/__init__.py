@@ -3,8 +3,8 @@
 A recipe is a :class:`Recipe` in a module of this package; nothing here imports torch.
 """
 
-from ...core.errors import UnknownNameError
-from ._base import Recipe
+from ..core.errors import UnknownNameError
+from .base import Recipe
 from .few_shot import FEW_SHOT
 from .folder import FOLDER
 from .laptop import LAPTOP

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ._base import NOT_MEASURED, Recipe, recipe
+from .base import NOT_MEASURED, Recipe, recipe
 from .published import BASE, NEEDS
 
 S3DIS_BASE = replace(

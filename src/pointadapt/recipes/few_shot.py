@@ -15,12 +15,13 @@ et al., Point-MAE, ECCV 2022 (cfgs/fewshot.yaml); Zhou et al., DAPT, CVPR 2024.
 
 from __future__ import annotations
 
-from ...core.config.few_shot import FewShotConfig
-from ...studies.few_shot import OFFICIAL
-from ._base import Recipe, recipe
+from ..core.config.few_shot import FewShotConfig
+from .base import Recipe, recipe
 from .published import MODELNET_CLOUDS, NEEDS, PROTOCOL
 
-BASE = FewShotConfig(data=OFFICIAL, epochs=150, select="test", **PROTOCOL, **MODELNET_CLOUDS)
+BASE = FewShotConfig(
+    data="modelnet_fewshot", epochs=150, select="test", **PROTOCOL, **MODELNET_CLOUDS
+)
 
 SCORES = {  # 5-way 10-shot, 5-way 20-shot, 10-way 10-shot, 10-way 20-shot
     "dapt": "96.8 ± 1.8, 98.0 ± 1.0, 93.0 ± 3.5, 95.5 ± 3.2",

@@ -6,9 +6,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from pointadapt.cli.recipes import RECIPES, get_recipe
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import UnknownNameError
+from pointadapt.recipes import RECIPES, get_recipe
 
 OURS = ("-laptop", "-folder", "-few-shot", "-s3dis")
 PAPERS = [name for name in RECIPES if not name.endswith(OURS)]
@@ -39,7 +39,7 @@ def test_what_must_exist():
 
 
 def test_torch_free():
-    code = "import sys, pointadapt.cli.recipes\nassert 'torch' not in sys.modules"
+    code = "import sys, pointadapt.recipes\nassert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ...core.config import TrainConfig
-from ._base import POINT_MAE, Recipe, recipe
+from ..core.config import TrainConfig
+from .base import POINT_MAE, Recipe, recipe
 
 NEEDS = (
     "Point-MAE's published weights, which are downloaded at the first use: "
