@@ -32,7 +32,7 @@ from _measure import in_turns, parser, report, start
 from _models import clouds, half, make_model
 from _plain import logits as plain_logits
 from pointadapt.adapters import folder as hub
-from pointadapt.adapters.fold import fold
+from pointadapt.adapters.fold import fold_model
 from pointadapt.io import Cloud, write_cloud
 
 HEAD = ("cls", "patch_mean", "patch_max")  # as wide as DAPT's
@@ -44,7 +44,7 @@ def forward_rows(args: Any) -> list[dict[str, Any]]:
     dapt = make_model("dapt", device=device).eval()
     models = {
         "backbone": make_model("linear_probe", device=device, head=HEAD).eval(),
-        "folded DAPT": fold(dapt),
+        "folded DAPT": fold_model(dapt),
         "DAPT": dapt,
     }
     rows = []

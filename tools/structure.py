@@ -23,7 +23,7 @@ def rooms_in_order(pyproject: Path) -> list[str]:
     if sys.version_info >= (3, 11):
         import tomllib
     else:
-        import tomli as tomllib
+        import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
     tool = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["importlinter"]
     return [layer.split(".")[-1] for layer in reversed(tool["contracts"][0]["layers"])]

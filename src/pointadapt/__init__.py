@@ -1,10 +1,11 @@
 """pointadapt: one frozen 3D backbone, many tiny adapters.
 
 >>> import pointadapt
->>> model = pointadapt.load("runs/train/adapter")
->>> pointadapt.predict(["scan.ply"], "runs/train/adapter")[0].label
+>>> results = pointadapt.train(recipe="dapt-folder", root="scans", out="runs/scans")
+>>> pointadapt.predict(["scan.ply"], "runs/scans/adapter")[0].label
 
-Names are imported when they are first used, so that ``import pointadapt`` costs next to nothing.
+Every command has its Python call of the same name and options. Names are imported when they are
+first used, so that ``import pointadapt`` costs next to nothing.
 """
 
 from __future__ import annotations
@@ -12,69 +13,122 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .core.version import __version__
+
 if TYPE_CHECKING:
     from .adapters.convert import convert
     from .adapters.fold import fold
     from .adapters.folder import load, load_into, save_adapter
+    from .adapters.hf_peft import DaptConfig
     from .adapters.model import PointModel
-    from .core.config import PretrainConfig, TrainConfig
+    from .cli.listing import available
+    from .core.config import (
+        CompareConfig,
+        CrossValidateConfig,
+        FewShotConfig,
+        PretrainConfig,
+        RobustnessConfig,
+        TrainConfig,
+    )
     from .core.errors import PointAdaptError
     from .data import load_dataset
+    from .data.checking.verify import verify_data
     from .inference.classify_files import predict
+    from .inference.linear_svm import probe
     from .inference.score import evaluate
+    from .inference.score_scenes import pool_scores, score_scenes
     from .io import read_points, write_points
     from .methods import make_method
     from .pretrained.fetch import fetch
     from .pretrained.load import load_backbone
     from .pretraining.trainer import pretrain
+    from .reports.data_sheet import show_data
+    from .studies.compare import compare
+    from .studies.cross_validate import cross_validate
+    from .studies.demo import demo
+    from .studies.few_shot import few_shot
+    from .studies.robustness import robustness
+    from .tasks import make_task
     from .training.trainer import train
 
-from .core.version import __version__
-
-__all__ = [
-    "PointAdaptError",
-    "PointModel",
-    "PretrainConfig",
-    "TrainConfig",
-    "__version__",
-    "convert",
-    "evaluate",
-    "fetch",
-    "fold",
-    "load",
-    "load_backbone",
-    "load_dataset",
-    "load_into",
-    "make_method",
-    "predict",
-    "pretrain",
-    "read_points",
-    "save_adapter",
-    "train",
-    "write_points",
-]
-
 _HOME = {  # public name -> the module that defines it
+    "CompareConfig": "core.config",
+    "CrossValidateConfig": "core.config",
+    "DaptConfig": "adapters.hf_peft",
+    "FewShotConfig": "core.config",
     "PointAdaptError": "core.errors",
     "PointModel": "adapters.model",
     "PretrainConfig": "core.config",
+    "RobustnessConfig": "core.config",
     "TrainConfig": "core.config",
+    "available": "cli.listing",
+    "compare": "studies.compare",
     "convert": "adapters.convert",
+    "cross_validate": "studies.cross_validate",
+    "demo": "studies.demo",
     "evaluate": "inference.score",
     "fetch": "pretrained.fetch",
+    "few_shot": "studies.few_shot",
     "fold": "adapters.fold",
     "load": "adapters.folder",
     "load_backbone": "pretrained.load",
     "load_dataset": "data",
     "load_into": "adapters.folder",
     "make_method": "methods",
+    "make_task": "tasks",
+    "pool_scores": "inference.score_scenes",
     "predict": "inference.classify_files",
     "pretrain": "pretraining.trainer",
+    "probe": "inference.linear_svm",
     "read_points": "io",
+    "robustness": "studies.robustness",
     "save_adapter": "adapters.folder",
+    "score_scenes": "inference.score_scenes",
+    "show_data": "reports.data_sheet",
     "train": "training.trainer",
+    "verify_data": "data.checking.verify",
     "write_points": "io",
 }
+
+__all__ = [
+    "CompareConfig",
+    "CrossValidateConfig",
+    "DaptConfig",
+    "FewShotConfig",
+    "PointAdaptError",
+    "PointModel",
+    "PretrainConfig",
+    "RobustnessConfig",
+    "TrainConfig",
+    "__version__",
+    "available",
+    "compare",
+    "convert",
+    "cross_validate",
+    "demo",
+    "evaluate",
+    "fetch",
+    "few_shot",
+    "fold",
+    "load",
+    "load_backbone",
+    "load_dataset",
+    "load_into",
+    "make_method",
+    "make_task",
+    "pool_scores",
+    "predict",
+    "pretrain",
+    "probe",
+    "read_points",
+    "robustness",
+    "save_adapter",
+    "score_scenes",
+    "show_data",
+    "train",
+    "verify_data",
+    "write_points",
+]
 
 
 def __getattr__(name: str) -> Any:

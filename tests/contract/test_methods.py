@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
-from pointadapt.adapters.fold import fold
+from pointadapt.adapters.fold import fold_model
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
 from pointadapt.cli import listing
@@ -315,11 +315,11 @@ def assert_folds_as_it_says(model, batch):
     no_layer = bool(model.adapter.taps.state_dict()) and not model.backbone.fold_layers
     if method.folds == "no" or no_layer:
         with pytest.raises(CannotFold) as caught:
-            fold(model)
+            fold_model(model)
         assert method.title in str(caught.value) or no_layer
         assert "\n" not in str(caught.value)
         return
-    folded = fold(model)
+    folded = fold_model(model)
     torch.testing.assert_close(outputs(folded, batch), expected, rtol=0, atol=1e-5)
     assert same(tensors(model), before)  # the adapter goes on as it was
     assert not any(p.requires_grad for p in folded.backbone.parameters())

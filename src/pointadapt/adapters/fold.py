@@ -13,6 +13,7 @@ import torch
 
 from ..backbones import Folding
 from ..core.errors import AdapterError, CannotFold
+from ..core.results import FoldReport
 from ..pretrained.load import save_backbone
 from ..tasks.metrics import parameter_counts
 from . import folder as hub
@@ -21,7 +22,7 @@ from .model import Adapter, PointModel
 TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold
 
 
-def fold(model: PointModel) -> PointModel:
+def fold_model(model: PointModel) -> PointModel:
     """A new model in evaluation mode, on the same device, that computes what ``model`` does.
 
     Its backbone holds everything of the active adapter that frozen layers can take up, computed in
@@ -49,9 +50,7 @@ def fold(model: PointModel) -> PointModel:
     return folded
 
 
-def fold_adapter(
-    folder: Path | str, out: Path | str, backbone: Path | str | None = None
-) -> dict[str, Any]:
+def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None) -> FoldReport:
     """Fold the adapter in ``folder`` and write it, with its own backbone in ``out``/backbone.
 
     ``out`` is an adapter folder like any other, except that it needs no backbone from elsewhere and
@@ -67,14 +66,14 @@ def fold_adapter(
 
     Raises:
         AdapterError: ``folder`` is no adapter, or ``out`` is the same folder.
-        CannotFold: see :func:`fold`.
+        CannotFold: see :func:`fold_model`.
     """
     folder, out = Path(folder), Path(out)
     config = hub.read_adapter_config(folder)
     if out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise AdapterError(f"{out} is or holds the adapter to be folded: choose another --out")
     model = hub.load(folder, backbone=backbone)
-    folded = fold(model)
+    folded = fold_model(model)
     own = save_backbone(folded.backbone, out / "backbone")
     results = {**config.get("results", {}), "folded_from": config["method"]}
     hub.save_adapter(
@@ -82,7 +81,7 @@ def fold_adapter(
         dataset=config.get("dataset", ""),
     )  # fmt: skip
     sizes = [parameter_counts(m)[1] for m in (model, folded)]
-    return {
+    done: Any = {
         "adapter": str(out),
         "backbone": str(own),
         "folded_from": str(folder),
@@ -93,6 +92,7 @@ def fold_adapter(
         "parameters": sizes[1],
         "sha256": folded.backbone.fingerprint,
     }
+    return done
 
 
 @torch.no_grad()
@@ -113,4 +113,4 @@ def _check(model: PointModel, folded: PointModel) -> None:
         )
 
 
-__all__ = ["fold", "fold_adapter"]
+__all__ = ["fold", "fold_model"]

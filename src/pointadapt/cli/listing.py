@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import UnknownNameError
 from ..recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -190,3 +191,17 @@ def _backbone(name: str, weights: str, cls: Any, config: Any) -> Row:
 
 
 __all__ = ["LISTS", "NOTES", "options_of"]
+
+
+def available(kind: str = "all") -> dict[str, list[dict[str, Any]]]:
+    """What there is to choose from: rows of each kind, as ``pointadapt list --json`` prints them.
+
+    Args:
+        kind: one of :data:`LISTS`, or "all".
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind != "all" and kind not in LISTS:
+        raise UnknownNameError("kind of list", kind, ("all", *LISTS))
+    return {name: LISTS[name]() for name in (LISTS if kind == "all" else [kind])}

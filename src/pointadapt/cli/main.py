@@ -16,11 +16,11 @@ import tyro
 from tyro.conf import subcommand
 
 from ..core import console
-from ..core.config import TrainConfig, read_config, to_plain
-from ..core.errors import ConfigError, explain
+from ..core.config import TrainConfig, read_config
+from ..core.errors import explain
 from ..core.fields import build
 from ..core.version import __version__
-from ..recipes import get_recipe
+from ..recipes.start import recipe_values
 from . import commands
 from .words import check_words, in_one_line
 
@@ -98,20 +98,9 @@ def _start(args: Sequence[str], cls: type[TrainConfig]) -> TrainConfig:
     given, _ = early.parse_known_args(list(args))
     values = read_config(given.config) if given.config else {}
     name = given.recipe or values.get("recipe")
-    base = _recipe_values(str(name), cls) if name else {}
+    base = recipe_values(str(name), cls) if name else {}
     where = given.config or f"recipe {name!r}"
     return build(cls, {**base, **values}, where) if base or values else cls()
-
-
-def _recipe_values(name: str, cls: type[TrainConfig]) -> dict[str, Any]:
-    recipe = get_recipe(name)
-    if not issubclass(cls, type(recipe.config)):
-        raise ConfigError(f"recipe {name!r} is for another command: {recipe.command}")
-    values = to_plain(recipe.config)
-    if cls is not type(recipe.config):
-        for key in ("out", "tensorboard", "save_every"):  # of a plain training run
-            del values[key]
-    return values
 
 
 def interrupted(command: commands.Command | None, args: Sequence[str]) -> str:

@@ -77,24 +77,30 @@ def progress(what: str, total: int | None) -> Iterator[Any]:
         yield lambda done: bar.update(task, completed=done)
 
 
-class _Points(ProgressColumn):
-    """How many points are done, and how many a second."""
+class _Counted(ProgressColumn):
+    """How many of the things called ``unit`` are done, and how many a second."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = f" {unit}" if unit else ""
 
     def render(self, task: Task) -> Text:
-        rate = "" if task.speed is None else f", {task.speed:,.0f} a second"
-        return Text(f"{int(task.completed):,} of {int(task.total or 0):,} points{rate}")
+        rate = "" if task.speed is None or not self.unit else f", {task.speed:,.0f} a second"
+        whole = "" if task.total is None else f" of {int(task.total):,}"
+        return Text(f"{int(task.completed):,}{whole}{self.unit}{rate}")
 
 
 @contextmanager
-def stages() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for one stage after another; gives a function (stage, points done, of how many)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), _Points(), TimeRemainingColumn())
+def stages(unit: str = "points") -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar for one stage after another; gives a function (stage, units done, of how many)."""
+    counted = _Counted(unit)
+    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
     own = output(stderr=True)
     off = not own.is_terminal
     with Progress(*columns, console=own, transient=True, disable=off) as bar:
         now = {"what": "", "task": bar.add_task("", total=None)}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def tell(what: str, done: int, total: int | None) -> None:
             if what != now["what"]:
                 bar.remove_task(now["task"])  # type: ignore[arg-type]
                 now.update(what=what, task=bar.add_task(what, total=total))

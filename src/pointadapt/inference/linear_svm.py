@@ -18,6 +18,7 @@ import torch
 
 from ..backbones import Backbone
 from ..core.errors import ConfigError, PointAdaptError
+from ..core.results import ProbeResult
 from ..data import Clouds, load_dataset
 from ..ops import normalize
 
@@ -105,7 +106,7 @@ def probe(
     backbone: str | Path, data: str = "modelnet40", root: Path | None = None, *,
     points: int = 1024, c: float = C, most: int = 0, random: bool = False,
     precision: Literal["fp32", "bf16"] = "bf16", scaled: bool = True,
-) -> dict[str, Any]:  # fmt: skip
+) -> ProbeResult:  # fmt: skip
     """The linear SVM's score of a backbone, with what it was measured on.
 
     Args:
@@ -134,13 +135,14 @@ def probe(
         key: round(linear_svm(each.to(device), train, test, c, most, precision, scaled), 2)
         for key, each in nets.items()
     }
-    return {
+    result: Any = {
         "backbone": str(backbone), "sha256": net.fingerprint, "data": data, **scores,
         "train_clouds": min(most or len(train), len(train)), "test_clouds": len(test),
         "points": points, "c": c, "precision": precision,
         "protocol": "linear SVM, one against one, on max and mean of patch tokens, "
         + ("scaled to variance 1" if scaled else "as they are"),
     }  # fmt: skip
+    return result
 
 
 def random_twin(backbone: Backbone) -> Backbone:

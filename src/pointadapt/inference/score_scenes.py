@@ -4,24 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..adapters.model import PointModel
+from ..adapters.protocol import Protocol, autocast, load_ready
+from ..core.config import Precision
 from ..core.errors import ConfigError, PointAdaptError
-from ..core.files import read_json
+from ..core.files import read_json, write_json
+from ..core.results import Scores
+from ..data import load_dataset
 from ..data.reading.block_data import BlockData
 from ..tasks.metrics import confusion_matrix, segmentation_scores
 from .forward import predict_clouds
 from .score import check_names
 
 
-def score_rooms(
+def score_scenes(
+    adapter: Path | str, *, data: str | None = None, root: Path | str | None = None,
+    data_options: tuple[str, ...] = (), split: Literal["train", "test"] = "test",
+    backbone: str | None = None, precision: Precision | None = None, out: Path | str | None = None,
+    on_scene: Callable[[int], None] | None = None,
+) -> Scores:  # fmt: skip
+    """Score an adapter that labels points on every point of whole scenes.
+
+    Args:
+        adapter: the folder that training wrote.
+        data: name of a data set of scenes; by default the one it was trained on.
+        root: its folder on disk.
+        data_options: its other options, as key=value.
+        split: which part of it.
+        backbone: where the backbone is now, if the adapter does not find it.
+        precision: number format of the forward pass; by default as in training.
+        out: also write the scores, with the confusion matrix, to this JSON file.
+        on_scene: called with the number of scenes done.
+
+    Raises:
+        PointAdaptError: as :func:`scores_of_scenes`.
+    """
+    protocol = Protocol.of(adapter, data, None if root is None else Path(root), data_options)
+    model = load_ready(adapter, backbone)
+    scenes: Any = load_dataset(protocol.data, **protocol.options)
+    with autocast(model, precision or protocol.precision):
+        scores = scores_of_scenes(model, scenes, split, protocol.points, on_scene=on_scene)
+    scores |= {"adapter": str(adapter), "data": protocol.data, "split": split}
+    if out is not None:
+        write_json(out, scores)
+    return cast(Scores, scores)
+
+
+def scores_of_scenes(
     model: PointModel, data: BlockData, split: str, n: int, *,
-    on_room: Callable[[int], None] | None = None,
+    on_scene: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores over all points of the scenes of a split, each point counted once.
 
@@ -34,7 +71,7 @@ def score_rooms(
         data: s3dis, folder_segmentation, or another data set of scenes.
         split: "train" or "test".
         n: points of a block that enter the network.
-        on_room: called with the number of scenes done.
+        on_scene: called with the number of scenes done.
 
     Raises:
         ConfigError: the model labels no points, or the data set has no scenes.
@@ -62,8 +99,8 @@ def score_rooms(
         best = torch.from_numpy(votes.argmax(axis=1))
         matrix += confusion_matrix(best[known], labels[known], len(names.parts))
         count += 1
-        if on_room is not None:
-            on_room(count)
+        if on_scene is not None:
+            on_scene(count)
     return {**segmentation_scores(matrix, names.parts), "count": count}
 
 
@@ -80,7 +117,7 @@ def pool_scores(paths: Iterable[Path | str]) -> dict[str, Any]:
         values = read_json(path)
         rows = values.get("confusion") if isinstance(values, Mapping) else None
         if not isinstance(rows, Mapping) or not rows:
-            raise ConfigError(f"{path}: has no confusion matrix: give what score-rooms wrote")
+            raise ConfigError(f"{path}: has no confusion matrix: give what score-scenes wrote")
         if names and tuple(rows) != names:
             raise ConfigError(f"{path}: has other classes than the files before it")
         names, matrix = tuple(rows), _matrix(path, rows)

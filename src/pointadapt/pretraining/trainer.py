@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import save_state, write_json
 from ..core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
+from ..core.results import PretrainSummary
 from ..data.transforms import augment
 from ..ops import normalize
 from ..pretrained.load import load_backbone, save_backbone
+from ..recipes.start import configured
 from ..training.schedule import warmup_cosine
 from .masked_autoencoder import MaskedAutoencoder
 from .mixture import CloudBatches
@@ -35,16 +38,21 @@ from .setup import identity, make_optimizer, network, resume, shared
 LOG = 50  # steps between lines of the log
 
 
-def pretrain(config: PretrainConfig) -> dict[str, Any]:
+def pretrain(config: PretrainConfig | Path | str | None = None, **options: Any) -> PretrainSummary:
     """Run or resume pre-training; writes ``backbone/`` under ``config.out`` and returns a summary.
 
     Only the main one of several processes writes; the others return an empty summary.
+
+    Args:
+        config: all options, or a YAML file with some of them.
+        options: options by name, as :class:`~pointadapt.core.config.PretrainConfig` lists them.
 
     Raises:
         ConfigError: ``config.out`` holds an earlier run, which is not to be resumed.
         CheckpointError: the checkpoint to resume belongs to another configuration.
         PointAdaptError: the loss is no number any more, or the disk is full.
     """
+    config = configured(PretrainConfig, config, options)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -71,7 +79,7 @@ class _Run:
         self.losses: list[float] = []  # what is minimised, of every step since the start
         self.chamfers: list[float] = []
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> PretrainSummary:
         from rich.console import Console
         from rich.progress import Progress
 
@@ -189,14 +197,14 @@ class _Run:
             }
             save_state(c.out / "checkpoint.pt", state)
 
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self) -> PretrainSummary:
         if self.monitor is None:
-            return {}
+            return PretrainSummary()  # type: ignore[typeddict-item]
         c = self.config
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[c.save_precision]
         self.net.backbone.seal()
         folder = save_backbone(self.net.backbone, c.out / "backbone", dtype, c.shard_mb * 10**6)
-        summary = {
+        summary: Any = {
             "backbone": str(folder),
             "sha256": load_backbone(folder).fingerprint,  # of what was stored, maybe rounded
             "loss": round(float(np.mean(self.losses[-LOG:])), 6) if self.losses else None,

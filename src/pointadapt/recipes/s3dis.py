@@ -4,7 +4,7 @@
 alone (Dong et al., ACT, ICLR 2023, semantic_segmentation/main.py). Run one with::
 
     pointadapt train --recipe dapt-s3dis --root DIR/Stanford3dDataset_v1.2_Aligned_Version
-    pointadapt score-rooms --adapter runs/dapt-s3dis/adapter --data-options stride=0.5
+    pointadapt score-scenes --adapter runs/dapt-s3dis/adapter --data-options stride=0.5
 
 As there, rare classes weigh more in the loss, by the cube root of their counts. What differs:
 20,000 training blocks are drawn once and kept in memory (about 1.8 GB), where that code draws some

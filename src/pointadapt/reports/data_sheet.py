@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ..core.errors import PointAdaptError
 from ..data import Clouds
+from ..data.checking.checks import describe
+from ..data.checking.verify import about, open_dataset
+from ..data.sets.folder import upright
 from .drawing import PLAIN, _cloud, _figure, _palette, _save
 
 CELL, COLUMNS = 1.35, 10  # inches, cells in a row
@@ -158,3 +162,41 @@ def _finish(axes: Any, title: str) -> None:
 
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def show_data(
+    name: str, root: Path | str | None = None, *, options: Sequence[str] = (),
+    out: Path | str = "data-sheets", up: Literal["x", "y", "z"] = "z",
+    on_split: Callable[[int], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Draw a data set to ``out/NAME.png`` and count it.
+
+    Args:
+        name: of the data set.
+        root: its folder, or file.
+        options: its other options, as key=value.
+        out: folder for the picture.
+        up: the axis of its clouds that points up; it becomes the picture's vertical.
+        on_split: called with the number of splits that are loaded.
+
+    Returns:
+        ``data``, ``root``, ``licence``, ``citation``, ``picture``, and facts of each of ``splits``.
+
+    Raises:
+        PointAdaptError: no such data set or option, or it cannot be read.
+    """
+    place = None if root is None else Path(root)
+    dataset = open_dataset(name, place, options)
+    splits, stored = {}, {}
+    for done, split in enumerate(dataset.splits):
+        clouds = dataset.load(split)
+        splits[split] = replace(clouds, points=upright(clouds.points, up))
+        stored[split] = dataset.point_counts(split)
+        if on_split is not None:
+            on_split(done + 1)
+    facts = {split: describe(clouds, stored[split]) for split, clouds in splits.items()}
+    count = sum(len(clouds) for clouds in splits.values())
+    classes = len(next(iter(splits.values())).classes)
+    heading = f"{name}: {count:,} clouds of {classes} classes"
+    picture = data_sheet(splits, stored, Path(out) / f"{name}.png", heading)
+    return {**about(name, place), "picture": str(picture), "splits": facts}

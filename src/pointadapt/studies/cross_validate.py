@@ -7,12 +7,14 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..core.config import TrainConfig, key_values, to_plain
 from ..core.config.cross_validate import CrossValidateConfig
 from ..core.errors import ConfigError
 from ..core.files import atomic, write_json
+from ..core.results import StudyResults
+from ..recipes.start import configured
 from .jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -26,20 +28,26 @@ RESULTS, PREDICTIONS, FINAL = "cross_validation.json", "predictions.csv", "final
 
 
 def cross_validate(
-    config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None = None
-) -> dict[str, Any]:
+    config: CrossValidateConfig | Path | str | None = None,
+    *,
+    on_done: Callable[[Outcome], None] | None = None,
+    **options: Any,
+) -> StudyResults:
     """Train and score every fold; returns what is written to ``out/cross_validation.json``.
 
     ``out/predictions.csv`` lists what was predicted of every cloud while it was held out. Folds
     that an earlier, killed call finished are kept, and one that was cut off goes on.
 
     Args:
-        config: the protocol.
+        config: all options, or a YAML file with some of them.
+        options: options by name, as
+            :class:`~pointadapt.core.config.CrossValidateConfig` lists them.
         on_done: called with the outcome of each fold, and of the final run.
 
     Raises:
         PointAdaptError: bad input, in one line.
     """
+    config = configured(CrossValidateConfig, config, options)
     from ..data.sets.folds import NONE
     from ..training.setup import check_names
 
@@ -57,7 +65,7 @@ def cross_validate(
         (outcome,) = run_all([last], what="final training", on_done=on_done)
         results["final_adapter"] = _state(outcome, results, config)
     write_json(config.out / RESULTS, results)
-    return results
+    return cast(StudyResults, results)
 
 
 def _folds(config: CrossValidateConfig) -> tuple[FoldIndex, Clouds]:

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.table import Table
 
@@ -15,6 +15,8 @@ from ..core.config import TrainConfig, key_values, to_plain
 from ..core.config.few_shot import FewShotConfig
 from ..core.errors import ConfigError, DataLayoutError
 from ..core.files import read_json, write_json
+from ..core.results import StudyResults
+from ..recipes.start import configured
 from .jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -25,26 +27,31 @@ OFFICIAL = "modelnet_fewshot"
 
 
 def few_shot(
-    config: FewShotConfig, on_done: Callable[[Outcome], None] | None = None
-) -> dict[str, Any]:
+    config: FewShotConfig | Path | str | None = None,
+    *,
+    on_done: Callable[[Outcome], None] | None = None,
+    **options: Any,
+) -> StudyResults:
     """Train and score every fold; returns the results that are written to ``out/few_shot.json``.
 
     Folds that an earlier, killed call finished are kept, and one that was cut off goes on.
 
     Args:
-        config: the protocol.
+        config: all options, or a YAML file with some of them.
+        options: options by name, as :class:`~pointadapt.core.config.FewShotConfig` lists them.
         on_done: called with the outcome of each fold.
 
     Raises:
         PointAdaptError: bad input, in one line.
     """
+    config = configured(FewShotConfig, config, options)
     setting, folds = _episodes(config)
     jobs = [_fold(config, setting, k) for k in range(folds)]
     what = f"{setting.way}-way {setting.shot}-shot"
     outcomes = run_all(jobs, what=what, at_once=config.jobs, on_done=on_done)
     results = _summary(config, setting, [o.results for o in outcomes if o.results])
     write_json(config.out / RESULTS, results)
-    return results
+    return cast(StudyResults, results)
 
 
 def _episodes(config: FewShotConfig) -> tuple[Setting, int]:

@@ -13,17 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..core.config.robustness import RobustnessConfig
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json, sha256_of, write_json
+from ..core.results import RobustnessResults
 from ..data import Clouds, load_dataset
 from ..data.corruptions import SEVERITIES, SUITES, corrupt
 from ..data.reading.corrupted import CLEAN, CorruptedTest
 from ..data.sets.modelnet40 import CLASSES
+from ..recipes.start import configured
 
 OnCell = Callable[[int, int], None]
 
@@ -45,14 +47,20 @@ DEFINITIONS = {
 Cell = tuple[str, int]  # corruption and severity; the clean clouds have severity 0
 
 
-def robustness(config: RobustnessConfig, on_cell: OnCell | None = None) -> dict[str, Any]:
+def robustness(
+    config: RobustnessConfig | Path | str | None = None,
+    *,
+    on_cell: OnCell | None = None,
+    **options: Any,
+) -> RobustnessResults:
     """Score an adapter on every corruption and severity.
 
     All points of a corrupted cloud enter the network, as in the benchmarks; so their number varies.
     Scores are written to ``out`` one by one, and a second call takes those that are there.
 
     Args:
-        config: what to score, and on what.
+        config: all options, or a YAML file with some of them.
+        options: options by name, as :class:`~pointadapt.core.config.RobustnessConfig` lists them.
         on_cell: called with the number of scored sets of clouds, and of all.
 
     Returns:
@@ -65,6 +73,7 @@ def robustness(config: RobustnessConfig, on_cell: OnCell | None = None) -> dict[
         DataLayoutError, FileFormatError: official files are missing or damaged.
         PointAdaptError: the data set has other classes than the adapter.
     """
+    config = configured(RobustnessConfig, config, options)
     from ..adapters.protocol import autocast, load_ready
 
     source = _source(config)
@@ -88,7 +97,7 @@ def robustness(config: RobustnessConfig, on_cell: OnCell | None = None) -> dict[
     results = {**record, **_table(source.suite, record["scores"])}
     results["summary"] = summarize(source.suite, results["clean"], results["cells"], source.classes)
     write_json(config.out / RESULTS, results)
-    return results
+    return cast(RobustnessResults, results)
 
 
 def cells_of(config: RobustnessConfig) -> list[Cell]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from ..core.machine import (
     make_accelerator,
     peak_memory,
 )
+from ..core.results import TrainResults
 from ..data import Clouds
 from ..inference.forward import predict_clouds
 from ..inference.score import score
+from ..recipes.start import configured
 from ..tasks.metrics import parameter_counts
 from .batches import Batch, training_batch
 from .device_arrays import Resident
@@ -37,12 +40,18 @@ from .setup import build_model, check_folder, check_labelled, check_names, load_
 from .step import make_step
 
 
-def train(config: TrainConfig) -> dict[str, Any]:
-    """Train as ``config`` says; returns the results that are written to ``out/results.json``.
+def train(config: TrainConfig | Path | str | None = None, **options: Any) -> TrainResults:
+    """Adapt a backbone; returns the results that are written to ``out/results.json``.
+
+    Args:
+        config: all options, or a YAML file with some of them.
+        options: options by name, as :class:`~pointadapt.core.config.train.TrainConfig` lists them;
+            ``recipe`` starts from a preset.
 
     Raises:
         PointAdaptError: bad input, in one line.
     """
+    config = configured(TrainConfig, config, options)
     check_names(config)
     check_folder(config)
     keep_large_blocks()
@@ -93,7 +102,7 @@ class _Run:
             )
         return steps
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> TrainResults:
         c = self.config
         main = self.acc.is_main_process
         if c.resume:
@@ -258,13 +267,13 @@ class _Run:
         for part in out.glob(".*.part"):
             part.unlink(missing_ok=True)
 
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self) -> TrainResults:
         c, model = self.config, self.model
         if self.best:
             model.load_adapter_state(self.best["state"], "best epoch")
         scores = self._score(self.test_set, c.votes)
         trainable, total = parameter_counts(model)
-        results = {
+        results: Any = {
             "method": c.method,
             "task": c.task,
             "data": c.data,

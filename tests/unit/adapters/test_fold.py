@@ -10,7 +10,7 @@ import torch
 
 import pointadapt
 from pointadapt.adapters import folder as hub
-from pointadapt.adapters.fold import fold, fold_adapter
+from pointadapt.adapters.fold import fold, fold_model
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones.folding import Folding
 from pointadapt.backbones.point_vit import PointViT
@@ -48,7 +48,7 @@ def run(model, batch):
 def test_ssf_leaves_a_bare_backbone(micro_backbone, toy_batch):
     model = model_of(micro_backbone, "ssf")
     expected = run(model, toy_batch)
-    folded = fold(model)
+    folded = fold_model(model)
     assert not list(folded.adapter.taps.parameters())
     assert folded.backbone.config.qkv_bias
     with torch.no_grad():  # without any taps of ours at all
@@ -64,7 +64,7 @@ def test_negative_factors_after_the_patch_encoder_leave_a_sign(micro_backbone, t
     with torch.no_grad():
         gamma[::3] *= -1
         gamma[5] = 0
-    folded = fold(model)
+    folded = fold_model(model)
     assert folded.backbone.config.patch_sign
     assert torch.equal(folded.backbone.encoder.sign, torch.where(gamma < 0, -1.0, 1.0))
     torch.testing.assert_close(run(folded, toy_batch), run(model, toy_batch), rtol=0, atol=1e-5)
@@ -78,7 +78,7 @@ def test_negative_factors_after_the_patch_encoder_leave_a_sign(micro_backbone, t
 
 def test_dapt_keeps_adapter_and_prompts_alone(micro_backbone, toy_batch):
     model = model_of(micro_backbone, "dapt", rank=4)
-    folded = fold(model)
+    folded = fold_model(model)
     kinds = [n for n, m in folded.adapter.taps.named_modules() if isinstance(m, ScaleShift)]
     assert kinds == ["blocks.0.ss_prompt", "blocks.1.ss_prompt"]
     for i in range(2):
@@ -86,11 +86,11 @@ def test_dapt_keeps_adapter_and_prompts_alone(micro_backbone, toy_batch):
         assert all(torch.equal(new[k], old[k]) for k in old)
     torch.testing.assert_close(run(folded, toy_batch), run(model, toy_batch), rtol=0, atol=1e-5)
     with pytest.raises(CannotFold, match="no scale-shift is left"):
-        fold(folded)
+        fold_model(folded)
 
 
 def test_lora_without_bias_adds_none(micro_backbone):
-    folded = fold(model_of(micro_backbone, "lora", rank=2))
+    folded = fold_model(model_of(micro_backbone, "lora", rank=2))
     assert folded.backbone.config == load_backbone(micro_backbone).config
 
 
@@ -109,7 +109,7 @@ def test_only_the_adapter_in_use_is_folded(micro_backbone, toy_batch):
         model.backbone, make_method("vpt"), make_task("classification"), CLASSES, ("cls",)
     )
     model.add("other", other)
-    folded = fold(model)
+    folded = fold_model(model)
     assert list(folded.adapters) == ["default"]
     torch.testing.assert_close(run(folded, toy_batch), run(model, toy_batch), rtol=0, atol=1e-5)
 
@@ -136,16 +136,16 @@ def test_a_family_whose_algebra_differs_is_refused(micro_backbone):
     task = make_task("classification")
     model = PointModel(other, Adapter(other, make_method("ssf"), task, CLASSES)).eval()
     with pytest.raises(CannotFold, match="does not fold exactly into the family"):
-        fold(model)
+        fold_model(model)
     lora = PointModel(other, Adapter(other, make_method("lora"), task, CLASSES))
-    assert fold(lora).adapter.method.name == "linear_probe"  # increments of weights do
+    assert fold_model(lora).adapter.method.name == "linear_probe"  # increments of weights do
 
 
 @pytest.mark.parametrize("layers", [{}, {"norm1": "blocks.{}.ln_1"}])
 def test_a_family_that_declares_no_layer_is_refused(layers, micro_backbone, monkeypatch):
     monkeypatch.setattr(PointViT, "fold_layers", layers)
     with pytest.raises(CannotFold, match="'patch_out' of the family 'point_vit'"):
-        fold(model_of(micro_backbone, "ssf"))
+        fold_model(model_of(micro_backbone, "ssf"))
 
 
 def test_a_family_without_a_place_for_the_bias_is_refused(micro_backbone, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_family_without_a_place_for_the_bias_is_refused(micro_backbone, monkey
     model, init = model_of(micro_backbone, "ssf"), PointViT.__init__
     monkeypatch.setattr(PointViT, "__init__", plain)
     with pytest.raises(CannotFold, match=r"no place for 'blocks\.0\.attn\.qkv\.bias'"):
-        fold(model)
+        fold_model(model)
 
 
 def test_command(micro_adapter, tmp_path, toy_root, capsys):
@@ -195,7 +195,7 @@ def test_moved_statistics_belong_to_the_folded_backbone(micro_backbone, toy_batc
     model = model_of(micro_backbone, "norm")
     expected = run(model, toy_batch)
     hub.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
-    fold_adapter(tmp_path / "a", tmp_path / "b")
+    fold(tmp_path / "a", tmp_path / "b")
     loaded = hub.load(tmp_path / "b")
     assert torch.equal(run(loaded, toy_batch), expected)
     assert not any(k.startswith("backbone.") for k in loaded.adapter_state())
@@ -207,7 +207,7 @@ def test_moved_statistics_belong_to_the_folded_backbone(micro_backbone, toy_batc
 def test_out_must_be_another_folder(micro_adapter):
     for out in (micro_adapter, micro_adapter.parent):
         with pytest.raises(AdapterError, match="choose another --out"):
-            fold_adapter(micro_adapter, out)
+            fold(micro_adapter, out)
 
 
 def test_public_name():
@@ -216,9 +216,9 @@ def test_public_name():
 
 def test_a_folded_backbone_is_a_backbone_folder(micro_backbone, tmp_path):
     """It can be trained on again like any other."""
-    folded = fold(model_of(micro_backbone, "ssf"))
+    folded = fold_model(model_of(micro_backbone, "ssf"))
     loaded = load_backbone(save_backbone(folded.backbone, tmp_path / "b"))
     assert loaded.fingerprint == folded.backbone.fingerprint
     task = make_task("classification")
     again = PointModel(loaded, Adapter(loaded, make_method("dapt", {"rank": 2}), task, CLASSES))
-    assert fold(again).backbone.config.qkv_bias
+    assert fold_model(again).backbone.config.qkv_bias

@@ -13,7 +13,7 @@ from pointadapt.core.errors import ConfigError
 from pointadapt.core.files import write_json
 from pointadapt.data import load_dataset
 from pointadapt.inference import score_scenes as rooms
-from pointadapt.inference.score_scenes import pool_scores, score_rooms
+from pointadapt.inference.score_scenes import pool_scores, scores_of_scenes
 from pointadapt.tasks.base import Names
 
 DATA = Path(__file__).parents[2] / "data"
@@ -44,7 +44,7 @@ def test_points_are_counted_once_and_blocks_vote(scenes, monkeypatch):
 
     monkeypatch.setattr(rooms, "predict_clouds", predict)
     done = []
-    scores = score_rooms(Model, scenes, "test", 32, on_room=done.append)
+    scores = scores_of_scenes(Model, scenes, "test", 32, on_scene=done.append)
     ((scene, blocks),) = scenes.rooms("test")
     votes = np.zeros((len(scene), 3), int)
     for (index, _), found in zip(blocks, cast, strict=True):
@@ -58,7 +58,7 @@ def test_points_are_counted_once_and_blocks_vote(scenes, monkeypatch):
 
 def test_other_data_are_refused(scenes):
     with pytest.raises(ConfigError, match="cannot be scored, since "):
-        score_rooms(Model, load_dataset("shapes"), "test", 32)
+        scores_of_scenes(Model, load_dataset("shapes"), "test", 32)
 
 
 def test_pooling_adds_the_matrices(tmp_path):
@@ -107,7 +107,7 @@ def test_from_training_to_a_pooled_score(micro_backbone, tmp_path, capsys):
     assert set(results["confusion"]) == {"ground", "building", "tree"}
     capsys.readouterr()
     out = tmp_path / "rooms.json"
-    assert main(["score-rooms", "--adapter", str(run / "adapter"), "--out", str(out)]) == 0
+    assert main(["score-scenes", "--adapter", str(run / "adapter"), "--out", str(out)]) == 0
     assert "1 scenes, 3,000 labelled points" in capsys.readouterr().out
     assert main(["pool", str(out), str(out), "--json"]) == 0
     pooled = json.loads(capsys.readouterr().out)

@@ -74,7 +74,7 @@ def test_scores_that_are_there_are_kept(done, monkeypatch):
     del record["scores"]["scale_1"], record["scores"]["add_local_5"]
     path.write_text(json.dumps(record))
     calls = []
-    again = robustness(config, lambda k, n: calls.append((k, n)))
+    again = robustness(config, on_cell=lambda k, n: calls.append((k, n)))
     assert calls == [(34, 36), (35, 36)]
     assert again["cells"]["jitter"][2]["accuracy"] == 12.5
     assert again["cells"]["scale"] == results["cells"]["scale"]
@@ -88,7 +88,7 @@ def test_a_break_leaves_a_record_to_go_on_from(micro_adapter, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        robustness(config, stop)
+        robustness(config, on_cell=stop)
     assert len(json.loads((tmp_path / "r/robustness.json").read_text())["scores"]) == 3
     assert [p.name for p in (tmp_path / "r").iterdir()] == ["robustness.json"]
 

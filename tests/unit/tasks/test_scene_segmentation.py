@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pointadapt.adapters import folder as hub
-from pointadapt.adapters.fold import fold
+from pointadapt.adapters.fold import fold_model
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Tokens
 from pointadapt.backbones.base import BackboneConfig
@@ -135,7 +135,7 @@ def test_a_folded_model_labels_points_too(bare_backbone, toy_batch):
     colors = torch.rand(32, 64, 2)
     want = model(toy_batch[0], features=colors)
     torch.testing.assert_close(
-        fold(model)(toy_batch[0], features=colors), want, atol=1e-4, rtol=1e-4
+        fold_model(model)(toy_batch[0], features=colors), want, atol=1e-4, rtol=1e-4
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
 
@@ -12,11 +12,9 @@ from rich.table import Table
 from tyro.conf import Positional, arg, subcommand
 
 from ...core import console
-from ...core.errors import ConfigError
 from ..base import command
 
 if TYPE_CHECKING:
-    from ...data import Dataset
     from ...data.checking.checks import Check
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
@@ -48,51 +46,22 @@ class Verify:
     json: bool = False
 
     def run(self) -> int:
-        from ...data import check
+        from ...data.checking.verify import verify_data
 
-        dataset = _dataset(self.name, self.root, self.options)
-        with console.progress(f"loading {self.name}", None) as bar:
-            checks, facts = check(dataset, lambda done, total: bar(done))
-        checks += self._checksums()
+        with console.stages(unit="") as stage:
+            found = verify_data(
+                self.name, self.root, options=self.options, write_checksums=self.write_checksums,
+                checksum_file=self.checksums, on_step=stage,
+            )  # fmt: skip
         if self.json:
-            rows = [asdict(entry) for entry in checks]
-            wrong = sum(entry.status == "wrong" for entry in checks)
-            console.print_json({**_about(self.name, self.root), "wrong": wrong, "checks": rows,
-                               "splits": facts})  # fmt: skip
+            console.print_json(found.to_dict())
         else:
-            _show_checks(checks, console.output())
-        failed = [entry for entry in checks if entry.status == "wrong"]
-        if failed:
-            first = f"{failed[0].what}: {failed[0].text}"
-            more = f" (and {len(failed) - 1} more)" if failed[1:] else ""
+            _show_checks(list(found.checks), console.output())
+        if found.wrong:
+            first = f"{found.wrong[0].what}: {found.wrong[0].text}"
+            more = f" (and {len(found.wrong) - 1} more)" if found.wrong[1:] else ""
             console.error_line(f"{self.name}: {first}{more}")
-        return 2 if failed else 0
-
-    def _checksums(self) -> list[Check]:
-        from ...data.checking.checks import Check
-        from ...data.checking.checksums import (
-            checksums,
-            compare,
-            read_record,
-            record_of,
-            write_record,
-        )
-
-        if self.root is None or not self.root.exists():
-            if self.write_checksums or self.checksums:
-                raise ConfigError("checksums are of files: give the folder, or file, of the data")
-            return []
-        record = self.checksums or record_of(self.root)
-        if not (self.write_checksums or self.checksums or record.exists()):
-            text = "none is known or written down: --write-checksums does"
-            return [Check("checksums", "ok", text)]
-        recorded = None if self.write_checksums else read_record(record)
-        with console.progress("sha256", None) as bar:
-            found = checksums(self.root, lambda done, total: bar(done))
-        if recorded is not None:
-            return list(compare(recorded, found, record))
-        write_record(record, self.name, found)
-        return [Check("checksums", "ok", f"of {len(found):,} files written to {record}")]
+        return 2 if found.wrong else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,30 +85,16 @@ class Show:
     json: bool = False
 
     def run(self) -> int:
-        from dataclasses import replace
+        from ...reports.data_sheet import show_data
 
-        from ...data.checking.checks import describe
-        from ...data.sets.folder import upright
-        from ...reports.data_sheet import data_sheet
-
-        dataset = _dataset(self.name, self.root, self.options)
-        splits, stored = {}, {}
-        with console.progress(f"loading {self.name}", len(dataset.splits)) as bar:
-            for done, split in enumerate(dataset.splits):
-                clouds = dataset.load(split)
-                splits[split] = replace(clouds, points=upright(clouds.points, self.up))
-                stored[split] = dataset.point_counts(split)
-                bar(done + 1)
-        facts = {split: describe(clouds, stored[split]) for split, clouds in splits.items()}
-        count = sum(len(clouds) for clouds in splits.values())
-        classes = len(next(iter(splits.values())).classes)
-        heading = f"{self.name}: {count:,} clouds of {classes} classes"
-        picture = data_sheet(splits, stored, self.out / f"{self.name}.png", heading)
-        about = {**_about(self.name, self.root), "picture": str(picture)}
+        with console.progress(f"loading {self.name}", None) as bar:
+            shown = show_data(
+                self.name, self.root, options=self.options, out=self.out, up=self.up, on_split=bar
+            )
         if self.json:
-            console.print_json({**about, "splits": facts})
+            console.print_json(shown)
         else:
-            _show_facts(about, facts, console.output())
+            _show_facts(shown, shown["splits"], console.output())
         return 0
 
 
@@ -158,41 +113,6 @@ class Data:
 
     def run(self) -> int:
         return self.action.run()
-
-
-def _dataset(name: str, root: Path | None, options: tuple[str, ...]) -> Dataset:
-    """The data set with its options; of a benchmark all stored points, unless told otherwise."""
-    from ...core.config import key_values
-    from ...data import load_dataset
-    from ...data.reading.benchmark import Benchmark
-
-    given = {**({} if root is None else {"root": root}), **key_values(options)}
-    dataset = load_dataset(name, **given)
-    if isinstance(dataset, Benchmark) and "points" not in given and dataset.points:
-        dataset.found_root()
-        return load_dataset(name, **given, points=_stored_points(dataset))
-    return dataset
-
-
-def _stored_points(dataset: Any) -> int:
-    from ...core.errors import PointAdaptError
-
-    for split in dataset.splits:
-        try:
-            return dataset.stored_points(split)
-        except PointAdaptError:  # the check says what is wrong with it
-            continue
-    return dataset.points
-
-
-def _about(name: str, root: Path | None) -> dict[str, Any]:
-    from ...data import DATASETS
-
-    cls = DATASETS[name]
-    return {
-        "data": name, "root": None if root is None else str(root), "licence": cls.licence,
-        "citation": cls.citation,
-    }  # fmt: skip
 
 
 def _show_checks(checks: list[Check], to: Console) -> None:

@@ -31,9 +31,9 @@ class Fold:
     json: bool = False
 
     def run(self) -> int:
-        from ...adapters.fold import fold_adapter
+        from ...adapters.fold import fold
 
-        done = fold_adapter(self.adapter, self.out, self.backbone)
+        done = fold(self.adapter, self.out, self.backbone)
         if self.json:
             console.print_json(done)
         else:

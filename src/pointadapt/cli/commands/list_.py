@@ -28,10 +28,9 @@ class List:
     json: bool = False
 
     def run(self) -> int:
-        from ..listing import LISTS, NOTES
+        from ..listing import NOTES, available
 
-        kinds = list(LISTS) if self.kind == "all" else [self.kind]
-        tables = {kind: LISTS[kind]() for kind in kinds}
+        tables = available(self.kind)
         if self.json:
             console.print_json(tables if self.kind == "all" else tables[self.kind])
         else:

@@ -19,7 +19,7 @@ class Pool:
     """Add up the confusion matrices of several results, such as the six folds of S3DIS.
 
     Attributes:
-        results: files that "score-rooms --out" wrote, or results.json of training.
+        results: files that "score-scenes --out" wrote, or results.json of training.
         json: print the scores as JSON on standard output.
     """
 

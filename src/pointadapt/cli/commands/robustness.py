@@ -41,7 +41,7 @@ class Robustness(RobustnessConfig):
         from ...studies.robustness import PICTURE, RESULTS, cells_of, robustness
 
         with console.progress("corruptions", len(cells_of(config))) as done:
-            results = robustness(config, lambda k, _: done(k))
+            results = robustness(config, on_cell=lambda k, _: done(k))
         picture = heat_map(results, config.out / PICTURE)
         if self.json:
             console.print_json(results)

@@ -50,7 +50,7 @@ class S3dis(BlockData):
 
         for a in 1 2 3 4 5 6; do
             pointadapt train --recipe dapt-s3dis --root DIR --data-options area=$a --out runs/a$a
-            pointadapt score-rooms --adapter runs/a$a/adapter --out runs/a$a/rooms.json
+            pointadapt score-scenes --adapter runs/a$a/adapter --out runs/a$a/rooms.json
         done
         pointadapt pool runs/a?/rooms.json
 

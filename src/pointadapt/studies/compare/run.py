@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...core import console
 from ...core.config import to_plain
 from ...core.config.compare import CompareConfig
 from ...core.errors import PointAdaptError
 from ...core.files import write_json
+from ...core.results import Board
+from ...recipes.start import configured
 from ..jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -22,8 +24,11 @@ NAME = "board"  # of the files: board.json, board.csv, board.md, board.png
 
 
 def compare(
-    config: CompareConfig, on_done: Callable[[Outcome], None] | None = None
-) -> dict[str, Any]:
+    config: CompareConfig | Path | str | None = None,
+    *,
+    on_done: Callable[[Outcome], None] | None = None,
+    **options: Any,
+) -> Board:
     """Train every method with every seed; returns the board, which is written to ``out``.
 
     ``board.json``, ``board.csv`` and ``board.md`` are written anew after every run, and at the end
@@ -31,12 +36,14 @@ def compare(
     it repeats what failed and goes on with what was cut off; more methods and seeds may be added.
 
     Args:
-        config: the protocol and the methods.
+        config: all options, or a YAML file with some of them.
+        options: options by name, as :class:`~pointadapt.core.config.CompareConfig` lists them.
         on_done: called with the outcome of each run.
 
     Raises:
         PointAdaptError: bad input, in one line, or every method failed.
     """
+    config = configured(CompareConfig, config, options)
     from .entries import make_entries
     from .picture import trade_off
     from .tune import Tuned, tune
@@ -61,7 +68,7 @@ def compare(
     if all(row["accuracy"] is None for row in board["methods"]):
         raise PointAdaptError(f"every method failed; the first: {board['methods'][0]['error']}")
     trade_off(board, config.out / f"{NAME}.png")
-    return board
+    return cast(Board, board)
 
 
 def _job(entry: Entry, config: CompareConfig, seed: int) -> Job:

@@ -1,4 +1,4 @@
-"""``pointadapt score-rooms``: score an adapter on whole scenes."""
+"""``pointadapt score-scenes``: score an adapter on whole scenes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ...reports import terminal as report
 from ..base import command
 
 
-@command("score-rooms")
+@command("score-scenes")
 @dataclass(frozen=True, kw_only=True)
-class ScoreRooms:
+class ScoreScenes:
     """Score a scene segmentation on every point of whole scenes; overlapping blocks vote.
 
     Attributes:
@@ -40,24 +40,16 @@ class ScoreRooms:
     json: bool = False
 
     def run(self) -> int:
-        from typing import Any
+        from ...inference.score_scenes import score_scenes
 
-        from ...adapters.protocol import Protocol, autocast, load_ready
-        from ...core.files import write_json
-        from ...data import load_dataset
-        from ...inference.score_scenes import score_rooms
-
-        protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
-        model = load_ready(self.adapter, self.backbone)
-        data: Any = load_dataset(protocol.data, **protocol.options)
-        bar = console.progress(f"{protocol.data} {self.split}", None)
-        with bar as done, autocast(model, self.precision or protocol.precision):
-            scores = score_rooms(model, data, self.split, protocol.points, on_room=done)
-        scores |= {"adapter": str(self.adapter), "data": protocol.data, "split": self.split}
-        if self.out is not None:
-            write_json(self.out, scores)
+        with console.progress(f"scoring scenes of {self.split}", None) as done:
+            scores = score_scenes(
+                self.adapter, data=self.data, root=self.root, data_options=self.data_options,
+                split=self.split, backbone=self.backbone, precision=self.precision, out=self.out,
+                on_scene=done,
+            )  # fmt: skip
         if self.json:
             console.print_json(scores)
         else:
-            report.rooms(scores, f"{protocol.data} {self.split}", console.output())
+            report.rooms(scores, f"{scores.get('data')} {self.split}", console.output())
         return 0

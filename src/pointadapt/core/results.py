@@ -1,0 +1,167 @@
+"""What the public calls return: the same values that a command prints with ``--json``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+
+class Scores(TypedDict):
+    """Scores of a split in percent; which of them there are depends on the task."""
+
+    accuracy: float
+    class_accuracy: float
+    macro_f1: NotRequired[float]
+    instance_miou: NotRequired[float]
+    class_miou: NotRequired[float]
+    miou: NotRequired[float]
+    count: int
+    votes: NotRequired[int]
+    adapter: NotRequired[str]
+    data: NotRequired[str]
+    split: NotRequired[str]
+    per_class: dict[str, float]
+    confusion: dict[str, list[int]]
+
+
+class TrainResults(Scores):
+    """A training run: its scores on the test split, and how they came about.
+
+    Of several processes only the main one has ``adapter`` and ``adapter_bytes``.
+    """
+
+    method: str
+    task: str
+    backbone: str
+    trainable_parameters: int
+    total_parameters: int
+    seconds: float
+    peak_memory_bytes: int
+    protocol: dict[str, Any]
+    machine: dict[str, Any]
+    config: dict[str, Any]
+    adapter_bytes: NotRequired[int]
+
+
+class PretrainSummary(TypedDict):
+    """A pre-training run; empty in all but the main one of several processes."""
+
+    backbone: str
+    sha256: str
+    loss: float | None
+    chamfer: float | None
+    probe: NotRequired[dict[str, Any]]
+    picture: NotRequired[str]
+    clouds: int
+    seconds: float
+    processes: int
+    peak_memory_bytes: int
+    machine: dict[str, Any]
+    config: dict[str, Any]
+
+
+class Board(TypedDict):
+    """A comparison: the protocol, and a row in ``methods`` for each method."""
+
+    finished: bool
+    data: str
+    data_options: list[str]
+    backbone: str
+    protocol: dict[str, Any]
+    machine: dict[str, Any]
+    methods: list[dict[str, Any]]
+    command: str
+    config: dict[str, Any]
+
+
+class StudyResults(TypedDict):
+    """Few-shot or cross-validation: mean and deviation of the metric, and a row for each fold.
+
+    The mean is under the metric's name, such as ``accuracy``; ``accuracy_sd`` is its deviation.
+    """
+
+    method: str
+    data: str
+    backbone: str
+    metric: str
+    accuracy: float
+    accuracy_sd: NotRequired[float]
+    folds: list[dict[str, Any]]
+    pooled: NotRequired[dict[str, Any]]
+    protocol: dict[str, Any]
+    trainable_parameters: int
+    total_parameters: int
+    seconds: float
+    final_adapter: NotRequired[str]
+
+
+class RobustnessResults(TypedDict):
+    """Scores by corruption and severity, and what the benchmark makes of them."""
+
+    settings: dict[str, Any]
+    clean: float
+    cells: dict[str, list[dict[str, Any]]]
+    summary: dict[str, Any]
+
+
+class ProbeResult(TypedDict):
+    """The linear SVM's accuracy on frozen features, in percent, and its protocol."""
+
+    backbone: str
+    sha256: str
+    data: str
+    accuracy: float
+    random_accuracy: NotRequired[float]
+    train_clouds: int
+    test_clouds: int
+    points: int
+    c: float
+    precision: str
+    protocol: str
+
+
+class FoldReport(TypedDict):
+    """What was folded, and where the result lies."""
+
+    folded_from: str
+    adapter: str
+    backbone: str
+    sha256: str
+    method: str
+    folds: str
+    parameters: int
+    parameters_before: int
+
+
+class ConvertReport(TypedDict):
+    """What was in a published file, and where the result lies."""
+
+    file: str
+    kind: str
+    layout: str
+    tensors: int
+    consumed: int
+    missing: list[str]
+    left_over: list[str]
+    backbone: str
+    sha256: str
+    parameters: int
+    adapter: NotRequired[str]
+
+
+class FetchRecord(TypedDict):
+    """Published weights in the cache: where from, under which licence, with which checksum."""
+
+    tag: str
+    folder: str
+    source: str
+    licence: str
+    checksum: str
+    file_sha256: str
+    backbone_sha256: str
+    tensors: int
+    consumed: int
+    parameters: int
+    new: bool

@@ -1,0 +1,66 @@
+"""What a run starts from: a recipe's values, over them a file's, over them the given ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..core.config import TrainConfig, read_config, to_plain
+from ..core.errors import ConfigError
+from ..core.fields import build
+
+C = TypeVar("C")
+
+
+def configured(cls: type[C], config: C | Path | str | None, options: Mapping[str, Any]) -> C:
+    """The configuration that a Python call asks for, as the command line would make it.
+
+    Args:
+        cls: its class.
+        config: the whole of it, or a YAML file with some of its values.
+        options: values by name, which win; ``recipe`` starts from a preset.
+
+    Raises:
+        UnknownNameError: no such option, or no recipe of that name.
+        ConfigError: a wrong value, a recipe of another command, or no YAML file.
+    """
+    if isinstance(config, cls):
+        return build(cls, {**_values(config), **options}, cls.__name__) if options else config
+    if config is not None and not isinstance(config, (str, Path)):
+        raise ConfigError(
+            f"a configuration is a {cls.__name__} or the path of a YAML file, not {config!r}"
+        )
+    values = {**(read_config(config) if config is not None else {}), **options}
+    name = values.get("recipe")
+    base = recipe_values(str(name), cls) if name else {}
+    where = str(config) if config is not None and not options else "this call"
+    values = {**base, **values}
+    for field in fields(cls):  # type: ignore[arg-type]
+        if field.name not in values and field.default is MISSING:
+            raise ConfigError(f"{cls.__name__} needs {field.name}=…")
+    return build(cls, values, where)
+
+
+def _values(config: Any) -> dict[str, Any]:
+    return dict(vars(config))
+
+
+def recipe_values(name: str, cls: type[Any]) -> dict[str, Any]:
+    """The values of the recipe ``name`` for a configuration of the class ``cls``.
+
+    Raises:
+        UnknownNameError: there is no such recipe.
+        ConfigError: it is for another command.
+    """
+    from . import get_recipe
+
+    recipe = get_recipe(name)
+    if not issubclass(cls, type(recipe.config)):
+        raise ConfigError(f"recipe {name!r} is for another command: {recipe.command}")
+    values = to_plain(recipe.config)
+    if cls is not TrainConfig and type(recipe.config) is TrainConfig:
+        for key in ("out", "tensorboard", "save_every"):  # of a plain training run
+            del values[key]
+    return values
