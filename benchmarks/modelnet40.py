@@ -1,6 +1,6 @@
 """ModelNet40 from the bundled backbone: every laptop recipe, one table, one JSON file.
 
-    python benchmarks/modelnet40.py --root ../shared/data/modelnet40
+    python benchmarks/modelnet40.py --root DIR
 
 Runs that are finished under ``--runs`` are not repeated, so it may be stopped and started again.
 On two cores it takes about an hour; ``--threads 1`` and two calls with ``--only`` keep both busy.

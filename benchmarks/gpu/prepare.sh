@@ -1,9 +1,9 @@
 #!/bin/sh
-# At home, before a lease, from the repository's root: sh benchmarks/gpu/prepare.sh [DATA]
+# At home, from the repository's root: sh benchmarks/gpu/prepare.sh [DATA]
 # Downloads the wheels that the device lacks into .whl, and cuts the data (DATA: default
-# ../shared/data) into parts under .gpu that fit a call. Both are in .gitignore, and carried.
+# data) into parts under .gpu that fit a call. Both are in .gitignore, and carried.
 set -e
-DATA="${1:-../shared/data}"
+DATA="${1:-data}"
 PYTHON="${PYTHON:-python3}"
 LIMIT=67108864 # bytes of a call: the working tree and what is carried
 
@@ -45,6 +45,6 @@ wheels="$(du -sb .whl | cut -f1)"
 echo "working tree $tree bytes, .whl $wheels bytes, a call takes $LIMIT; with one part each:"
 for part in .gpu/*/; do
     total="$((tree + wheels + $(du -sb "$part" | cut -f1)))"
-    [ "$total" -le "$LIMIT" ] && verdict=fits || verdict="TOO LARGE: see TODO.md"
+    [ "$total" -le "$LIMIT" ] && verdict=fits || verdict="TOO LARGE: take a smaller part"
     echo "  $part $total $verdict"
 done

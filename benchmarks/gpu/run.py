@@ -1,10 +1,10 @@
-"""One command for each stage of TODO.md, on a machine with a GPU, from the repository's root.
+"""One command for each stage of README.md, on a machine with a GPU, from the repository's root.
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, rates and pretrain (small.md), modelnet40, few-shot. Results go to $OUT as
+Stages: tests, speed, rates and pretrain, modelnet40, few-shot. Results go to $OUT as
 JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there is.
-What a stage leaves for its next call lies in $GPU_HOME (/root/g), which a warm machine keeps.
+What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu), which a warm machine keeps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 OUT = Path(os.environ.get("OUT") or "gpu-out")
 TOY = "--rehearse" in sys.argv
-HOME = Path(os.environ.get("GPU_HOME") or (tempfile.mkdtemp() if TOY else "/root/g"))
+HOME = Path(
+    os.environ.get("GPU_HOME") or (tempfile.mkdtemp() if TOY else Path.home() / "pointadapt-gpu")
+)
 Args = argparse.Namespace
 
 
@@ -114,7 +116,7 @@ SMALL = """--size small --groups 64 --data modelnet40 shapedb shapes
 TOY_PRETRAIN = """--size tiny --groups 8 --group-size 8 --points 64 --batch-size 8 --precision fp32
 --save-every 2 --save-precision bf16 --shard-mb 16 --picture-every 0 --warmup-steps 1"""
 RATES = "--size small --groups 64 --batch-size 512 --precision bf16 --picture-every 0"
-LEASE = 22 * 60  # seconds that the pre-training has, see small.md
+BUDGET = 22 * 60  # seconds that the pre-training has
 
 
 def rates(args: Args) -> None:
@@ -136,14 +138,14 @@ def rates(args: Args) -> None:
     loader += ["--batch-size", "8" if args.rehearse else "512", "--seconds", "1"]
     call([*loader, "--json", str(OUT / "data.json")], 120, OUT / "data.log")
     best = max(seconds, key=lambda k: seconds[k])
-    found = {"clouds_per_s": seconds, "workers": best, "steps": int(LEASE * seconds[best] / 512)}
+    found = {"clouds_per_s": seconds, "workers": best, "steps": int(BUDGET * seconds[best] / 512)}
     HOME.mkdir(parents=True, exist_ok=True)
     (HOME / "steps.json").write_text(json.dumps(found))
     write("rates.json", found)
 
 
 def pretrain(args: Args) -> None:
-    """The pre-training of small.md; the same call again continues it."""
+    """The pre-training; the same call again continues it."""
     plan = {"steps": 4, "workers": 0} if args.rehearse else {}
     if not plan:
         plan = json.loads((HOME / "steps.json").read_text())

@@ -1,11 +1,11 @@
 # Sourced at the start of every command on the device, from the repository's root: . benchmarks/gpu/setup.sh
 # Installs the carried wheels, and joins the parts of the data that this and earlier calls carried.
-export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 GPU_HOME="${GPU_HOME:-/root/g}" OUT="${OUT:-$PWD/gpu-out}"
-export PYTHONPATH="${GPU_SITE:-/tmp/site}:$PWD/src"
+export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 GPU_HOME="${GPU_HOME:-$HOME/pointadapt-gpu}" OUT="${OUT:-$PWD/gpu-out}"
+export PYTHONPATH="${GPU_SITE:-$GPU_HOME/site}:$PWD/src"
 mkdir -p "$GPU_HOME" "$OUT"
-if [ ! -e "${GPU_SITE:-/tmp/site}/tyro" ] && ls .whl/*.whl >/dev/null 2>&1; then
+if [ ! -e "${GPU_SITE:-$GPU_HOME/site}/tyro" ] && ls .whl/*.whl >/dev/null 2>&1; then
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --upgrade \
-        --target "${GPU_SITE:-/tmp/site}" .whl/*.whl || exit 1
+        --target "${GPU_SITE:-$GPU_HOME/site}" .whl/*.whl || exit 1
 fi
 for part in .gpu/*/*.part*; do
     if [ -e "$part" ]; then cp "$part" "$GPU_HOME/"; fi
