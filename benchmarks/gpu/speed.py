@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import train_step
+import _models
 from pointadapt import ops
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.machine import make_accelerator
@@ -172,7 +172,7 @@ def make_model(method: str, rehearse: bool) -> PointModel:
     net.set_drop_path(0.2)
     options = {"dropout": 0.2} if method == "dapt" else {}
     task = make_task("classification", {"dropout": 0.5})
-    adapter = Adapter(net, make_method(method, options), task, train_step.CLASSES)
+    adapter = Adapter(net, make_method(method, options), task, _models.CLASSES)
     return PointModel(net, adapter).to(DEVICE).train()
 
 
@@ -191,7 +191,7 @@ def ours(method: str, cls: type[Step], keep: str, rehearse: bool, compiled: bool
 
 
 def plain(precision: str, rehearse: bool) -> Callable[..., object]:
-    return train_step.Step(make_model("dapt", rehearse), precision, plain=True, keep="all")
+    return _models.Step(make_model("dapt", rehearse), precision, plain=True, keep="all")
 
 
 def steps_of(rehearse: bool, compile_too: bool) -> dict[str, Callable[[], Callable[..., object]]]:
