@@ -25,6 +25,7 @@ from pointadapt.core.machine import describe_machine, keep_large_blocks
 
 MIB = 2.0**20
 RESULTS = Path(__file__).parent / "results"
+TOY = os.environ.get("BENCHMARK_TOY") == "1"  # all at a size that only shows that it runs
 
 
 def parser(doc: str | None, seconds: float) -> argparse.ArgumentParser:
@@ -42,6 +43,7 @@ def parser(doc: str | None, seconds: float) -> argparse.ArgumentParser:
 
 def start(args: argparse.Namespace) -> None:
     """Set threads and, as a user's run does, the allocator."""
+    args.seconds = 0.0 if TOY else args.seconds
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.allocator == "ours":
@@ -82,7 +84,7 @@ def once(call: Callable[[], object], cuda: bool) -> float:
 
 def in_turns(
     variants: Mapping[str, Callable[[], object]], seconds: float, warm_up: int = 1,
-    device: str = "cpu", least: int = 3,
+    device: str = "cpu", least: int = 1 if TOY else 3,
 ) -> dict[str, Timing]:  # fmt: skip
     """Time the variants A, B, C, A, B, C, ... for about ``seconds`` in all, each ``least`` times.
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from _measure import TOY
 from _plain import logits as plain_logits
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones.memory import Keep
@@ -17,11 +18,13 @@ from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = tuple(f"class {i}" for i in range(15))
-POINTS = 2048
+POINTS = 64 if TOY else 2048
+MICRO = {"dim": 24, "depth": 2, "heads": 2, "groups": 8, "group_size": 8}
 
 
 def clouds(batch: int, device: str = "cpu", seed: int = 0, n: int = POINTS) -> Tensor:
     """(batch, n, 3) random points in the unit ball; they cost what real ones do."""
+    n = min(n, POINTS) if TOY else n
     points = torch.randn(batch, n, 3, generator=torch.Generator().manual_seed(seed))
     return (points / points.norm(dim=2).amax(dim=1)[:, None, None]).to(device)
 
@@ -43,7 +46,7 @@ def make_model(
 ) -> PointModel:  # fmt: skip
     """A model in training mode, with ``dropout`` in the method and as DropPath."""
     torch.manual_seed(0)
-    net = load_backbone(size, groups=groups)
+    net = load_backbone(size, **({"groups": groups} | (MICRO if TOY else {})))
     net.set_drop_path(dropout)
     options = {"dropout": dropout, **options} if name == "dapt" else options
     task = make_task("classification", {"dropout": 0.5 if dropout else 0.0})

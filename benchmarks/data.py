@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from _measure import once, parser, report, start
+from _measure import TOY, once, parser, report, start
 from _models import Step, clouds, labels, make_model
 from pointadapt.core.config import PretrainConfig
 from pointadapt.data import load_dataset
@@ -36,7 +36,7 @@ from pointadapt.ops import normalize
 from pointadapt.pretraining.mixture import CloudBatches, make_source
 from pointadapt.training.sampled_once import FirstPoints
 
-BATCH = 32
+BATCH = 4 if TOY else 32
 AUGMENT = ("scale_shift", "rotate")
 
 
@@ -65,6 +65,7 @@ def prepare_rows(args: argparse.Namespace) -> list[dict[str, Any]]:
         (", first epoch", 8192, 1024, False),
         (", later", 8192, 1024, True),
     )
+    ways = (("", 64, 32, True), (", first epoch", 64, 32, False)) if TOY else ways
     for epoch, stored, n, known in ways:
         points = clouds(2 * BATCH, n=stored).numpy()
         first, draw = FirstPoints(len(points), n), torch.Generator().manual_seed(0)
@@ -105,7 +106,7 @@ def write_slow_files(root: Path, count: int) -> None:
         (root / "mesh" / f"{k:04}.obj").write_text(vertices + triangles)
 
 
-def cache_rows(count: int = 200) -> list[dict[str, Any]]:
+def cache_rows(count: int = 2 if TOY else 200) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         root, kept = Path(scratch) / "files", Path(scratch) / "kept"

@@ -33,6 +33,7 @@ def run(recipe: str, args: argparse.Namespace) -> None:
     resume = ["--resume"] if (out / "checkpoint.pt").exists() else []
     command = [sys.executable, "-m", "pointadapt", "train", "--recipe", recipe, "--root", args.root]
     command += ["--threads", args.threads, "--out", out, "--no-tensorboard", *resume]
+    command += args.more.split()
     subprocess.run([str(part) for part in command], check=True)
 
 
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", choices=RECIPES, default=RECIPES)
     parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--more", default="", help="other flags of train, for a trial")
     parser.add_argument("--commit", default="", help="of the code; by default the current one")
     args = parser.parse_args()
     git = ["git", "rev-parse", "--short", "HEAD"]

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from _measure import in_turns, parser, report, start
+from _measure import TOY, in_turns, parser, report, start
 from pointadapt import ops
 
 
@@ -58,12 +58,13 @@ def plain_chamfer(a: Tensor, b: Tensor) -> Tensor:
 
 def cases(device: str) -> dict[str, tuple[Callable[[], object], Callable[[], object]]]:
     torch.manual_seed(0)
-    points = torch.randn(32, 8192, 3, device=device)
+    batch, rows = (1, 8) if TOY else (32, 4864)
+    points = torch.randn(batch, 8192, 3, device=device)
     scan, shape = points[:, :2048].contiguous(), points[:, :1024].contiguous()
     centers = ops.gather_points(scan, ops.farthest_point_sample(scan, 128))
-    features = torch.randn(16, 128, 384, device=device, requires_grad=True)
-    a = torch.randn(4864, 32, 3, device=device, requires_grad=True)
-    b = torch.randn(4864, 32, 3, device=device)
+    features = torch.randn(min(batch, 16), 128, 384, device=device, requires_grad=True)
+    a = torch.randn(rows, 32, 3, device=device, requires_grad=True)
+    b = torch.randn(rows, 32, 3, device=device)
     fps, half = ops.farthest_point_sample, (scan[:16], centers[:16], features)
     return {
         "FPS 32 x 1024 -> 64": (lambda: fps(shape, 64), lambda: plain_fps(shape, 64)),

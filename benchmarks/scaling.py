@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from _measure import MIB, RESULTS, in_turns, parser, report, saved_bytes, start
+from _measure import MIB, RESULTS, TOY, in_turns, parser, report, saved_bytes, start
 from _models import Step, clouds, labels, make_model
 
 BASE = {"points": 2048, "groups": 128, "batch": 8, "size": "small"}
@@ -164,7 +164,8 @@ def main() -> None:
         cost = cost_rows(args)
         rows += cost
         kind = "cuda" if args.device.startswith("cuda") else "cpu"
-        picture(cost, RESULTS / f"scaling_{kind}.png")
+        if not TOY:
+            picture(cost, RESULTS / f"scaling_{kind}.png")
     report("scaling_{}", f"Scaling, {args.device}", rows, args)
 
 

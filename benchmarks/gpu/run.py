@@ -3,8 +3,8 @@
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
 Stages: tests, speed, rates and pretrain, modelnet40, few-shot. Results go to $OUT as
-JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there is.
-What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu), which a warm machine keeps.
+JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there
+is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
 """
 
 from __future__ import annotations

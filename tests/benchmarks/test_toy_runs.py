@@ -1,0 +1,77 @@
+"""Every benchmark runs, at a size that shows nothing but that it does."""
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+LOOK_ALIKE = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/modelnet40/make.py")))
+
+# What each is run with; {out} is its JSON file, {root} a tiny ModelNet40, {runs} an empty folder.
+TOY = {
+    "data.py": "--workers 1 --points 32 --batch-size 4 --json {out}",
+    "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",
+    "memory.py": "--batches 2 --precisions fp32 --json {out}",
+    "modelnet40.py": "--root {root} --runs {runs} --threads 1 --only linear-probe-laptop --json "
+    "{out} --more '--epochs 1 --points 64 --groups 8 --group-size 8 --batch-size 2'",
+    "ops.py": "--json {out}",
+    "scaling.py": "--parts cost --json {out}",
+    "train_step.py": "--batch 2 --check 1 --json {out}",
+}
+ELSEWHERE = {"scene.py": "tests/unit/inference/test_label_scenes.py"}
+
+
+def scripts(folder):
+    return sorted(p.name for p in folder.glob("*.py") if not p.name.startswith("_"))
+
+
+def test_none_is_forgotten():
+    assert sorted([*TOY, *ELSEWHERE]) == scripts(BENCHMARKS)
+    for name, test in ELSEWHERE.items():
+        assert name in (ROOT / test).read_text(encoding="utf-8")
+
+
+def start(script, line, tmp_path):
+    places = {"out": tmp_path / "out.json", "runs": tmp_path / "runs", "root": ""}
+    if "{root}" in line:
+        places["root"] = LOOK_ALIKE.write_npz(tmp_path / "data")
+    import shlex
+
+    command = [sys.executable, str(script), *shlex.split(line.format(**places))]
+    env = {**os.environ, "BENCHMARK_TOY": "1", "OUT": str(tmp_path), "GPU_HOME": str(tmp_path)}
+    done = subprocess.run(
+        command, env=env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return places["out"]
+
+
+@pytest.mark.parametrize("name", sorted(TOY))
+def test_it_runs(name, tmp_path):
+    out = start(BENCHMARKS / name, TOY[name], tmp_path)
+    if name != "modelnet40.py":  # writes a record of all three recipes only
+        assert json.loads(out.read_text())["results"]
+
+
+# ---- on a GPU: the same code on the CPU
+
+GPU = {"speed": "speed.json", "pretrain": "pretrain.json", "modelnet40": "modelnet40.json"}
+
+
+@pytest.mark.parametrize("stage", sorted(GPU))
+def test_a_gpu_stage_runs(stage, tmp_path):
+    only = " --only linear-probe --jobs 1 --backbone tiny" if stage == "modelnet40" else ""
+    start(BENCHMARKS / "gpu/run.py", f"{stage} --rehearse --minutes 3{only}", tmp_path)
+    assert json.loads((tmp_path / GPU[stage]).read_text())
+
+
+def test_the_look_at_machine_code_is_importable(tmp_path):
+    pytest.importorskip("triton", reason="Triton is not installed, as on machines without a GPU")
+    runpy.run_path(str(BENCHMARKS / "gpu/machine_code.py"), run_name="looked_at")
