@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..core import console
 from ..core.errors import FetchError
 from ..core.files import sha256_of
-from ..core import console
 from . import web
 from .partial import Part, check_size, facts_of, length_of_same
 from .web import Answer, BrokenError

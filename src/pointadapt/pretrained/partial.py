@@ -11,10 +11,10 @@ from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
+from ..core import console
 from ..core.errors import FetchError, PointAdaptError
 from ..core.files import read_json, write_json
 from ..core.foreign_text import one_line
-from ..core import console
 from .web import BrokenError
 
 _RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)")

@@ -315,7 +315,7 @@ def test_the_best_stands_first_and_the_failed_last():
     board["protocol"] = {}  # as before the first run is done
     table = to_markdown(board).split("---|\n")[1]
     assert table.index("method_2") < table.index("method_1") < table.index("method_0")
-    assert "it / broke" in table and "80.00 ± 0.40" in table
+    assert r"it \| broke" in table and "80.00 ± 0.40" in table
     assert [line.split(",")[0] for line in to_csv(board).splitlines()[1:]] == [
         "method_0", "method_1", "method_2",
     ]  # fmt: skip
