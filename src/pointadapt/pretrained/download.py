@@ -153,7 +153,7 @@ class _Transfer:
         if answer.status == 200 or (have and answer.status == 206):
             if answer.headers.get_content_type() != "text/html":
                 return answer
-            text = "gives a web page, not a file"
+            text = "it gives a web page, not a file"
         else:
             text = web.said(answer)
         answer.close()

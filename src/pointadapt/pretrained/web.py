@@ -136,7 +136,7 @@ def ask(url: str, headers: Mapping[str, str], *, token: str = "", timeout: float
             return answer
         answer.close()  # unread: what comes with a redirect may have no end
         here, own = follow(answer.headers.get("Location", ""), here, url), {}
-    raise FetchError(f"{url}: the server answers {answer.status} more than {MOST_REDIRECTS} times")
+    raise FetchError(f"{url}: more than {MOST_REDIRECTS} redirects")
 
 
 def said(answer: HTTPResponse) -> str:

@@ -184,8 +184,9 @@ def test_the_proxy_of_the_environment_is_asked(site, tmp_path, monkeypatch):
 
 def test_a_redirect_in_a_circle(site, get):
     site.script = [("to", "/weights.pth")] * 30
-    with pytest.raises(FetchError, match="302"):
+    with pytest.raises(FetchError, match="more than 10 redirects"):
         get()
+    assert len(site.log) == 11
 
 
 @pytest.mark.parametrize("step", ["page", "garbage"])

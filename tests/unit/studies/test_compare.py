@@ -321,6 +321,20 @@ def test_the_best_stands_first_and_the_failed_last():
     ]  # fmt: skip
 
 
+def test_names_run_nowhere(tmp_path):
+    board = made_up(2)
+    board["methods"][0] |= {"label": "=1+1\x1b[2J", "own": "<b>|", "accuracy": None, "error": "@x"}
+    board["methods"][1]["label"] = r"$\no_such$"
+    board["command"] = "a\n```\n<b>"
+    first, second = csv.DictReader(to_csv(board).splitlines())
+    assert (first["label"], first["error"]) == (r"'=1+1\x1b[2J", "'@x")
+    assert float(second["accuracy"]) == board["methods"][1]["accuracy"]
+    assert _plot.trade_off(board, tmp_path / "p.png").exists()
+    board["protocol"] = {}  # as before the first run is done
+    text = to_markdown(board)
+    assert r"| =1+1\\x1b\[2J | failed |" in text and text.endswith("````\na\n```\n<b>\n````\n")
+
+
 # ---- learning rates
 
 

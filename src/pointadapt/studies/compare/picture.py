@@ -93,7 +93,7 @@ def _label(
     crowd = ((np.abs(dots[:, None] - dots) < 60 * scale).all(axis=2)).sum(axis=1)
     for i in np.argsort(-crowd, kind="stable"):  # the most crowded first: it has fewest places
         text = axes.annotate(
-            for_picture(labels[i]), (x[i], y[i]), (0, 0), zorder=4, path_effects=halo, **_TEXT
+            for_picture(labels[int(i)]), (x[i], y[i]), (0, 0), zorder=4, path_effects=halo, **_TEXT
         )
         box = text.get_window_extent(renderer)
         half = np.array([box.width, box.height]) / 2
