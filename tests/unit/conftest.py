@@ -125,6 +125,24 @@ class _Handler(BaseHTTPRequestHandler):
     def answer_garbage(self):
         self.wfile.write(b"what is this\r\n\r\n")
 
+    def answer_raw(self, *texts):
+        """The bytes as they are."""
+        for text in texts:
+            self.wfile.write(text)
+
+    def answer_drip(self, start, piece=b"x", every=0.02):
+        """``start``, and then ``piece`` again and again, with no end."""
+        self.wfile.write(start)
+        while not self.site.go.wait(every):
+            self.wfile.write(piece)
+
+    def answer_rest(self, where, more=b""):
+        """The rest that is asked for under another Content-Range, and ``more`` after it."""
+        rest = self.site.content[int(self.headers["Range"][6:-1]) :] + more
+        facts = self.site.validators() | ({"Content-Range": where} if where else {})
+        self.start(206, length=len(rest), **facts)
+        self.wfile.write(rest)
+
     def answer_hub(self):
         """What the Hugging Face Hub says of a large file."""
         size, sha256 = len(self.site.content), hashlib.sha256(self.site.content).hexdigest()

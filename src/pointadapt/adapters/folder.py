@@ -21,6 +21,7 @@ from ..core.errors import (
     UnknownNameError,
 )
 from ..core.files import atomic, read_json, write_json
+from ..core.foreign_text import for_markdown, markdown_code, one_line
 from ..core.version import __version__
 from ..methods import make_method
 from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
@@ -254,30 +255,30 @@ def _card(config: Mapping[str, Any], size: int) -> str:
     for key, value in {**results, **results.get("protocol", {})}.items():
         if not isinstance(value, dict):
             text = ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
-            lines.append(f"| {key.replace('_', ' ')} | {text} |")
+            lines.append(f"| {for_markdown(key.replace('_', ' '))} | {for_markdown(text)} |")
     table = "\n".join(["| | |", "|---|---|", *lines]) if lines else "No results were recorded."
     parts = config["parts"]
-    labels = f"{len(parts)} parts: {', '.join(parts)}.\n" if parts else ""
+    labels = f"{len(parts)} parts: {for_markdown(', '.join(parts))}.\n" if parts else ""
     given, shapes = "points", f"(B, {config['points']}, 3)"
     if make_task(config["task"], config["task_options"]).given_class:
         given, shapes = f"{given}, category", f"{shapes}, and (B,) indices into the classes"
     if config["features"]:
         given = f"{given}, features=features"
         shapes = f"{shapes}, and (B, {config['points']}, {len(config['features'])}) features: "
-        shapes += ", ".join(config["features"])
+        shapes += one_line(", ".join(config["features"]), 1000)
     return f"""---
 library_name: pointadapt
 tags: [point-cloud, {config["method"]}, {config["task"]}]
 ---
-# {config["method"]} adapter{" for " + config["dataset"] if config["dataset"] else ""}
+# {config["method"]} adapter{" for " + for_markdown(config["dataset"]) if config["dataset"] else ""}
 
-{len(config["classes"])} classes: {", ".join(config["classes"])}.
+{len(config["classes"])} classes: {for_markdown(", ".join(config["classes"]))}.
 {labels}
 
-- backbone: `{config["backbone"]["name"]}`, sha256 `{config["backbone"]["sha256"]}`
+- backbone: {markdown_code(config["backbone"]["name"])}, sha256 `{config["backbone"]["sha256"]}`
 - {config["points"]} points a cloud, {config["backbone"]["groups"]} patches of \
 {config["backbone"]["group_size"]}
-- {size / 1e6:.2f} MB, options {config["method_options"]}
+- {size / 1e6:.2f} MB, options {markdown_code(config["method_options"])}
 
 ## Results
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -22,14 +21,33 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
+
+from .foreign_text import for_json, for_terminal
 
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
 
 
+class _Output(Console):
+    """What is printed cannot steer the terminal, whoever wrote it; only styles do."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(for_terminal(text), **how)  # before its width is measured
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=for_terminal(segment.text))
+
+
 def output(*, stderr: bool = False) -> Console:
-    """Standard output, or standard error: coloured where a person watches, else plain and wide."""
-    own = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    """Standard output, or standard error: coloured where a person watches, else plain and wide.
+
+    All of the project prints through this one.
+    """
+    own = _Output(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not own.is_terminal and "COLUMNS" not in os.environ:
         own.width = WIDE
     return own
@@ -37,7 +55,7 @@ def output(*, stderr: bool = False) -> Console:
 
 def print_json(values: Any) -> None:
     """``values`` as JSON on standard output."""
-    print(json.dumps(values, indent=2, ensure_ascii=False))
+    print(for_json(values))
 
 
 def error_line(message: str) -> None:
@@ -66,10 +84,17 @@ def invocation(command: str, config: Any) -> str:
     return command_line(f"pointadapt {command}", *parts)
 
 
+class Words(TextColumn):
+    """A text beside a progress bar, for which square brackets are no style."""
+
+    def render(self, task: Task) -> Text:
+        return Text(for_terminal(self.text_format.format(task=task)))
+
+
 @contextmanager
 def progress(what: str, total: int | None) -> Iterator[Any]:
     """A bar on standard error where someone watches; gives a function to tell how many are done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    columns = (Words("{task.description}"), BarColumn(), MofNCompleteColumn())
     own = output(stderr=True)
     off = not own.is_terminal
     with Progress(*columns, TimeRemainingColumn(), console=own, transient=True, disable=off) as bar:
@@ -94,7 +119,7 @@ class _Counted(ProgressColumn):
 def stages(unit: str = "points") -> Iterator[Callable[[str, int, int | None], None]]:
     """A bar for one stage after another; gives a function (stage, units done, of how many)."""
     counted = _Counted(unit)
-    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
+    columns = (Words("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
     own = output(stderr=True)
     off = not own.is_terminal
     with Progress(*columns, console=own, transient=True, disable=off) as bar:
@@ -112,8 +137,8 @@ def stages(unit: str = "points") -> Iterator[Callable[[str, int, int | None], No
 @contextmanager
 def downloading(what: str) -> Iterator[Callable[[int, int | None, str], None]]:
     """A bar of bytes like :func:`progress`; gives a function (bytes done, of how many, note)."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    more = (TransferSpeedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (Words("{task.description}"), BarColumn(), DownloadColumn())
+    more = (TransferSpeedColumn(), TimeRemainingColumn(), Words("{task.fields[note]}"))
     own = output(stderr=True)
     off = not own.is_terminal
     with Progress(*columns, *more, console=own, transient=True, disable=off) as bar:

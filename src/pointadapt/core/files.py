@@ -10,12 +10,13 @@ import re
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, FetchError, PointAdaptError
+from .foreign_text import csv_text, for_json
 
 if TYPE_CHECKING:
     pass
@@ -63,8 +64,13 @@ def check_target(path: Path | str) -> None:
 def write_json(path: Path | str, values: Any) -> None:
     """``values`` as indented JSON, atomically."""
     with atomic(path) as temporary:
-        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(for_json(values) + "\n", encoding="utf-8")
+
+
+def write_csv(path: Path | str, rows: Iterable[Iterable[Any]]) -> None:
+    """``rows``, the first of them the heads, as CSV that no spreadsheet runs, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(csv_text(rows), encoding="utf-8", newline="")
 
 
 def append_line(path: Path | str, line: str) -> None:

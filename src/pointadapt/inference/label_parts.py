@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..adapters import folder as hub
 from ..adapters.model import PointModel
 from ..adapters.protocol import load_ready
 from ..core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
-from ..core.files import atomic, write_json
+from ..core.files import write_csv, write_json
 from ..data import Clouds
 from ..data.sets.folder import Axis, upright
 from ..io import Cloud, read_cloud, read_points, sample_index, write_cloud
@@ -188,13 +187,13 @@ class Labeller:
 
 def write_table(path: Path | str, rows: Sequence[PartPrediction]) -> None:
     """The predictions as CSV: a line for each part of each file."""
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(["path", "class", "part", "share", "confidence", "labelled", "error"])
-        for row in rows:
-            for name, share in row.shares or (("", 0.0),):
-                cells = [f"{share:.6f}", f"{row.confidence:.6f}", row.out or "", row.error or ""]
-                table.writerow([row.path, row.category, name, *cells])
+    table: list[list[object]] = []
+    for row in rows:
+        for name, share in row.shares or (("", 0.0),):
+            cells = [f"{share:.6f}", f"{row.confidence:.6f}", row.out or "", row.error or ""]
+            table.append([row.path, row.category, name, *cells])
+    heads = ["path", "class", "part", "share", "confidence", "labelled", "error"]
+    write_csv(path, [heads, *table])
 
 
 def draw_parts(model: PointModel, clouds: Clouds, n: int, path: Path | str, most: int = 12) -> Path:

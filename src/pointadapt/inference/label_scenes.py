@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..adapters import folder as hub
 from ..adapters.protocol import autocast, load_ready, training_config
 from ..core.config import Precision, TrainConfig, key_values
 from ..core.errors import ConfigError, PointAdaptError
-from ..core.files import atomic
+from ..core.files import write_csv
 from ..data import load_dataset
 from ..data.reading.label_names import codes_of
 from ..data.sets.folds import NAME, read_folds
@@ -137,16 +136,15 @@ class SceneLabeller:
 
 def write_table(path: Path | str, rows: Sequence[ScenePrediction]) -> None:
     """The predictions as CSV: a line for each class of each file."""
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(["path", "class", "label", "points", "share", "labelled", "error"])
-        for row in rows:
-            if row.labels is None:
-                table.writerow([row.path, "", "", "", "", "", row.error])
-                continue
-            for name, count in row.labels.counts.items():
-                share = f"{count / row.labels.points:.6f}"
-                table.writerow([row.path, name, row.codes[name], count, share, row.labels.out, ""])
+    table: list[list[object]] = []
+    for row in rows:
+        if row.labels is None:
+            table.append([row.path, "", "", "", "", "", row.error])
+            continue
+        for name, count in row.labels.counts.items():
+            share = f"{count / row.labels.points:.6f}"
+            table.append([row.path, name, row.codes[name], count, share, row.labels.out, ""])
+    write_csv(path, [["path", "class", "label", "points", "share", "labelled", "error"], *table])
 
 
 def _data_of(trained: TrainConfig | None) -> object:

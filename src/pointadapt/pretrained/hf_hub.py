@@ -7,6 +7,7 @@ import re
 
 from ..core.errors import FetchError
 from ..core.files import first_line
+from ..core.foreign_text import one_line
 
 
 def locate(address: str, timeout: float) -> tuple[str, str, str]:
@@ -37,14 +38,14 @@ def locate(address: str, timeout: float) -> tuple[str, str, str]:
         )  # fmt: skip
         stated = hub.get_hf_file_metadata(url, timeout=timeout).etag or ""
     except lasting as error:
-        why = first_line(error).rstrip(". ")
+        why = one_line(first_line(error)).rstrip(". ")
         raise FetchError(
             f"{address} is not there ({why}), or is private or gated: then get access on its page "
             "and log in with 'hf auth login'"
         ) from error
     except Exception as error:  # the errors of its HTTP library differ by version
         if not url:
-            raise FetchError(f"{address}: {first_line(error)}") from error
+            raise FetchError(f"{address}: {one_line(first_line(error))}") from error
         # A bad line: the download tries again, and says what is wrong.
     # The ETag of a large file on the Hub is its sha256.
     return url, stated if re.fullmatch("[0-9a-f]{64}", stated) else "", hub.get_token() or ""

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from ..core import console
 from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import save_state, write_json
@@ -80,7 +81,6 @@ class _Run:
         self.chamfers: list[float] = []
 
     def run(self) -> PretrainSummary:
-        from rich.console import Console
         from rich.progress import Progress
 
         c, steps = self.config, range(self.start, self.config.steps)
@@ -88,7 +88,7 @@ class _Run:
         self.net.train()
         off = not self.acc.is_main_process
         batches = loader(self.source, steps, c.workers, pin=self.device.type == "cuda")
-        with Progress(console=Console(stderr=True), disable=off) as progress:
+        with Progress(console=console.output(stderr=True), disable=off) as progress:
             bar = progress.add_task("pre-training", total=c.steps, completed=self.start)
             for step, batch in zip(steps, batches, strict=True):
                 parts = (part.to(self.device, non_blocking=True) for part in batch)

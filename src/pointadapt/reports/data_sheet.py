@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.errors import PointAdaptError
+from ..core.foreign_text import for_picture
 from ..data import Clouds
 from ..data.checking.checks import describe
 from ..data.checking.verify import about, open_dataset
@@ -46,7 +47,7 @@ def data_sheet(
     rows, panels = math.ceil(len(cells) / COLUMNS), _panels(splits, stored)
     heights = [0.45, *([CELL + 0.2] * rows), *([NARROW] * len(panels))]
     figure = _figure(CELL * COLUMNS, sum(heights))
-    figure.text(0.5, 1 - 0.28 / sum(heights), heading, ha="center", fontsize=12)
+    figure.text(0.5, 1 - 0.28 / sum(heights), for_picture(heading), ha="center", fontsize=12)
     place = _Places(heights)
     for k, i in enumerate(cells):
         row, column = divmod(k, COLUMNS)
@@ -97,7 +98,7 @@ def _example(axes: Any, clouds: Clouds, i: int) -> None:
         own = np.where(seen[place][:, None] < 0, UNKNOWN, _palette(len(seen))[place])
     _cloud(axes, cloud[keep], own)
     title = str(clouds.classes[clouds.labels[i]]).replace("_", " ")
-    axes.set_title(_short(title, 22), fontsize=7.5, pad=1, color=PLAIN)
+    axes.set_title(for_picture(_short(title, 22)), fontsize=7.5, pad=1, color=PLAIN)
 
 
 def _panels(
@@ -129,7 +130,9 @@ def _bars(axes: Any, names: Sequence[str], counts: Mapping[str, np.ndarray], tit
         axes.bar(x + (k - (len(counts) - 1) / 2) * width, values, width, label=label,
                  color=SHADES[k % len(SHADES)])  # fmt: skip
     size = float(np.clip(420 / max(len(names), 1), 4.0, 8.0))
-    axes.set_xticks(x, [_short(name, 20) for name in names], rotation=90, fontsize=size)
+    axes.set_xticks(
+        x, [for_picture(_short(name, 20)) for name in names], rotation=90, fontsize=size
+    )
     axes.set_xlim(-0.6, len(names) - 0.4)
     _finish(axes, title)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..core.errors import PointAdaptError
 from ..core.files import atomic, check_target
+from ..core.foreign_text import for_picture
 
 RIGHT, WRONG, PLAIN = "#1a7f4b", "#c62828", "#333333"
 
@@ -48,13 +49,15 @@ def prediction_grid(
         axes = figure.add_subplot(rows, columns, k + 1)
         _cloud(axes, cloud)
         color = PLAIN if right is None else RIGHT if right else WRONG
-        axes.set_title(title, color=color, fontsize=9, pad=4, fontweight="bold")
+        axes.set_title(for_picture(title), color=color, fontsize=9, pad=4, fontweight="bold")
     figure.subplots_adjust(
         left=0.01, right=0.99, bottom=0.01, top=1 - (top + 0.3) / (2.25 * rows + top),
         wspace=0.02, hspace=0.22,
     )  # fmt: skip
     if heading:
-        figure.text(0.5, 1 - 0.3 / (2.25 * rows + top), heading, ha="center", fontsize=12)
+        figure.text(
+            0.5, 1 - 0.3 / (2.25 * rows + top), for_picture(heading), ha="center", fontsize=12
+        )
     return _save(figure, path)
 
 
@@ -98,7 +101,9 @@ def part_grid(
             axes = figure.add_subplot(grid[line * (high + 1) + i, column])
             _cloud(axes, cloud, colors[np.searchsorted(seen, parts[k])])
             if i == 0:
-                axes.set_title(titles[k], fontsize=9, pad=2, fontweight="bold", color=PLAIN)
+                axes.set_title(
+                    for_picture(titles[k]), fontsize=9, pad=2, fontweight="bold", color=PLAIN
+                )
             if column == 0:
                 axes.text(-1.12, 0, what, rotation=90, va="center", ha="right", fontsize=9)
         _legend(
@@ -131,8 +136,8 @@ def _legend(axes: Any, names: Sequence[str], colors: np.ndarray) -> None:
     for k, (name, color) in enumerate(zip(names, colors, strict=True)):
         line, column = divmod(k, 3)
         axes.text(
-            (column + 0.5) / 3, 0.98 - 0.17 * line, name, color=color, fontsize=6.5, ha="center",
-            va="top", transform=axes.transAxes,
+            (column + 0.5) / 3, 0.98 - 0.17 * line, for_picture(name), color=color, fontsize=6.5,
+            ha="center", va="top", transform=axes.transAxes,
         )  # fmt: skip
 
 

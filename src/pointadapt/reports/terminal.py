@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.table import Column, Table
+from rich.text import Text
 
 from ..core.console import command_line, duration, size
 
@@ -39,7 +40,7 @@ def _panel(to: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
-    to.print(Panel.fit(table, title=title))
+    to.print(Panel.fit(table, title=Text(title)))
 
 
 def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ..core.config import TrainConfig, key_values, to_plain
 from ..core.config.cross_validate import CrossValidateConfig
 from ..core.errors import ConfigError
-from ..core.files import atomic, write_json
+from ..core.files import write_csv, write_json
 from ..core.results import StudyResults
 from ..recipes.start import configured
 from .jobs import Job, Outcome, run_all
@@ -193,14 +192,13 @@ def _write_predictions(
 ) -> None:
     """A row a cloud; wrong and sure is where to look for mistaken labels."""
     sure, best = predicted.float().max(dim=1)
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow(("path", "label", "predicted", "confidence", "right", "fold"))
-        for place, k, p in zip(index.clouds, best.tolist(), sure.tolist(), strict=True):
-            name = place.id or f"{place.split}/{place.index}"
-            guess = clouds.classes[k]
-            right = "yes" if guess == place.label else "no"
-            table.writerow((name, place.label, guess, f"{p:.6f}", right, place.fold))
+    rows: list[tuple[object, ...]] = [("path", "label", "predicted", "confidence", "right", "fold")]
+    for place, k, p in zip(index.clouds, best.tolist(), sure.tolist(), strict=True):
+        name = place.id or f"{place.split}/{place.index}"
+        guess = clouds.classes[k]
+        right = "yes" if guess == place.label else "no"
+        rows.append((name, place.label, guess, f"{p:.6f}", right, place.fold))
+    write_csv(path, rows)
 
 
 def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateConfig) -> str:

@@ -248,9 +248,9 @@ def work(config: TrainConfig, timed: bool = False) -> None:
 
 def main(args: Sequence[str]) -> int:
     """Be a worker; the exit status is that of the command line."""
+    _end_with_parent()  # first: what is imported below takes a second
     from ..core.errors import explain
 
-    _end_with_parent()
     try:
         work(load_config(args[0], TrainConfig), timed="--timed" in args[1:])
         return 0

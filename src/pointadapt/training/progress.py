@@ -6,9 +6,9 @@ import json
 from types import TracebackType
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from ..core import console
 from ..core.config import TrainConfig
 from ..core.files import append_line
 
@@ -21,11 +21,11 @@ class TrainingDisplay:
 
     def __init__(self, config: TrainConfig, steps: int, epoch: int, main: bool) -> None:
         self.config, self.steps, self.main = config, steps, main
-        console = Console(stderr=True)
+        to = console.output(stderr=True)
         self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
-            console=console, disable=not (main and console.is_terminal), transient=True,
+            console.Words("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            console.Words("{task.fields[note]}"), TimeRemainingColumn(),
+            console=to, disable=not (main and to.is_terminal), transient=True,
         )  # fmt: skip
         self.all = self.progress.add_task(
             config.method, total=config.epochs * steps, completed=epoch * steps, note=""

@@ -174,10 +174,19 @@ def test_a_token_is_shown_to_the_address_alone(site, get):
     assert site.tokens == ["Bearer secret", None]
 
 
+def test_the_proxy_of_the_environment_is_asked(site, tmp_path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", site.url)
+    download("http://far.invalid/x", tmp_path / "to/file", patience=QUICK)
+    assert [path for _, path, _ in site.log] == ["http://far.invalid/x"]
+
+
 def test_a_redirect_in_a_circle(site, get):
     site.script = [("to", "/weights.pth")] * 30
-    with pytest.raises(FetchError, match="302"):
+    with pytest.raises(FetchError, match="more than 10 redirects"):
         get()
+    assert len(site.log) == 11
 
 
 @pytest.mark.parametrize("step", ["page", "garbage"])

@@ -346,7 +346,8 @@ def test_no_way_to_the_hub(tag, monkeypatch):
 def start(site, code):
     """Another process that fetches "micro" from ``site`` after running ``code``."""
     program = (
-        "import os, signal; from pointadapt import cache, fetch\n"
+        "import os, signal; from pointadapt.pretrained import cache\n"
+        "from pointadapt.pretrained.fetch import fetch\n"
         "from pointadapt.backbones.published.tags import Tag, add_tags\n"
         f"url = '{site.url}/pretrain.pth'\n"
         "add_tags(Tag('micro', 'point_vit', 'micro', 'made up', 'MIT', url))\n"

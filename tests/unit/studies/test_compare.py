@@ -315,10 +315,24 @@ def test_the_best_stands_first_and_the_failed_last():
     board["protocol"] = {}  # as before the first run is done
     table = to_markdown(board).split("---|\n")[1]
     assert table.index("method_2") < table.index("method_1") < table.index("method_0")
-    assert "it / broke" in table and "80.00 ± 0.40" in table
+    assert r"it \| broke" in table and "80.00 ± 0.40" in table
     assert [line.split(",")[0] for line in to_csv(board).splitlines()[1:]] == [
         "method_0", "method_1", "method_2",
     ]  # fmt: skip
+
+
+def test_names_run_nowhere(tmp_path):
+    board = made_up(2)
+    board["methods"][0] |= {"label": "=1+1\x1b[2J", "own": "<b>|", "accuracy": None, "error": "@x"}
+    board["methods"][1]["label"] = r"$\no_such$"
+    board["command"] = "a\n```\n<b>"
+    first, second = csv.DictReader(to_csv(board).splitlines())
+    assert (first["label"], first["error"]) == (r"'=1+1\x1b[2J", "'@x")
+    assert float(second["accuracy"]) == board["methods"][1]["accuracy"]
+    assert _plot.trade_off(board, tmp_path / "p.png").exists()
+    board["protocol"] = {}  # as before the first run is done
+    text = to_markdown(board)
+    assert r"| =1+1\\x1b\[2J | failed |" in text and text.endswith("````\na\n```\n<b>\n````\n")
 
 
 # ---- learning rates

@@ -18,7 +18,8 @@ from ..base import command
 class Fetch:
     """Download published weights, convert them, and keep them for --backbone TAG.
 
-    They are kept in POINTADAPT_CACHE, by default ~/.cache/pointadapt.
+    They are kept in POINTADAPT_CACHE, by default ~/.cache/pointadapt. A broken download
+    goes on with the same command. Above 10 GB or 12 hours, use a browser and --file.
 
     Attributes:
         tag: which ones, see "pointadapt list backbones"; or the address of a published file,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -169,15 +168,14 @@ def _errors(rows: Sequence[Any], brief: bool = False) -> int:
 
 
 def _write_csv(path: Path, rows: Sequence[Prediction], top: int) -> None:
-    from ...core.files import atomic
+    from ...core.files import write_csv
 
     ranks = range(2, top + 1)
     header = ["path", "label", "confidence"]
     header += [name for k in ranks for name in (f"label_{k}", f"confidence_{k}")]
-    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream)
-        table.writerow([*header, "error"])
-        for row in rows:
-            cells = [cell for name, p in row.top for cell in (name, f"{p:.6f}")]
-            cells += [""] * (2 * top - len(cells))
-            table.writerow([row.path, *cells, row.error or ""])
+    table: list[list[object]] = [[*header, "error"]]
+    for row in rows:
+        cells = [cell for name, p in row.top for cell in (name, f"{p:.6f}")]
+        cells += [""] * (2 * top - len(cells))
+        table.append([row.path, *cells, row.error or ""])
+    write_csv(path, table)

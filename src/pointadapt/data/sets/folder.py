@@ -214,10 +214,9 @@ def _tell_unused(clouds: Sequence[Cloud], used: Sequence[str]) -> None:
 def _watched(paths: Sequence[T]) -> Iterable[T]:
     if not sys.stderr.isatty():
         return paths
-    from rich.console import Console
     from rich.progress import track
 
-    return track(paths, "reading", console=Console(stderr=True), transient=True)
+    return track(paths, "reading", console=console.output(stderr=True), transient=True)
 
 
 def _name(path: Path, root: Path) -> str:

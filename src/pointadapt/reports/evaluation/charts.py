@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
+
+from ...core.foreign_text import for_html as escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 340, 250, 46, 40, 14
 

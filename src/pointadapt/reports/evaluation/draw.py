@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.foreign_text import for_picture
 from ..drawing import PLAIN, _cloud, _figure, _palette
 
 DRAWN = 2048  # points of a cloud in a picture
@@ -42,7 +43,9 @@ def parts_picture(points: np.ndarray, rows: dict[str, np.ndarray], names: Sequen
     for k, (name, color) in enumerate(zip(short, colors, strict=False)):
         line, column = divmod(k, COLUMNS)
         x, y = (column + 0.5) / COLUMNS, (below - LINE * (line + 0.3)) / high
-        figure.text(x, y, f"● {name[:14]}", color=color, fontsize=7.5, ha="center", va="center")
+        figure.text(
+            x, y, f"● {for_picture(name[:14])}", color=color, fontsize=7.5, ha="center", va="center"
+        )
     return _data_uri(figure)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
+from ...core.foreign_text import for_html as escape
 from .draw import cloud_picture, parts_picture
 from .look import Examination
 from .words import confusion

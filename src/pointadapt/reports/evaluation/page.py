@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from ...core.files import atomic
+from ...core.foreign_text import for_html as escape
 from . import charts as _charts
 from .figures import pictures
 from .look import Examination

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
+from ...core.foreign_text import for_html as escape
 from .words import confusion
 
 MATRIX = 60  # labels of a confusion matrix that is shown whole

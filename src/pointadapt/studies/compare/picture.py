@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core.errors import PointAdaptError
+from ...core.foreign_text import for_picture
 from ...reports.drawing import PLAIN, RIGHT, _figure, _save
 
 # Where a label may stand, from its point, in points of 1/72 inch; the nearest first.
@@ -50,7 +51,8 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     axes.set_ylabel("accuracy (%)")
     p = board["protocol"]
     axes.set_title(
-        f"{board['data']}, backbone {Path(board['backbone']).name}: {p['epochs']} epochs, "
+        f"{board['data']}, backbone {for_picture(Path(board['backbone']).name)}: "
+        f"{p['epochs']} epochs, "
         f"{p['selection']}, {len(p['seeds'])} seed{'s' if len(p['seeds']) > 1 else ''}",
         fontsize=10,
     )
@@ -90,7 +92,9 @@ def _label(
     taken += [np.array([*(a - 2 * scale), *(b + 2 * scale)]) for a, b in zip(*ends, strict=True)]
     crowd = ((np.abs(dots[:, None] - dots) < 60 * scale).all(axis=2)).sum(axis=1)
     for i in np.argsort(-crowd, kind="stable"):  # the most crowded first: it has fewest places
-        text = axes.annotate(labels[i], (x[i], y[i]), (0, 0), zorder=4, path_effects=halo, **_TEXT)
+        text = axes.annotate(
+            for_picture(labels[int(i)]), (x[i], y[i]), (0, 0), zorder=4, path_effects=halo, **_TEXT
+        )
         box = text.get_window_extent(renderer)
         half = np.array([box.width, box.height]) / 2
         offset = _place(dots[i], half, scale, [b for k, b in enumerate(taken) if k != i], inside)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +9,7 @@ from rich.console import Group
 from rich.table import Table
 
 from ...core.console import duration, size
+from ...core.foreign_text import csv_text, for_markdown, markdown_block
 
 COLUMNS = (
     "label", "method", "options", "lr", "own", "accuracy", "accuracy_sd", "trainable_parameters",
@@ -31,21 +30,17 @@ def ranked(board: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def to_csv(board: Mapping[str, Any]) -> str:
     """One line a method, in the order they were given; plain numbers in bytes and seconds."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-    table.writeheader()
-    for row in board["methods"]:
-        table.writerow({**row, "options": " ".join(row["options"])})
-    return text.getvalue()
+    rows = ({**row, "options": " ".join(row["options"])} for row in board["methods"])
+    return csv_text([COLUMNS, *([row.get(key) for key in COLUMNS] for row in rows)])
 
 
 def to_markdown(board: Mapping[str, Any]) -> str:
     """The table with the protocol above it and the command below."""
     lines = [f"| {' | '.join(HEAD)} |", "|---|" + "--:|" * (len(HEAD) - 2) + "---|"]
-    lines += [f"| {' | '.join(c.replace('|', '/') for c in _cells(r))} |" for r in ranked(board)]
-    about = protocol_lines(board)
-    command = ["```", board["command"], "```"]
-    return "\n".join([*about[:1], "", *about[1:], "", *lines, "", *command, ""])
+    lines += [f"| {' | '.join(map(for_markdown, _cells(r)))} |" for r in ranked(board)]
+    about = [for_markdown(line) for line in protocol_lines(board)]
+    command = markdown_block(board["command"])
+    return "\n".join([*about[:1], "", *about[1:], "", *lines, "", command, ""])
 
 
 def to_terminal(board: Mapping[str, Any], narrow: bool = False) -> Group:
