@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from _measure import MIB, child, parser, report, resident, saved_bytes, start
+from _measure import MIB, TOY, child, parser, report, resident, saved_bytes, start
 from _models import Step, clouds, labels, make_model
 from pointadapt.core.machine import peak_memory
 
@@ -56,7 +56,7 @@ def main() -> None:
     for batch in args.batches:
         for precision in args.precisions:
             full: dict[str, Any] = {}
-            for method, keep in VARIANTS:
+            for method, keep in VARIANTS[: 2 if TOY else None]:
                 options = ["--device", args.device, "--threads", args.threads]
                 found = child("memory.py", method, keep, precision, batch, *options)
                 full = full or found
