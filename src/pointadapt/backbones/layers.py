@@ -172,7 +172,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
-        hidden = F.gelu(taps.fc1(linear(self.fc1, x), x))
+        hidden = taps.act(again(F.gelu, taps.fc1(linear(self.fc1, x), x)))
         return taps.fc2(linear(self.fc2, hidden), hidden)
 
 
