@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -204,7 +205,8 @@ class Block(nn.Module):
 
 def set_drop_path(blocks: nn.ModuleList, rate: float) -> None:
     """DropPath rates that grow linearly from 0 at the first block to ``rate`` at the last."""
-    for block, value in zip(blocks, torch.linspace(0, rate, len(blocks)).tolist(), strict=True):
+    rates = np.linspace(0, rate, len(blocks)).tolist()  # numbers on the meta device too
+    for block, value in zip(blocks, rates, strict=True):
         for module in block.modules():
             if isinstance(module, DropPath):
                 module.rate = value

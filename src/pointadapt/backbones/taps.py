@@ -150,6 +150,10 @@ class Taps(nn.Module):
         """
         return backbone
 
+    def set_drop_path(self, rate: float) -> None:
+        """What the run asks for (``--drop-path``); for taps that have stochastic depth too."""
+        del rate
+
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""
         return x

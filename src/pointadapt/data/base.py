@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -168,3 +168,24 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         ConfigError: the options do not fit.
     """
     return build(DATASETS[name], options, f"data set {name!r}")
+
+
+def load_indexed(index: Path, name: str, root: Path | None, options: Mapping[str, Any]) -> Dataset:
+    """The data set ``name`` whose clouds the file ``index`` lists (folds, episodes).
+
+    Args:
+        index: for messages.
+        name: as the file has it.
+        root: folder of the data set; None where it needs none.
+        options: its others.
+
+    Raises:
+        DataLayoutError: it needs a folder.
+        UnknownNameError, ConfigError: as :func:`load_dataset`.
+    """
+    if root is None and DATASETS[name].needs_root:
+        raise DataLayoutError(
+            f"{index} lists clouds of the data set {name!r} and not their points: say where that "
+            f"is with the option source_root=DIR. {DATASETS[name].where}".rstrip()
+        )
+    return load_dataset(name, **{**options, **({} if root is None else {"root": root})})

@@ -1,4 +1,4 @@
-"""(IA)³: learned factors on keys, values and the MLP's hidden layer (Liu et al., NeurIPS 2022, §3.3).
+"""(IA)³: learned factors on keys, values and hidden channels (Liu et al., NeurIPS 2022, §3.3).
 
 In every block, with one factor a channel, all 1 at the start::
 

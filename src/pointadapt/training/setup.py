@@ -119,6 +119,7 @@ def build_model(
     if config.head:
         _check_pooling(model, config.points)
     backbone.set_drop_path(config.drop_path)
+    adapter.taps.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model
 

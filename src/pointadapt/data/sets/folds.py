@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.files import read_json, write_json
-from ..base import DATASETS, Clouds, Dataset, load_dataset
+from ..base import DATASETS, Clouds, Dataset, load_indexed
 from ..reading.benchmark import SPLITS, check_choice
 from ..reading.blocks import SCENE, scene_of
 from ..reading.files import existing
@@ -217,8 +217,7 @@ class Folds(Dataset):
         if not NONE <= self.fold < index.folds:
             raise ConfigError(f"{path}: has folds 0 to {index.folds - 1}, not {self.fold}")
         options = {"points": self.points, **index.options}
-        root = {"root": self.source_root} if self.source_root else {}
-        source = load_dataset(index.data, **{**options, **root})
+        source = load_indexed(path, index.data, self.source_root, options)
         if self.fold == NONE and split == "test" and index.pool == "train":
             return source.load("test")
         clouds = _whole(source, index.pool)[0]
