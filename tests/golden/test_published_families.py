@@ -293,8 +293,19 @@ FULL = {
 }
 
 
-def test_every_tag_has_its_look_alike():
-    assert set(all_tags()) == {*FULL, "point_mae-small"}  # that one: test_published_keys.py
+def test_what_is_called_verified_has_a_look_alike():
+    verified = {name for name, tag in all_tags().items() if tag.verified}
+    assert verified == {*FULL, "point_mae-small"}  # that one: test_published_keys.py
+
+
+@pytest.mark.parametrize("name", list(all_tags()))
+def test_a_tag_is_of_a_family_size_and_layout_that_there_are(name):
+    tag = all_tags()[name]
+    family = BACKBONES[tag.family]
+    with torch.device("meta"):
+        net = family(family.sizes[tag.size])
+    assert sum(p.numel() for p in net.parameters()) == tag.parameters
+    assert LAYOUTS[tag.layout].family == tag.family
 
 
 @pytest.mark.parametrize("name", list(FULL))
@@ -312,7 +323,6 @@ def test_full_size_file_fits_the_tagged_size(name):
     ours = {k: v.shape for k, v in net.state_dict().items()}
     assert {k: ours[k] for k in read} == {k: v.shape for k, v in read.items()}
     assert set(ours) - set(read) <= set(family.optional)
-    assert sum(p.numel() for p in net.parameters()) == tag.parameters
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,13 @@ MAKERS = {p.parent.name: p for p in (TESTS / "data").glob("*/make.py")}
 
 
 def made(name, folder):
-    """(positional folder, --options …) of a data set's look-alike, or of a small generated one."""
-    if not DATASETS[name].needs_root:
-        return ["--options", "size=64", "test_size=32", "points=64"]
+    """(positional folder, --options …) of a data set's look-alike."""
     folder.mkdir()
     options = runpy.run_path(str(MAKERS[name]))["make"](folder)
     options = dict(options) if isinstance(options, dict) else {"root": folder}
-    root = options.pop("root")
+    root = [str(options.pop("root"))] if "root" in options else []
     flags = [f"{key}={value}" for key, value in options.items()]
-    return [str(root), *(["--options", *flags] if flags else [])]
+    return [*root, *(["--options", *flags] if flags else [])]
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
