@@ -24,7 +24,9 @@ def test_the_page_has_a_row_for_every_tag():
 
 def test_a_new_tag_is_a_row(monkeypatch):
     url = "https://example.org/w.pth"
-    new = tags.Tag("new-small", "point_vit", "small", "A paper", "MIT", url, url, parameters=7 * 10**6)
+    new = tags.Tag(
+        "new-small", "point_vit", "small", "A paper", "MIT", url, url, parameters=7 * 10**6
+    )
     monkeypatch.setitem(tags.TAGS, new.name, new)
     rows = table().splitlines()[2:]
     assert len(rows) == len(all_tags())

@@ -1,4 +1,4 @@
-"""The table of published weights in the documentation (docs/backbones.md), written from the tags."""
+"""The table of published weights in docs/backbones.md, written from the tags."""
 
 from __future__ import annotations
 

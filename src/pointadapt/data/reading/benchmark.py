@@ -143,8 +143,8 @@ def sample(points: np.ndarray, m: int, rule: SamplingRule, rng: np.random.Genera
     n = points.shape[1]
     if n < m:
         raise PointCloudError(
-            f"clouds have {n} points but {m} are asked for: pass --points {n}, "
-            "and --available no higher"
+            f"clouds have {n} points but {m} are asked for: pass --points {n}, and --available no "
+            f"higher; or, with an adapter, --data-options points={n}"
         )
     if n == m or rule == "first":
         return points[:, :m]

@@ -16,7 +16,7 @@ import numpy as np
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.fields import at_least
 from ...core.files import read_json, write_json
-from ..base import DATASETS, Clouds, Dataset, load_dataset, load_indexed
+from ..base import DATASETS, Clouds, Dataset, load_dataset, load_indexed, load_split
 from ..reading.benchmark import SPLITS, check_choice
 from ..reading.files import existing
 
@@ -213,12 +213,15 @@ class Episodes(Dataset):
         points, labels, ids = [], [], []
         for label, (_, support, query) in enumerate(episode.classes):
             for part, items in (support if split == "train" else query).items():
-                loaded[part] = loaded.get(part) or source.load(part)
+                loaded[part] = loaded.get(part) or load_split(source, part)
                 points.append(_picked(path, loaded[part], part, items))
                 labels += [label] * len(items)
                 ids += [f"{part}/{index}/{name}" for index, name in items.items()]
         names = tuple(name for name, _, _ in episode.classes)
-        return Clouds(np.concatenate(points), np.array(labels, np.int64), names, tuple(ids))
+        return Clouds(
+            np.concatenate(points), np.array(labels, np.int64), names, tuple(ids),
+            normalise=all(clouds.normalise for clouds in loaded.values()),
+        )  # fmt: skip
 
 
 def _picked(path: Path, clouds: Clouds, split: str, items: Mapping[str, str]) -> np.ndarray:
