@@ -189,8 +189,13 @@ def test_point_vit_forms(name, points, tmp_path):
         official |= {k: getattr(net, k) for k in report["missing"]}
     else:
         assert report["missing"] == []
-    want = vit_forward(official, *cut(points))
-    torch.testing.assert_close(net(points).x, want, atol=1e-5, rtol=0)
+    rule = "plain" if name == "maskpoint" else "pointnet2"  # as each one's released code samples
+    assert net.config.sampling_rule == rule
+    inside = points.clone()
+    inside[:, 5:9] *= 0.01  # the other rule never takes these
+    for given in (points, inside):
+        want = vit_forward(official, *group(given, FACTS.groups, FACTS.group_size, rule=rule))
+        torch.testing.assert_close(net(given).x, want, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()

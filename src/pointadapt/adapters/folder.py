@@ -22,7 +22,7 @@ from ..core.errors import (
 )
 from ..core.files import atomic, read_json, write_json
 from ..core.version import __version__
-from ..methods import make_method
+from ..methods import METHODS, make_method
 from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
 from ..tasks import make_task
 from .model import Adapter, PointModel
@@ -210,7 +210,8 @@ def _weights(folder: Path, adapter: Adapter) -> dict[str, Any]:
 
 def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     try:
-        method = make_method(config["method"], config["method_options"])
+        name, options = config["method"], config["method_options"]
+        method = make_method(name, {**METHODS[name].before, **options})
         task = make_task(config["task"], config["task_options"])
         parts, features = (config.get(key, ()) for key in ("parts", "features"))  # once absent
         task.names(config["classes"], parts, features)
