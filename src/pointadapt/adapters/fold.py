@@ -39,15 +39,9 @@ def fold_model(model: PointModel) -> PointModel:
     with torch.random.fork_rng(devices=[]):
         names = old.names
         adapter = Adapter(
-            net,
-            method,
-            old.task,
-            names.classes,
-            old.head_inputs,
-            names.parts,
-            names.features,
+            net, method, old.task, names.classes, old.head_inputs, names.parts, names.features,
             old.normalise,
-        )
+        )  # fmt: skip
     before = old.taps.state_dict()
     adapter.taps.load_state_dict({k: before[k] for k in adapter.taps.state_dict()})
     adapter.head.load_state_dict(old.head.state_dict())

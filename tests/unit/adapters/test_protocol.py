@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
-from pointadapt.adapters.fold import fold_adapter
+from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli.main import main
@@ -148,7 +148,7 @@ def test_files_are_predicted_as_stored_too(scans, trained, tmp_path):
 
 
 def test_folding_keeps_both(trained, tmp_path):
-    fold_adapter(trained, tmp_path / "folded")
+    fold(trained, tmp_path / "folded")
     config = hub.read_adapter_config(tmp_path / "folded")
     assert (config["normalise"], config["available"]) == (False, 80)
     assert not hub.load(tmp_path / "folded").adapter.normalise
