@@ -21,7 +21,7 @@ from pointadapt.pretrained.load import load_backbone, read_safetensors, save_bac
 pytestmark = pytest.mark.parametrize("family", list(BACKBONES))
 
 BLOCK_SITES = (
-    "block_in", "norm1", "qkv", "kv", "proj", "norm2", "fc1", "fc2", "mlp", "block_out",
+    "block_in", "norm1", "qkv", "kv", "proj", "norm2", "fc1", "act", "fc2", "mlp", "block_out",
 )  # fmt: skip
 SITES = ("points_in", "patch_out", "tokens_in", "norm_out", "tokens_out")
 
@@ -97,7 +97,8 @@ def test_every_site_is_called_once_in_order_with_its_width(net, toy_batch):
     plain = net(toy_batch[0])
     assert torch.equal(net(toy_batch[0], taps).x, plain.x)
     t = plain.x.shape[1]
-    widths = {site: c.dim for site in BLOCK_SITES} | {"qkv": 3 * c.dim, "fc1": 4 * c.dim}
+    widths = {site: c.dim for site in BLOCK_SITES} | {"qkv": 3 * c.dim}
+    widths |= {"fc1": 4 * c.dim, "act": 4 * c.dim}
     expected = [(None, "points_in", tuple(toy_batch[0].shape))]
     expected += [(None, "patch_out", (b, c.groups, c.dim)), (None, "tokens_in", (b, t, c.dim))]
     for i in range(c.depth):
@@ -303,7 +304,6 @@ def test_what_is_no_base_tensor_comes_from_the_seed(folder, family):
     assert all(torch.equal(a[k], b[k]) for k in a)
     random = {k for k in BACKBONES[family].optional if "norm" not in k}  # those start as 1 and 0
     assert {k for k in a if not torch.equal(a[k], c[k])} == random
-    assert "cls_token" in random
 
 
 def test_loading_leaves_the_random_state_alone(folder, family):

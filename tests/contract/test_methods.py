@@ -16,7 +16,7 @@ from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
 from pointadapt.cli import listing
 from pointadapt.core.errors import AdapterError, CannotFold
-from pointadapt.methods import METHODS, make_method
+from pointadapt.methods import METHODS, Method, make_method
 from pointadapt.methods.training_clouds import TrainingClouds
 from pointadapt.pretrained.load import load_backbone, save_backbone
 from pointadapt.tasks import make_task
@@ -275,6 +275,7 @@ def variants(name):
 
 
 MORE = {  # options whose values no type tells
+    "gaprompt": [{"drop_path": 0.3}],
     "dapt": [{"layers": ("1",)}, {"layers": ("none",)}],
     "lora": [{"targets": ("proj", "fc1", "fc2")}],
     "most": [{"neighbors": 0}, {"targets": ("proj", "fc2"), "neighbors": 0}],
@@ -317,6 +318,7 @@ def assert_folds_as_it_says(model, batch):
         with pytest.raises(CannotFold) as caught:
             fold_model(model)
         assert method.title in str(caught.value) or no_layer
+        assert method.why_not_fold in str(caught.value) or method.folds != "no"
         assert "\n" not in str(caught.value)
         return
     folded = fold_model(model)
@@ -342,6 +344,13 @@ def test_folds_with_every_option(name, options, bare_backbone, toy_batch):
     model = new_model(bare_backbone("point_vit"), name, **options)
     steps(model, toy_batch, count=1)
     assert_folds_as_it_says(model, toy_batch)
+
+
+@each_method
+def test_one_that_never_folds_says_why(name):
+    method, nothing = METHODS[name](), Method.why_not_fold
+    assert (method.why_not_fold != nothing) or method.folds != "no"
+    assert method.folds in ("wholly", "partly", "no")
 
 
 @each_method

@@ -189,8 +189,13 @@ def test_point_vit_forms(name, points, tmp_path):
         official |= {k: getattr(net, k) for k in report["missing"]}
     else:
         assert report["missing"] == []
-    want = vit_forward(official, *cut(points))
-    torch.testing.assert_close(net(points).x, want, atol=1e-5, rtol=0)
+    rule = "plain" if name == "maskpoint" else "pointnet2"  # as each one's released code samples
+    assert net.config.sampling_rule == rule
+    inside = points.clone()
+    inside[:, 5:9] *= 0.01  # the other rule never takes these
+    for given in (points, inside):
+        want = vit_forward(official, *group(given, FACTS.groups, FACTS.group_size, rule=rule))
+        torch.testing.assert_close(net(given).x, want, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
@@ -293,8 +298,19 @@ FULL = {
 }
 
 
-def test_every_tag_has_its_look_alike():
-    assert set(all_tags()) == {*FULL, "point_mae-small"}  # that one: test_published_keys.py
+def test_what_is_called_verified_has_a_look_alike():
+    verified = {name for name, tag in all_tags().items() if tag.verified}
+    assert verified == {*FULL, "point_mae-small"}  # that one: test_published_keys.py
+
+
+@pytest.mark.parametrize("name", list(all_tags()))
+def test_a_tag_is_of_a_family_size_and_layout_that_there_are(name):
+    tag = all_tags()[name]
+    family = BACKBONES[tag.family]
+    with torch.device("meta"):
+        net = family(family.sizes[tag.size])
+    assert sum(p.numel() for p in net.parameters()) == tag.parameters
+    assert LAYOUTS[tag.layout].family == tag.family
 
 
 @pytest.mark.parametrize("name", list(FULL))
@@ -312,7 +328,6 @@ def test_full_size_file_fits_the_tagged_size(name):
     ours = {k: v.shape for k, v in net.state_dict().items()}
     assert {k: ours[k] for k in read} == {k: v.shape for k, v in read.items()}
     assert set(ours) - set(read) <= set(family.optional)
-    assert sum(p.numel() for p in net.parameters()) == tag.parameters
 
 
 @pytest.mark.parametrize(

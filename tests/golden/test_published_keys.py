@@ -97,6 +97,7 @@ def test_fine_tuned(name, method, head, classes, groups, points, trained, tmp_pa
     assert len(config["classes"]) == classes
     assert config["classes"][0] in ("bag", "airplane")
     assert (config["backbone"]["groups"], config["points"]) == (groups, points)
+    assert config["normalise"] == (classes == 40)  # released code takes ScanObjectNN as stored
     model = hub.load(tmp_path / "out/adapter")
     assert parameter_counts(model)[0] == trained
     got = [*model.backbone.state_dict().values(), *model.adapter.state_dict().values()]

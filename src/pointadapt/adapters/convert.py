@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ from ..pretrained.load import fill, load_backbone, save_backbone
 from ..tasks import make_task
 from . import folder as hub
 from .model import Adapter, PointModel
+
+if TYPE_CHECKING:
+    from ..data import Dataset
 
 
 def read_published(path: Path | str) -> dict[str, Tensor]:
@@ -187,6 +190,7 @@ def _model(
         net, make_method(kind, options), make_task("classification"),
         facts.classes or _class_names(count),
         facts.head or _head_inputs(kind, layout, net.config.dim, width, count),
+        normalise=getattr(_benchmark(count), "normalise", True),
     )  # fmt: skip
     model = PointModel(net, adapter)
     head = "cls_head_finetune."
@@ -201,11 +205,14 @@ def _model(
     return model
 
 
-def _class_names(count: int) -> tuple[str, ...]:
+def _benchmark(count: int) -> type[Dataset] | None:
+    """The data set with so many classes among those that published models are tuned on."""
     from ..data import DATASETS
 
-    for name in ("modelnet40", "scanobjectnn"):
-        names = getattr(DATASETS[name], "CLASSES", ())
-        if len(names) == count:
-            return tuple(names)
-    return tuple(f"class_{i}" for i in range(count))
+    known = (DATASETS[name] for name in ("modelnet40", "scanobjectnn"))
+    return next((cls for cls in known if len(getattr(cls, "CLASSES", ())) == count), None)
+
+
+def _class_names(count: int) -> tuple[str, ...]:
+    found = getattr(_benchmark(count), "CLASSES", ())
+    return tuple(found) or tuple(f"class_{i}" for i in range(count))

@@ -39,8 +39,9 @@ def fold_model(model: PointModel) -> PointModel:
     with torch.random.fork_rng(devices=[]):
         names = old.names
         adapter = Adapter(
-            net, method, old.task, names.classes, old.head_inputs, names.parts, names.features
-        )
+            net, method, old.task, names.classes, old.head_inputs, names.parts, names.features,
+            old.normalise,
+        )  # fmt: skip
     before = old.taps.state_dict()
     adapter.taps.load_state_dict({k: before[k] for k in adapter.taps.state_dict()})
     adapter.head.load_state_dict(old.head.state_dict())
@@ -78,7 +79,7 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
     results = {**config.get("results", {}), "folded_from": config["method"]}
     hub.save_adapter(
         folded, out, backbone=str(own), points=config["points"], results=results,
-        dataset=config.get("dataset", ""),
+        dataset=config.get("dataset", ""), available=config.get("available"),
     )  # fmt: skip
     sizes = [parameter_counts(m)[1] for m in (model, folded)]
     done: Any = {

@@ -23,7 +23,7 @@ from ..core.errors import (
 from ..core.files import atomic, read_json, write_json
 from ..core.foreign_text import for_markdown, markdown_code, one_line
 from ..core.version import __version__
-from ..methods import make_method
+from ..methods import METHODS, make_method
 from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
 from ..tasks import make_task
 from .model import Adapter, PointModel
@@ -41,6 +41,7 @@ def save_adapter(
     points: int,
     results: Mapping[str, Any] | None = None,
     dataset: str = "",
+    available: int | None = None,
 ) -> Path:
     """Write the active adapter of ``model`` to ``folder``; returns it.
 
@@ -52,6 +53,8 @@ def save_adapter(
         points: points of a cloud the adapter was trained with.
         results: protocol and scores, for the card and the configuration.
         dataset: what it was trained on, for the card.
+        available: points of a cloud as it was read, from which ``points`` are taken once they are
+            prepared; None for ``points`` themselves.
     """
     folder, adapter, net = Path(folder), model.adapter, model.backbone
     name = _name_of(backbone, folder)
@@ -77,6 +80,8 @@ def save_adapter(
         "parts": list(adapter.names.parts),
         "features": list(adapter.names.features),
         "points": points,
+        "available": available or points,
+        "normalise": adapter.normalise,
         "dataset": dataset,
         "results": dict(results or {}),
     }
@@ -104,6 +109,8 @@ def read_adapter_config(folder: Path | str) -> dict[str, Any]:
         config = _inside_peft(config, folder)
     _check_keys(config, _NEEDED, folder)
     _check_keys(config["backbone"], _NEEDED_OF_BACKBONE, folder)
+    config = {"available": _once_available(config), "normalise": True, **config}  # once absent
+    _check_keys(config, {"available": int, "normalise": bool}, folder)
     if config["format"] > FORMAT:
         raise AdapterError(
             f"{folder} has adapter format {config['format']}, but pointadapt {__version__} reads "
@@ -176,6 +183,14 @@ def _check_keys(values: Any, needed: Mapping[str, type], folder: Path) -> None:
             raise AdapterError(f"{folder / CONFIG}: key {key!r} is missing or no {kind.__name__}")
 
 
+def _once_available(config: Mapping[str, Any]) -> Any:
+    """``available`` of an adapter that does not say it: of its training run, or its ``points``."""
+    results = config.get("results")
+    run = results.get("config") if isinstance(results, Mapping) else None
+    stated = run.get("available") if isinstance(run, Mapping) else None
+    return stated or config["points"]
+
+
 def _inside_peft(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Our configuration out of peft's, where :mod:`pointadapt.methods.hf_peft.method` puts it."""
     ours = (config.get("auto_mapping") or {}).get("pointadapt")
@@ -196,13 +211,17 @@ def _weights(folder: Path, adapter: Adapter) -> dict[str, Any]:
 
 def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     try:
-        method = make_method(config["method"], config["method_options"])
+        name, options = config["method"], config["method_options"]
+        method = make_method(name, {**METHODS[name].before, **options})
         task = make_task(config["task"], config["task_options"])
         parts, features = (config.get(key, ()) for key in ("parts", "features"))  # once absent
         task.names(config["classes"], parts, features)
     except (UnknownNameError, DataLayoutError) as error:
         raise AdapterError(f"{folder / CONFIG}: {error}") from error
-    return Adapter(net, method, task, config["classes"], config["head_inputs"], parts, features)
+    return Adapter(
+        net, method, task, config["classes"], config["head_inputs"], parts, features,
+        config["normalise"],
+    )  # fmt: skip
 
 
 def _backbone(
@@ -262,6 +281,7 @@ def _card(config: Mapping[str, Any], size: int) -> str:
     given, shapes = "points", f"(B, {config['points']}, 3)"
     if make_task(config["task"], config["task_options"]).given_class:
         given, shapes = f"{given}, category", f"{shapes}, and (B,) indices into the classes"
+    prepared = "each cloud centred and scaled" if config["normalise"] else "coordinates as stored"
     if config["features"]:
         given = f"{given}, features=features"
         shapes = f"{shapes}, and (B, {config['points']}, {len(config['features'])}) features: "
@@ -290,6 +310,7 @@ tags: [point-cloud, {config["method"]}, {config["task"]}]
 import pointadapt
 
 model = pointadapt.load("this/folder")
+points = model.adapter.prepared(points)  # {prepared}
 logits = model({given})  # {shapes}
 ```
 """

@@ -13,6 +13,7 @@ from ..backbones import Backbone
 from ..backbones.memory import Keep, keeping
 from ..core.errors import AdapterError, UnknownNameError
 from ..methods import Method
+from ..ops import normalize
 from ..tasks import Task
 
 
@@ -26,13 +27,16 @@ class Adapter(nn.Module):
         taps: the method's modules.
         head: the task's module.
         moved: backbone tensors as this adapter has them while another one is in use.
+        normalise: each cloud is centred and scaled before the network, see :meth:`prepared`.
     """
 
     def __init__(
         self, backbone: Backbone, method: Method, task: Task, classes: Sequence[str],
         head_inputs: Sequence[str] = (), parts: Sequence[str] = (), features: Sequence[str] = (),
+        normalise: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
+        self.normalise = normalise
         self.method, self.task, self.names = method, task, task.names(classes, parts, features)
         self.head_inputs = tuple(head_inputs) or task.head_inputs or method.default_head()
         self.taps = method.attach(backbone)
@@ -45,16 +49,20 @@ class Adapter(nn.Module):
         """Names of the clouds' classes."""
         return self.names.classes
 
+    def prepared(self, points: Tensor) -> Tensor:
+        """(B, N, 3) clouds as the network takes them: in the unit ball, or as they are stored."""
+        return normalize(points.float()) if self.normalise else points.float()
+
 
 class PointModel(nn.Module):
     """One backbone, which no other model may share, and named adapters, of which one is in use.
 
-    ``forward`` takes points (B, N, 3), for a task that is told it the class (B,) of each cloud, and
-    for one that takes them the features (B, N, C) of the points, which the frozen backbone does not
-    see; it returns the active head's output. ``keep`` says what it keeps for the backward, see
-    :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use`
-    swaps the few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm
-    statistics) and puts them back exactly.
+    ``forward`` takes points (B, N, 3), prepared (:meth:`Adapter.prepared`), for a task that is told
+    it the class (B,) of each cloud, and for one that takes them the features (B, N, C) of the
+    points, which the frozen backbone does not see; it returns the active head's output. ``keep``
+    says what it keeps for the backward, see :class:`pointadapt.core.config.TrainConfig`. Adapters
+    share the backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a
+    trained CLS token, moved BatchNorm statistics) and puts them back exactly.
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:

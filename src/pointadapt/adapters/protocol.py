@@ -29,12 +29,14 @@ class Protocol:
 
     Attributes:
         points: points of a cloud that enter the network.
+        normalise: whether each cloud is centred and scaled before.
         data: name of the data set.
         options: its options, the number of points that it is to return included.
         precision: number format of the forward pass in training.
     """
 
     points: int
+    normalise: bool
     data: str
     options: dict[str, Any]
     precision: Precision
@@ -56,15 +58,15 @@ class Protocol:
             raise ConfigError(
                 f"{folder} does not say what it was trained on: pass --data NAME, and --root DIR"
             )
-        points, values = int(config["points"]), {}
+        values: dict[str, Any] = {}
         if trained is not None and data in (None, trained.data):
             data = trained.data
-            values = {"root": trained.root, "points": trained.available or trained.points}
-            values |= key_values(trained.data_options)
-        values = {"points": points, **values, **({"root": root} if root else {})}
+            values = {"root": trained.root, **key_values(trained.data_options)}
+        values = {"points": config["available"], **values, **({"root": root} if root else {})}
         values |= key_values(options)
         known = {k: v for k, v in values.items() if v is not None}
-        return cls(points, str(data), known, trained.precision if trained else "fp32")
+        precision = trained.precision if trained else "fp32"
+        return cls(config["points"], config["normalise"], str(data), known, precision)
 
     def load(self, split: str) -> Clouds:
         """The clouds of a split of its data set; see :meth:`pointadapt.data.base.Dataset.load`."""

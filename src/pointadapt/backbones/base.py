@@ -26,7 +26,7 @@ class BackboneConfig:
         groups: number of patches G of a cloud.
         group_size: points k of a patch.
         sampling_rule: farthest point sampling as defined ("plain"), or with the CUDA kernel's
-            skipping of points near the origin ("pointnet2"), as published weights were trained.
+            skipping of points near the origin ("pointnet2"), as most published weights are trained.
         qkv_bias: the attention's joint projection has a bias, which pre-training had not: folding
             adds it where a method shifts queries, keys or values.
         patch_sign: patch tokens are multiplied by a sign a channel, which folding adds where a

@@ -43,6 +43,19 @@ class Folding:
             )
         return name
 
+    def scale(self, site: str, gamma: Tensor, block: int | None = None) -> None:
+        """Fold γ ⊙ y on the layer's output y: γ W and, where it has a bias, γ b."""
+        name, gamma = self.layer(site, block), gamma.detach().cpu().double()
+        for key in (f"{name}.weight", f"{name}.bias"):
+            if key in self.tensors:
+                value = self.tensors[key]
+                self.tensors[key] = gamma.view(-1, *[1] * (value.dim() - 1)) * value
+
+    def scale_input(self, site: str, gamma: Tensor, block: int | None = None) -> None:
+        """Fold γ ⊙ x on the layer's input x: W γ, column by column."""
+        name = self.layer(site, block)
+        self.tensors[f"{name}.weight"] = self.tensors[f"{name}.weight"] * gamma.detach().cpu()
+
     def scale_shift(self, site: str, gamma: Tensor, beta: Tensor, block: int | None = None) -> None:
         """Fold γ ⊙ y + β on the layer's output y: γ W and γ b + β.
 
@@ -53,9 +66,9 @@ class Folding:
         gamma, beta = gamma.detach().cpu().double(), beta.detach().cpu().double()
         if site == "patch_out" and name.startswith("encoder."):
             gamma, beta = self._keep_sign(gamma, beta)
-        weight = self.tensors[f"{name}.weight"]
-        self.tensors[f"{name}.weight"] = gamma.view(-1, *[1] * (weight.dim() - 1)) * weight
-        self.tensors[f"{name}.bias"] = self._bias(name, len(gamma)) * gamma + beta
+        self.tensors[f"{name}.bias"] = self._bias(name, len(gamma))
+        self.scale(site, gamma, block)
+        self.tensors[f"{name}.bias"] = self.tensors[f"{name}.bias"] + beta
 
     def add(self, site: str, weight: Tensor, block: int | None = None) -> None:
         """Fold an increment ΔW (C_out, C_in), float64, of the layer's weight."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -172,7 +173,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
-        hidden = F.gelu(taps.fc1(linear(self.fc1, x), x))
+        hidden = taps.act(again(F.gelu, taps.fc1(linear(self.fc1, x), x)))
         return taps.fc2(linear(self.fc2, hidden), hidden)
 
 
@@ -204,7 +205,8 @@ class Block(nn.Module):
 
 def set_drop_path(blocks: nn.ModuleList, rate: float) -> None:
     """DropPath rates that grow linearly from 0 at the first block to ``rate`` at the last."""
-    for block, value in zip(blocks, torch.linspace(0, rate, len(blocks)).tolist(), strict=True):
+    rates = np.linspace(0, rate, len(blocks)).tolist()  # numbers on the meta device too
+    for block, value in zip(blocks, rates, strict=True):
         for module in block.modules():
             if isinstance(module, DropPath):
                 module.rate = value

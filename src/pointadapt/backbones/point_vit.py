@@ -70,7 +70,8 @@ class PointViT(Backbone):
     """The Point-MAE encoder with a CLS token.
 
     ``small`` is the published size (d=384, 12 blocks, 6 heads: 22.1 M parameters with a head), of
-    Point-MAE and ACT; ``small_reduced`` is Point-BERT's and MaskPoint's, ``small_sine`` PCP-MAE's.
+    Point-MAE and ACT; ``small_reduced`` is Point-BERT's, ``small_reduced_plain`` MaskPoint's,
+    ``small_sine`` PCP-MAE's.
     ``tiny`` trains on a laptop and ships inside the package.
     """
 
@@ -83,6 +84,7 @@ class PointViT(Backbone):
         ),
         "small": PointViTConfig(),
         "small_reduced": PointViTConfig(encoder_dim=256),
+        "small_reduced_plain": PointViTConfig(encoder_dim=256, sampling_rule="plain"),
         "small_sine": PointViTConfig(position="sine"),
     }  # fmt: skip
 

@@ -105,7 +105,7 @@ class ReConBlock(Block):
     def feed_forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
         """The two MLPs; (B, T, D) to (B, T, D)."""
         other = self.contrast.mlp
-        hidden = F.gelu(taps.fc1(both(other.fc1, self.mlp.fc1, x), x))
+        hidden = taps.act(F.gelu(taps.fc1(both(other.fc1, self.mlp.fc1, x), x)))
         return taps.fc2(both(other.fc2, self.mlp.fc2, hidden), hidden)
 
     def drop_each(self, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ backbone's forward, never patched into it, so one backbone serves any number of 
 
 Sites of a block, in the order of the forward::
 
-    block_in -> norm1 -> qkv -> kv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> fc2
+    block_in -> norm1 -> qkv -> kv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> act -> fc2
     -> mlp -> block_out
 
 and of the whole backbone: ``points_in`` (the cloud, before it is cut into patches), ``patch_out``
@@ -81,6 +81,10 @@ class BlockTaps(nn.Module):
         del source
         return x
 
+    def act(self, x: Tensor) -> Tensor:
+        """After the MLP's GELU, before its second layer, C = mlp_ratio · D."""
+        return x
+
     def fc2(self, x: Tensor, source: Tensor) -> Tensor:
         """After the MLP's second layer, C = D."""
         del source
@@ -145,6 +149,10 @@ class Taps(nn.Module):
         For methods that exchange whole layers (Hugging Face peft's).
         """
         return backbone
+
+    def set_drop_path(self, rate: float) -> None:
+        """What the run asks for (``--drop-path``); for taps that have stochastic depth too."""
+        del rate
 
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""

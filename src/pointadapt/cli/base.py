@@ -22,9 +22,16 @@ COMMANDS: dict[str, type[Any]] = {}
 
 
 def command(name: str) -> Callable[[C], C]:
-    """Class decorator that makes a dataclass the sub-command ``name``."""
+    """Class decorator that makes a dataclass the sub-command ``name``.
+
+    Raises:
+        ValueError: another class has that name. (The same one again, as on a reload, may.)
+    """
 
     def enter(cls: C) -> C:
+        present = COMMANDS.get(name)
+        if present is not None and present.__module__ != cls.__module__:
+            raise ValueError(f"{cls.__module__} takes the name of the command {name!r}")
         COMMANDS[name] = cls
         return cls
 

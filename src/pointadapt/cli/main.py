@@ -66,8 +66,8 @@ def parse(args: Sequence[str]) -> commands.Command:
         PointAdaptError: an unknown word, a wrong or missing value, an unknown recipe, or a
             configuration file that is none.
     """
-    choices: dict[str, Any] = {name: commands.COMMANDS[name] for name in commands.NAMES}
-    where = check_words(args)
+    choices: dict[str, Any] = commands.every_command()
+    where = check_words(args, choices)
     config = _config_class(choices.get(args[0]))
     if config is not None:
         start = _start(args, config)

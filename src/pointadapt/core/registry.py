@@ -82,14 +82,7 @@ class Registry(Generic[T]):
             for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
                 if not module.name.startswith("_"):
                     importlib.import_module(f"{package}.{module.name}")
-        for point in entry_points(group=self.group):
-            try:
-                point.load()
-            except Exception as error:
-                raise PointAdaptError(
-                    f"the plug-in {point.name!r} ({point.value}) cannot be loaded: "
-                    f"{first_line(error)}: repair or uninstall it"
-                ) from error
+        load_plug_ins(self.group)
 
     def __getitem__(self, name: str) -> type[T]:
         self._load()
@@ -108,6 +101,22 @@ class Registry(Generic[T]):
     def __contains__(self, name: str) -> bool:
         self._load()
         return name in self._table
+
+
+def load_plug_ins(group: str) -> None:
+    """Import what installed packages have entered in the entry-point group.
+
+    Raises:
+        PointAdaptError: one cannot be imported.
+    """
+    for point in entry_points(group=group):
+        try:
+            point.load()
+        except Exception as error:
+            raise PointAdaptError(
+                f"the plug-in {point.name!r} ({point.value}) cannot be loaded: "
+                f"{first_line(error)}: repair or uninstall it"
+            ) from error
 
 
 def _path(cls: type) -> str:

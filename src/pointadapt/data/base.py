@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ class Clouds:
     """Labelled point clouds of one size, held in memory.
 
     Attributes:
-        points: (n, N, 3) float32, finite. Raw or already normalised; tasks normalise again.
+        points: (n, N, 3) float32, finite, as stored.
         labels: (n,) int64 class of each cloud, an index into ``classes``.
         classes: names of the classes.
         ids: (n,) a name for each cloud (file or identifier), for reports.
@@ -30,6 +30,7 @@ class Clouds:
             colours; None if nothing is. They travel with their points; augmentation leaves their
             values as they are.
         feature_names: (C,) names of the channels.
+        normalise: each cloud is centred and scaled before the network, see :class:`Dataset`.
     """
 
     points: np.ndarray
@@ -40,6 +41,7 @@ class Clouds:
     part_names: tuple[str, ...] = ()
     features: np.ndarray | None = None
     feature_names: tuple[str, ...] = ()
+    normalise: bool = True
 
     def __post_init__(self) -> None:
         if self.points.ndim != 3 or self.points.shape[2] != 3:
@@ -92,6 +94,7 @@ class Clouds:
             part_names=self.part_names,
             features=None if self.features is None else self.features[index],
             feature_names=self.feature_names,
+            normalise=self.normalise,
         )
 
 
@@ -103,15 +106,25 @@ class Dataset:
         root: folder (or file) of the data on disk; None for data sets that need none.
         points: number of points N of each cloud that ``load`` returns.
         seed: fixes every random choice that loading makes.
+
+    Class attributes:
+        licence, citation, url: of the data; empty where there is none.
+        where: one sentence: how a person gets the data.
+        needs_root: whether there are files; otherwise the clouds are made up.
+        splits: what there is to load.
+        normalise: each cloud is centred on its mean and scaled into the unit ball before the
+            network, as nearly all released code does. False: coordinates enter as they are stored,
+            as the released code of ScanObjectNN has it. An adapter keeps what it was trained with.
     """
 
     name: ClassVar[str] = ""
     licence: ClassVar[str] = ""
     citation: ClassVar[str] = ""
     url: ClassVar[str] = ""
-    where: ClassVar[str] = ""  # one sentence: how a person gets the data
+    where: ClassVar[str] = ""
     needs_root: ClassVar[bool] = True
-    splits: ClassVar[tuple[str, ...]] = ("train", "test")  # what there is to load
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    normalise: ClassVar[bool] = True
 
     root: Path | None = None
     points: int = 1024
@@ -168,3 +181,30 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         ConfigError: the options do not fit.
     """
     return build(DATASETS[name], options, f"data set {name!r}")
+
+
+def load_split(dataset: Dataset, split: str) -> Clouds:
+    """The clouds of ``split``, with what the data set declares of them (``normalise``)."""
+    clouds = dataset.load(split)
+    return clouds if dataset.normalise else replace(clouds, normalise=False)
+
+
+def load_indexed(index: Path, name: str, root: Path | None, options: Mapping[str, Any]) -> Dataset:
+    """The data set ``name`` whose clouds the file ``index`` lists (folds, episodes).
+
+    Args:
+        index: for messages.
+        name: as the file has it.
+        root: folder of the data set; None where it needs none.
+        options: its others.
+
+    Raises:
+        DataLayoutError: it needs a folder.
+        UnknownNameError, ConfigError: as :func:`load_dataset`.
+    """
+    if root is None and DATASETS[name].needs_root:
+        raise DataLayoutError(
+            f"{index} lists clouds of the data set {name!r} and not their points: say where that "
+            f"is with the option source_root=DIR. {DATASETS[name].where}".rstrip()
+        )
+    return load_dataset(name, **{**options, **({} if root is None else {"root": root})})

@@ -50,20 +50,23 @@ class FileReader:
     """Files as the model's training saw them: number of points, choice of points, up axis.
 
     Attributes:
-        points: points of a cloud.
+        points: points of a cloud that enter the network.
         folder: the options of the data set "folder" that say how a file is read.
+        available: points of a file from which those are taken once they are prepared; 0 for as
+            many as enter.
     """
 
     points: int
     folder: Folder
+    available: int = 0
 
     def __call__(self, path: Path | str) -> np.ndarray:
-        """(points, 3) float32 of a file.
+        """(``available`` or ``points``, 3) float32 of a file.
 
         Raises:
             FileFormatError, PointCloudError: the file is bad.
         """
-        return replace(self.folder, points=self.points).read(path).points
+        return replace(self.folder, points=self.available or self.points).read(path).points
 
 
 def predict(
@@ -144,7 +147,7 @@ def reader_of(config: dict[str, Any], up: Axis | None = None) -> FileReader:
         folder = replace(folder, up=up)
     if folder.up not in UPRIGHT:
         raise UnknownNameError("up axis", folder.up, UPRIGHT)
-    return FileReader(int(config["points"]), folder)
+    return FileReader(config["points"], folder, config["available"])
 
 
 def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..adapters.model import PointModel, told_of
 from ..data import Clouds
 from ..data.transforms import scale_shift
-from ..ops import gather_points, interpolate, normalize
+from ..ops import gather_points, interpolate
 from ..ops.subset import taken_index
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
@@ -35,7 +35,7 @@ def predict_probabilities(
 
     Args:
         model: put in evaluation mode while predicting.
-        points: (M, N, 3) clouds, N ≥ n; normalised here; farthest point sampling takes n of them.
+        points: (M, N, 3) clouds, N ≥ n; prepared here; farthest point sampling takes n of them.
             A task that labels points gives each of the N what its nearest three of the n have.
         n: points of a cloud that enter the network.
         votes: number of augmented copies (scale and shift) whose probabilities are averaged;
@@ -96,7 +96,7 @@ def _each_batch(
             for x in inputs
         )
         assert points is not None
-        batch = normalize(points.float())
+        batch = model.adapter.prepared(points)
         out.append(keep(_probabilities(model, batch, n, given, features, votes, seed), given))
         if on_batch is not None:
             on_batch(min(start + size, count))
@@ -108,7 +108,7 @@ def _probabilities(
     model: PointModel, points: Tensor, n: int, category: Tensor | None, features: Tensor | None,
     votes: int, seed: int,
 ) -> Tensor:  # fmt: skip
-    """Softmax for normalised clouds (B, N, 3), the mean over votes, on their device."""
+    """Softmax for prepared clouds (B, N, 3), the mean over votes, on their device."""
     task, some, index = model.adapter.task, points, taken_index(points, n)
     if index is not None:
         some = gather_points(points, index)

@@ -18,7 +18,7 @@ from ..core.files import write_csv, write_json
 from ..data import Clouds
 from ..data.sets.folder import Axis, upright
 from ..io import Cloud, read_cloud, read_points, sample_index, write_cloud
-from ..ops import interpolate, normalize
+from ..ops import interpolate
 from ..tasks.parts import part_mask, shape_ious
 from .classify_files import list_files, reader_of
 from .forward import predict_clouds
@@ -166,7 +166,8 @@ class Labeller:
         """(N,) part of each of (N, 3) points of one cloud, and the mean confidence."""
         n, up = self.reader.points, self.reader.folder.up
         device = next(self.model.parameters()).device
-        cloud = normalize(torch.from_numpy(upright(points, up))[None].to(device).float())
+        upper = torch.from_numpy(upright(points, up))[None].to(device)
+        cloud = self.model.adapter.prepared(upper)
         rng = np.random.default_rng(self.reader.folder.seed)
         index = torch.from_numpy(sample_index(points, n, rng, "fps")).to(device)
         some = cloud[:, index]

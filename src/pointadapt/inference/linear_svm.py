@@ -1,10 +1,10 @@
 """Linear SVM on frozen features: the usual first measure of a pre-trained backbone.
 
-Protocol: clouds normalised, not augmented; features are the maximum and the mean over the patch
-tokens, side by side; each is brought to mean 0 and variance 1 over the training clouds, or left as
-it is, as papers do; a linear support vector machine, one against one, C = 0.01, is fitted on train
-and scored on test. Scores compare within one protocol only: scaling lifts random weights, whose
-features vary little, by far more than trained ones.
+Protocol: clouds normalised where their data set's are, not augmented; features are the maximum and
+the mean over the patch tokens, side by side; each is brought to mean 0 and variance 1 over the
+training clouds, or left as it is, as papers do; a linear support vector machine, one against one, C
+= 0.01, is fitted on train and scored on test. Scores compare within one protocol only: scaling
+lifts random weights, whose features vary little, by far more than trained ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch
 from ..backbones import Backbone
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.results import ProbeResult
-from ..data import Clouds, load_dataset
+from ..data import Clouds, load_dataset, load_split
 from ..ops import normalize
 
 C = 0.01  # the SVM's penalty
@@ -37,7 +37,7 @@ def features(
     for start in range(0, len(clouds), batch):
         points = torch.from_numpy(clouds.points[start : start + batch]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            tokens = backbone(normalize(points))
+            tokens = backbone(normalize(points) if clouds.normalise else points)
         pooled = torch.cat([tokens.pool("patch_max"), tokens.pool("patch_mean")], dim=1)
         rows.append(pooled.float().cpu())
     backbone.train(was_training)
@@ -128,7 +128,7 @@ def probe(
     needs_sklearn()
     net = load_backbone(backbone)
     dataset = load_dataset(data, root=root, points=points)
-    train, test = dataset.load("train"), dataset.load("test")
+    train, test = load_split(dataset, "train"), load_split(dataset, "test")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {"accuracy": net, **({"random_accuracy": random_twin(net)} if random else {})}
     scores = {

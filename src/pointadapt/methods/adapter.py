@@ -40,6 +40,7 @@ class HoulsbyAdapter(ClsMethod):
 
     title = "Adapter"
     paper = "Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019"
+    why_not_fold = "a GELU stands between its two layers, so no linear layer computes the same"
 
     rank: int = 32
     dropout: float = 0.0
@@ -76,5 +77,3 @@ class AdapterBlockTaps(BlockTaps):
 
     def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:
         return out + self.after_mlp(out), None
-
-    why_not_fold = "a GELU stands between its two layers, so no linear layer computes the same"

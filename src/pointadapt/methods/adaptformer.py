@@ -39,6 +39,7 @@ class AdaptFormer(ClsMethod):
 
     title = "AdaptFormer"
     paper = "Chen et al., AdaptFormer, NeurIPS 2022, arXiv 2205.13535"
+    why_not_fold = "a ReLU stands between its two layers, so no linear layer computes the same"
     starts_as_pretrained = True
 
     rank: int = 64
@@ -71,5 +72,3 @@ class AdaptFormerBlockTaps(BlockTaps):
 
     def block_out(self, tokens: Tokens, memo: Any) -> Tokens:
         return tokens.with_x(tokens.x + memo)
-
-    why_not_fold = "a ReLU stands between its two layers, so no linear layer computes the same"

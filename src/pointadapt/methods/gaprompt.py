@@ -21,13 +21,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, CloudView, Taps, Tokens
-from ..backbones.layers import DropPath
+from ..backbones.layers import DropPath, set_drop_path
 from ..core.fields import at_least, share
 from ..ops import farthest_point_sample, gather_points, interpolate, knn
 from ..ops.sampling import SamplingRule
@@ -38,6 +37,7 @@ FREQUENCIES = (1.0, 2.0, 4.0, 8.0)  # of the embedded coordinates
 SEED_WIDTH = 8  # features of a second-level centre; together they are the shape
 SHARE = 0.3  # of a seed's own features, and of what reaches the patches
 STRENGTH = 0.7  # of the adapter
+DROP_PATH = 0.1  # released
 
 
 @METHODS.register("gaprompt")
@@ -65,7 +65,8 @@ class GaPrompt(ClsMethod):
         rank: width of the adapters.
         dropout: on prompts and in adapters.
         drop_path: of the neighbours in the last block, from 0 in the first; they are doubled where
-            they are kept, as their drop path is added to them.
+            they are kept, as their drop path is added to them. None takes the run's
+            (``--drop-path``), which like the released one is .1 unless told otherwise.
         propagation: where neighbours are looked up: "permutation", in the sequence of prompts and
             patches, so that prompts stand in for the first patches and patches for later ones;
             "replacement", in the patches, of which prompts replace the last.
@@ -73,6 +74,7 @@ class GaPrompt(ClsMethod):
 
     title = "GAPrompt"
     paper = "Ai et al., GAPrompt, ICML 2025, arXiv 2505.04119"
+    why_not_fold = "its prompts and the shape vector are worked out of each cloud"
     head_inputs = ("cls", "patch_max", "prompt_mean")
 
     points: int = 5
@@ -83,13 +85,13 @@ class GaPrompt(ClsMethod):
     depth: int = 6
     rank: int = 16
     dropout: float = 0.1
-    drop_path: float = 0.1
+    drop_path: float | None = None
     propagation: Literal["permutation", "replacement"] = "permutation"
 
     def __post_init__(self) -> None:
         at_least(self, 1, "points", "tokens", "depth", "rank")
         at_least(self, 0, "point_scale", "point_factor", "shift")
-        share(self, "dropout", "drop_path")
+        share(self, "dropout", *(["drop_path"] if self.drop_path is not None else []))
 
     def attach(self, backbone: Backbone) -> Taps:
         return GaPromptTaps(self, backbone.config)
@@ -188,10 +190,14 @@ class GaPromptTaps(Taps):
             nn.Linear(16, d),
         )
         self.places = nn.Parameter(nn.init.trunc_normal_(torch.empty(options.tokens, 3), std=0.06))
-        rates = np.linspace(0, options.drop_path, config.depth).tolist()  # also on the meta device
         self.blocks = nn.ModuleList(
-            GaPromptBlockTaps(options, d, i < options.depth, rate) for i, rate in enumerate(rates)
+            GaPromptBlockTaps(options, d, i < options.depth) for i in range(config.depth)
         )
+        self.own_drop_path = options.drop_path
+        self.set_drop_path(DROP_PATH)
+
+    def set_drop_path(self, rate: float) -> None:
+        set_drop_path(self.blocks, rate if self.own_drop_path is None else self.own_drop_path)
 
     def points_in(self, points: Tensor) -> tuple[Tensor, Any]:
         points, shape = self.shift(points)
@@ -222,10 +228,10 @@ def keep_nearest(weights: Tensor, k: int) -> Tensor:
 class GaPromptBlockTaps(BlockTaps):
     """One block's prompts, propagation and adapter."""
 
-    def __init__(self, options: GaPrompt, dim: int, prompted: bool, drop_path: float) -> None:
+    def __init__(self, options: GaPrompt, dim: int, prompted: bool) -> None:
         super().__init__()
         self.prompts = nn.Parameter(torch.zeros(options.tokens, dim)) if prompted else None
-        self.dropout, self.drop_path = nn.Dropout(options.dropout), DropPath(drop_path)
+        self.dropout, self.drop_path = nn.Dropout(options.dropout), DropPath()
         self.replace = options.propagation == "replacement"
         self.pooled = nn.BatchNorm1d(dim)
         self.norm = nn.LayerNorm(dim)

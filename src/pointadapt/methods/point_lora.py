@@ -59,6 +59,9 @@ class PointLora(ClsMethod):
     title = "PointLoRA"
     paper = "Wang et al., PointLoRA, CVPR 2025, arXiv 2504.16023"
     head_inputs = ("cls", "token_max")
+    why_not_fold = (
+        "its prompts are patches of each cloud, and a GELU stands inside the MLPs beside its LoRA"
+    )
 
     rank: int = 8
     targets: tuple[str, ...] = ("qkv", "proj")

@@ -1,7 +1,8 @@
 """PointGST: adapters in the graph spectral domain at two scales (Liang et al., 2024, §4).
 
-The patch centres are the nodes of a graph with weights 1 / distance; U holds the eigenvectors of
-its Laplacian D - W. The cloud is one graph; sorted along a Z-order curve it is also cut into
+The patch centres are the nodes of a graph A with weights 1 / distance, the smallest distance being
+1, and 1 from each node to itself; with D its row sums, U holds the eigenvectors of the normalised
+Laplacian I - D^-½ A D^-½. The cloud is one graph; sorted along a Z-order curve it is also cut into
 smaller ones. In every block, with h the sequence between attention and LN2 and F a transform by U::
 
     z = W_d h + b_d                                    D → r
@@ -12,8 +13,9 @@ smaller ones. In every block, with h the sequence between attention and LN2 and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,23 +27,29 @@ from ..core.fields import at_least
 from ..ops import gather_points
 from .base import METHODS, ClsMethod
 
+Laplacian = Literal["normalised", "unnormalised"]
+
 
 @METHODS.register("pointgst")
 @dataclass(frozen=True)
 class PointGst(ClsMethod):
-    """The released arithmetic of PointGST.
+    """The released arithmetic of PointGST, for each cloud on its own.
 
     Trainable on ``small`` with 15 classes: 12 adapters of 2 D r + r + D + r² + r + 4 r = 29,544
     make 354,528, CLS and its position 768, the head 267,535; in all 622,831 (published: 0.62 M,
     head included).
 
     Eigenvectors have no sign of their own; here the component of largest size is positive, so that
-    solvers agree. Where eigenvalues coincide they may still differ. The released code divides
-    distances by the smallest one of the *batch*, which changes no eigenvector and is left out.
+    solvers agree. Where eigenvalues coincide they may still differ. The unit of length is the
+    smallest distance in the cloud (in all its small graphs together); the released code takes that
+    of the whole *batch*, and so agrees with this one for one cloud at a time.
 
     Attributes:
         rank: r.
         local: nodes of a small graph; the whole cloud where it has fewer patches.
+        laplacian: "normalised", I - D^-½ A D^-½, as in today's released code; "unnormalised",
+            D - A, as in its first release, where neither the unit of length nor the weight of a
+            node to itself matters. Adapters from before this option have the latter.
         transform: "released" multiplies by U and back by Uᵀ; "fourier" by Uᵀ and back by U, the
             graph Fourier transform as it is defined.
         scale: factor of A.
@@ -50,10 +58,13 @@ class PointGst(ClsMethod):
 
     title = "PointGST"
     paper = "Liang et al., PEFT in Spectral Domain for Point Cloud Learning, arXiv 2410.08114"
+    why_not_fold = "it mixes patches along the graph of each cloud, which no weight does"
     starts_as_pretrained = True
+    before: ClassVar[Mapping[str, Any]] = {"laplacian": "unnormalised"}
 
     rank: int = 36
     local: int = 32
+    laplacian: Laplacian = "normalised"
     transform: Literal["released", "fourier"] = "released"
     scale: float = 1.0
     resolution: float = 100.0
@@ -83,20 +94,38 @@ class Bases(NamedTuple):
 
 
 @torch.no_grad()
-def graph_basis(centers: Tensor) -> Tensor:
-    """Eigenvectors of the Laplacian as columns, by growing eigenvalue: (..., n, 3) to (..., n, n).
+def graph_basis(centers: Tensor, laplacian: Laplacian = "normalised") -> Tensor:
+    """Eigenvectors of the Laplacian as columns, by growing eigenvalue.
 
-    Nodes at the same place are joined as the nearest two others are.
+    Args:
+        centers: (B, ..., n, 3) nodes; each of the B has its own unit of length.
+        laplacian: see :class:`PointGst`.
+
+    Returns:
+        (B, ..., n, n).
+    """
+    weight = graph_weights(centers)
+    degree = weight.sum(dim=-1)
+    if laplacian == "normalised":
+        scale = (degree + 1e-6).rsqrt()  # the constant is released
+        eye = torch.eye(weight.shape[-1], device=weight.device)
+        matrix = eye - scale.unsqueeze(-1) * weight * scale.unsqueeze(-2)
+    else:
+        matrix = torch.diag_embed(degree) - weight
+    basis = torch.linalg.eigh(matrix).eigenvectors
+    largest = basis.gather(-2, basis.abs().argmax(dim=-2, keepdim=True))
+    return basis * largest.sign()
+
+
+def graph_weights(centers: Tensor) -> Tensor:
+    """A: 1 / distance of nodes (B, ..., n, 3) in units of each one's smallest: (B, ..., n, n).
+
+    1 from a node to itself. Nodes at the same place are joined as the nearest two others are.
     """
     distance = (centers.unsqueeze(-2) - centers.unsqueeze(-3)).float().norm(dim=-1)
     apart = distance.masked_fill(distance == 0, torch.inf)
-    nearest = apart.flatten(-2).amin(dim=-1)[..., None, None]
-    weight = torch.where(apart.isinf(), 1.0, nearest / apart)
-    weight = weight - torch.diag_embed(weight.diagonal(dim1=-2, dim2=-1))
-    laplacian = torch.diag_embed(weight.sum(dim=-1)) - weight
-    basis = torch.linalg.eigh(laplacian).eigenvectors
-    largest = basis.gather(-2, basis.abs().argmax(dim=-2, keepdim=True))
-    return basis * largest.sign()
+    nearest = apart.flatten(1).amin(dim=1).view(-1, *[1] * (apart.dim() - 1))
+    return torch.where(apart.isinf(), 1.0, nearest / apart)
 
 
 @torch.no_grad()
@@ -156,6 +185,7 @@ class PointGstTaps(Taps):
                 f"local={self.local} does not divide the backbone's {config.groups} patches"
             )
         self.fourier, self.resolution = options.transform == "fourier", options.resolution
+        self.laplacian: Laplacian = options.laplacian
         self.blocks = nn.ModuleList(
             PointGstBlockTaps(options, config.dim) for _ in range(config.depth)
         )
@@ -168,7 +198,7 @@ class PointGstTaps(Taps):
         """Of clouds (B, G, 3)."""
         order = z_order(centers, self.resolution)
         parts = gather_points(centers, order).unflatten(1, (-1, self.local))
-        whole, parts = graph_basis(centers), graph_basis(parts)
+        whole, parts = (graph_basis(nodes, self.laplacian) for nodes in (centers, parts))
         if self.fourier:
             whole, parts = whole.transpose(-2, -1), parts.transpose(-2, -1)
         return Bases(whole, parts, order, order.argsort(dim=1))

@@ -39,6 +39,7 @@ class Prefix(ClsMethod):
 
     title = "Prefix tuning"
     paper = "Li & Liang, Prefix-Tuning, ACL 2021, arXiv 2101.00190"
+    why_not_fold = "its keys and values come from no token, so no layer computes them"
 
     tokens: int = 10
     hidden: int = 0
@@ -97,5 +98,3 @@ class PrefixTaps(Taps):
         super().__init__(depth, options.position)
         self.trunk = PrefixTrunk(options, dim) if options.hidden else None
         self.blocks = nn.ModuleList(PrefixBlockTaps(options, dim, self.trunk) for _ in range(depth))
-
-    why_not_fold = "its keys and values come from no token, so no layer computes them"

@@ -21,21 +21,23 @@ class TrainingClouds:
         count: points of a cloud that enter the network.
         seed: of the run.
         device: where batches are to be.
+        normalise: whether each cloud is centred and scaled.
     """
 
     points: np.ndarray
     count: int
     seed: int = 0
     device: torch.device | str = "cpu"
+    normalise: bool = True
 
     def __len__(self) -> int:
         return len(self.points)
 
     def batch(self, rows: Tensor) -> Tensor:
-        """The clouds of these numbers, (len(rows), count, 3), sampled and scaled as for scoring.
+        """The clouds of these numbers, (len(rows), count, 3), prepared and sampled as for scoring.
 
         Raises:
             PointCloudError: they have fewer points than that.
         """
         points = torch.from_numpy(self.points[rows.numpy()]).to(self.device).float()
-        return take(normalize(points), self.count)
+        return take(normalize(points) if self.normalise else points, self.count)

@@ -37,6 +37,7 @@ class Vpt(ClsMethod):
 
     title = "VPT"
     paper = "Jia et al., Visual Prompt Tuning, ECCV 2022, arXiv 2203.12119"
+    why_not_fold = "its prompts are tokens of their own, so no layer computes them"
 
     deep: bool = True
     tokens: int = 20
@@ -67,5 +68,3 @@ class PromptBlockTaps(BlockTaps):
     def block_in(self, tokens: Tokens) -> Tokens:
         prompts: Tensor = self.dropout(self.prompts.expand(len(tokens.x), -1, -1))
         return tokens.replace_prompts(prompts) if tokens.prompts else tokens.insert_prompts(prompts)
-
-    why_not_fold = "its prompts are tokens of their own, so no layer computes them"

@@ -11,7 +11,7 @@ import torch
 
 from ..core.config import PretrainConfig, key_values
 from ..core.files import append_line, atomic
-from ..data import Clouds, load_dataset
+from ..data import Clouds, load_dataset, load_split
 from ..inference.linear_svm import fixed_subset, linear_svm, needs_sklearn
 from ..ops import normalize
 from .masked_autoencoder import MaskedAutoencoder
@@ -38,7 +38,7 @@ class Monitor:
         if config.probe_every:
             needs_sklearn()
             data = load_dataset(config.probe_data, root=_root(config), points=config.points)
-            train, test = (fixed_subset(data.load(s), config.probe_clouds) for s in _SPLITS)
+            train, test = (fixed_subset(load_split(data, s), config.probe_clouds) for s in _SPLITS)
             self.sets = train, test
 
     def log(self, row: dict[str, Any]) -> None:

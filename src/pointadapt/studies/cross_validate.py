@@ -223,7 +223,7 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
         stated |= {**scores, "scored": scored, "protocol": protocol}
     hub.save_adapter(
         hub.load(folder), folder, backbone=config.backbone, points=config.points,
-        dataset=config.data,
+        dataset=config.data, available=hub.read_adapter_config(folder)["available"],
         results={k: v for k, v in stated.items() if k not in ("adapter", "adapter_bytes")},
     )  # fmt: skip
     write_json(config.out / FINAL / "results.json", stated)

@@ -174,7 +174,10 @@ def _source(config: RobustnessConfig) -> _Source:
         name, severity = cell
         points = _brought_down(test.points, protocol.points, name)
         if name != CLEAN:
-            points = corrupt(points, suite, name, severity, seed=config.seed, up=config.up)
+            points = corrupt(
+                points, suite, name, severity, seed=config.seed, up=config.up,
+                back=not protocol.normalise,
+            )  # fmt: skip
         return Clouds(points, test.labels, test.classes, test.ids)  # what points had is gone
 
     settings = {"data": protocol.data, "options": _plain(protocol.options)}

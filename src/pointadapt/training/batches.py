@@ -11,7 +11,6 @@ from torch import Generator, Tensor
 from ..adapters.model import Adapter, told_of
 from ..data import Clouds
 from ..data.transforms import augment_along, resample_along
-from ..ops import normalize
 from .device_arrays import Resident
 from .sampled_once import FirstPoints
 
@@ -35,7 +34,7 @@ def training_batch(
     clouds: Clouds, at: np.ndarray, adapter: Adapter, n: int, augmentations: Sequence[str],
     g: Generator, there: Resident, first: FirstPoints | None = None,
 ) -> Batch:  # fmt: skip
-    """The clouds ``at``, normalised, ``n`` points of each, augmented with draws from ``g``.
+    """The clouds ``at``, prepared, ``n`` points of each, augmented with draws from ``g``.
 
     They come from ``there``, and are where it is. ``first`` remembers the sampling of clouds from
     epoch to epoch, where coordinates are all.
@@ -51,7 +50,7 @@ def training_batch(
     assert points is not None and target is not None
     # Whatever belongs to points goes where they go.
     along = [x for x in (target if task.per_point else None, features) if x is not None]
-    points = normalize(points.float())
+    points = adapter.prepared(points)
     if first is not None and not along:
         points = first(at, points)
     points, along = resample_along(points, along, n, g)

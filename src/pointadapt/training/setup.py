@@ -8,7 +8,7 @@ from ..adapters.model import Adapter, PointModel
 from ..core.config import TrainConfig, key_values
 from ..core.errors import CheckpointError, ConfigError, DataLayoutError
 from ..core.files import check_target
-from ..data import Clouds, Dataset, load_dataset
+from ..data import Clouds, Dataset, load_dataset, load_split
 from ..data.checking.repeats import tell_shared
 from ..data.splits import held_out
 from ..data.transforms import check_augmentations
@@ -65,7 +65,7 @@ def make_dataset(config: TrainConfig) -> Dataset:
 def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
     """(train, test, val); ``val`` is None unless the configuration selects on it."""
     data = make_dataset(config)
-    train_set, test_set = data.load("train"), data.load("test")
+    train_set, test_set = load_split(data, "train"), load_split(data, "test")
     if train_set.classes != test_set.classes:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
     if config.task == "classification" and len(train_set.classes) < 2:
@@ -100,9 +100,9 @@ def check_labelled(task: Task, **splits: Clouds | None) -> None:
 
 def build_model(
     config: TrainConfig, classes: tuple[str, ...], parts: tuple[str, ...] = (),
-    features: tuple[str, ...] = (),
+    features: tuple[str, ...] = (), normalise: bool = True,
 ) -> PointModel:  # fmt: skip
-    """The backbone with a fresh adapter, from ``config.seed``.
+    """The backbone with a fresh adapter, from ``config.seed``, for clouds of these names.
 
     Raises:
         ConfigError: the clouds have too few points for its patches, or the head is to take tokens
@@ -114,11 +114,12 @@ def build_model(
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
     task = make_task(config.task, key_values(config.task_options))
-    adapter = Adapter(backbone, method, task, classes, config.head, parts, features)
+    adapter = Adapter(backbone, method, task, classes, config.head, parts, features, normalise)
     model = PointModel(backbone, adapter)
     if config.head:
         _check_pooling(model, config.points)
     backbone.set_drop_path(config.drop_path)
+    adapter.taps.set_drop_path(config.drop_path)
     model.keep = config.keep
     return model
 
@@ -142,7 +143,7 @@ def _check_pooling(model: PointModel, points: int) -> None:
 def show_clouds(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
     """Let the method of ``model`` look at the training clouds, see ``Method.prepare``."""
     was_training, device = model.training, next(model.parameters()).device
-    shown = TrainingClouds(clouds.points, config.points, config.seed, device)
     adapter = model.eval().adapter
+    shown = TrainingClouds(clouds.points, config.points, config.seed, device, adapter.normalise)
     adapter.method.prepare(adapter.taps, model.backbone, shown)
     model.train(was_training)

@@ -67,7 +67,9 @@ class _Run:
         self.config, self.acc = config, accelerator
         self.train_set, self.test_set, self.val_set = load_clouds(config)
         known = self.train_set
-        self.model = build_model(config, known.classes, known.part_names, known.feature_names)
+        self.model = build_model(
+            config, known.classes, known.part_names, known.feature_names, known.normalise
+        )
         self.task = self.model.adapter.task.fitted(known)
         check_labelled(self.task, test=self.test_set, val=self.val_set)
         optimizer = torch.optim.AdamW(
@@ -231,6 +233,7 @@ class _Run:
             "adapter": {k: v.cpu() for k, v in self.model.adapter_state().items()},
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
+            "normalise": self.model.adapter.normalise,
             "scaler": self.acc.scaler.state_dict() if self.acc.scaler is not None else {},
         }
         save_state(self.config.out / "checkpoint.pt", state)
@@ -247,6 +250,7 @@ class _Run:
                     "resume with the same ones, or choose another --out"
                 )
             self.model.load_adapter_state(state["adapter"], str(path))
+            self.model.adapter.normalise = state.get("normalise", True)  # as it began
             self.optimizer.load_state_dict(state["optimizer"])
             if self.acc.scaler is not None:
                 self.acc.scaler.load_state_dict(state["scaler"])
@@ -285,6 +289,7 @@ class _Run:
             "peak_memory_bytes": peak_memory(),
             "protocol": {
                 **stated(c, self.best.get("epoch", c.epochs)), "batch_size": self.batch_size,
+                "normalised": model.adapter.normalise,
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             "per_class": scores.get("per_class", {}),
@@ -295,7 +300,7 @@ class _Run:
         if self.acc.is_main_process:
             folder = hub.save_adapter(
                 model, c.out / "adapter", backbone=c.backbone, points=c.points,
-                results=results, dataset=c.data,
+                results=results, dataset=c.data, available=self.train_set.points.shape[1],
             )  # fmt: skip
             results["adapter"] = str(folder)
             results["adapter_bytes"] = (folder / hub.WEIGHTS).stat().st_size

@@ -41,6 +41,7 @@ def gradients(folder, batch, keep, name="dapt", half=False, **options):
         ("dapt", {"dynamic_scale": False, "placement": "serial", "prompts": 2}),
         ("dapt", {"scale_shift": False}),
         ("ssf", {}),
+        ("ia3", {}),
         ("full", {}),
         ("linear_probe", {}),
     ],
@@ -80,6 +81,18 @@ def test_less_is_kept(micro_backbone, toy_batch):
         model.keep = keep
         size[keep] = kept_bytes(lambda: model(toy_batch[0]))
     assert size["recompute"] < size["lean"] < 0.65 * size["all"]
+
+
+def test_factors_of_the_hidden_layer_keep_nothing_of_it(micro_backbone, toy_batch):
+    """(IA)³ multiplies k, v and the GELU's output; all three are found again."""
+    net, size = load_backbone(micro_backbone), {}
+    adapter = Adapter(net, make_method("ia3", {}), make_task("classification"), CLASSES)
+    model, tokens = PointModel(net, adapter).train(), 32 * (1 + net.config.groups)
+    for keep in ("all", "lean"):
+        model.keep = keep
+        size[keep] = kept_bytes(lambda: model(toy_batch[0]))
+    channels = net.config.hidden + 2 * net.config.dim
+    assert size["all"] - size["lean"] >= net.config.depth * tokens * channels * 4  # bytes
 
 
 def test_a_scale_shift_by_its_output_has_the_gradients_of_one_by_its_input():

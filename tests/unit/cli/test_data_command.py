@@ -17,15 +17,13 @@ MAKERS = {p.parent.name: p for p in (TESTS / "data").glob("*/make.py")}
 
 
 def made(name, folder):
-    """(positional folder, --options …) of a data set's look-alike, or of a small generated one."""
-    if not DATASETS[name].needs_root:
-        return ["--options", "size=64", "test_size=32", "points=64"]
+    """(positional folder, --options …) of a data set's look-alike."""
     folder.mkdir()
     options = runpy.run_path(str(MAKERS[name]))["make"](folder)
     options = dict(options) if isinstance(options, dict) else {"root": folder}
-    root = options.pop("root")
+    root = [str(options.pop("root"))] if "root" in options else []
     flags = [f"{key}={value}" for key, value in options.items()]
-    return [str(root), *(["--options", *flags] if flags else [])]
+    return [*root, *(["--options", *flags] if flags else [])]
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
@@ -116,7 +114,9 @@ def test_wrong_input(toy_root, tmp_path, capsys):
     )
     gone = tmp_path / "gone"
     assert "does not exist" in fails(capsys, "data", "show", "folder", gone)
-    assert "pass --root DIR" in fails(capsys, "data", "show", "modelnet40")
+    for word in ("show", "verify"):
+        said = fails(capsys, "data", word, "modelnet40")
+        assert "DIR, after its name" in said and "--root" not in said
     options = ("--options", "size=32", "test_size=32", "points=16")
     said = fails(capsys, "data", "verify", "shapes", "--write-checksums", *options)
     assert "give the folder" in said
@@ -125,6 +125,16 @@ def test_wrong_input(toy_root, tmp_path, capsys):
     assert main(["data", "verify", "folder", str(gone), "--json"]) == 2
     told = json.loads(capsys.readouterr().out)
     assert told["wrong"] == 2 and str(gone) in told["checks"][0]["text"]
+
+
+@pytest.mark.parametrize("name", ["folds", "episodes"])
+def test_an_index_of_data_elsewhere_says_how_to_name_the_place(name, tmp_path, verify):
+    root, _, *options = made(name, tmp_path / "in")
+    rest = [option for option in options if not option.startswith("source_root=")]
+    flags = ["--options", *rest] if rest else []
+    status, _, err = verify(name, root, *flags)
+    assert status == 2 and "option source_root=DIR" in err and "--root" not in err
+    assert verify(name, root, "--options", *options)[0] == 0
 
 
 @pytest.mark.parametrize("args", [["data"], ["data", "verify"]])

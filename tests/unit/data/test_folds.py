@@ -14,7 +14,7 @@ from pointadapt.data.sets.folds import NAME, draw_folds, joined, read_folds
 class Made:
     """A data set of clouds that tell which they are."""
 
-    name = "made"
+    name, normalise = "made", True
 
     def __init__(self, train, test=()):
         self.labels = {"train": np.repeat(np.arange(len(train)), train),

@@ -5,7 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from pointadapt.backbones import BlockTaps, CloudView, Tokens
+from pointadapt.backbones.layers import DropPath
+from pointadapt.core.config import TrainConfig
 from pointadapt.methods.gaprompt import SharedMlp, keep_nearest, neighborhoods
+from pointadapt.training.setup import build_model
 
 
 @pytest.fixture
@@ -129,3 +132,15 @@ def test_head_sees_the_shape_alone_as_prompt(taps, tokens):
     start = taps.tokens_in(tokens, view(vector))
     assert start.prompts == 0
     assert torch.equal(taps.tokens_out(start).pool("prompt_mean"), vector[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "rate", "want"),
+    [((), 0.0, [0, 0]), ((), 0.2, [0, 0.2]), (("drop_path=0.1",), 0.2, [0, 0.1])],
+)
+def test_drop_path_of_the_run_is_its_own_too(options, rate, want, micro_backbone):
+    config = TrainConfig(
+        backbone=str(micro_backbone), method="gaprompt", options=options, points=64, drop_path=rate
+    )
+    taps = build_model(config, ("a", "b")).adapter.taps
+    assert [m.rate for m in taps.modules() if isinstance(m, DropPath)] == pytest.approx(want)

@@ -1,16 +1,33 @@
 """MaskPoint (Liu et al., ECCV 2022): Point-BERT's network, trained to tell real points from fake.
 
+Its code cuts clouds into patches with ``pointops``, whose farthest point sampling skips no point
+(rule "plain"), not with ``pointnet2_ops`` as the others.
+
 Its file names the network ``transformer_q`` as Point-BERT's does, with other heads. The weights for
 detection (ScanNet) are of another network and not read.
 """
 
 from __future__ import annotations
 
-from ..point_vit import infer_config, renamer
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ..point_vit import PointViTConfig, infer_config, renamer
 from .layouts import Layout, add_layouts, starting
 from .tags import Tag, add_tags
 
+if TYPE_CHECKING:
+    from ...core.config import Published
+
 _CHECKPOINTS = "https://static.hliu.cc/files/projects/maskpoint/checkpoints"
+
+
+def _config(state: Mapping[str, Tensor], facts: Published, source: str) -> PointViTConfig:
+    return replace(infer_config(state, facts, source), sampling_rule="plain")
+
 
 add_layouts(
     Layout(
@@ -19,7 +36,7 @@ add_layouts(
         title="MaskPoint",
         fits=starting("transformer_q.bin_cls_head."),
         rename=renamer("transformer_q."),
-        config=infer_config,
+        config=_config,
     )
 )
 
@@ -27,7 +44,7 @@ add_tags(
     Tag(
         name="maskpoint-small",
         family="point_vit",
-        size="small_reduced",
+        size="small_reduced_plain",
         source="Liu et al., Masked Discrimination for Self-Supervised Learning on Point Clouds, "
         "ECCV 2022; github.com/WisconsinAIVision/MaskPoint",
         licence="BSD-3-Clause",

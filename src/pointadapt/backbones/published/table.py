@@ -1,8 +1,4 @@
-"""The table of published weights in docs/backbones.md, written from the tags.
-
-``python -m pointadapt.backbones.published.table`` prints it;
-tests/unit/backbones/test_docs.py compares.
-"""
+"""The table of published weights in docs/backbones.md, written from the tags."""
 
 from __future__ import annotations
 
@@ -20,8 +16,5 @@ def table() -> str:
 def _row(tag: Tag) -> tuple[str, ...]:
     get = f"[file]({tag.url}), [page]({tag.page})" if tag.url else f"by hand: [page]({tag.page})"
     count = f"{tag.parameters / 1e6:.1f} M"
-    return (f"`{tag.name}`", count, tag.accuracy, tag.licence, get, tag.verified or "nothing")
-
-
-if __name__ == "__main__":
-    print(table())
+    known = (tag.accuracy or "not known", tag.licence, get, tag.verified or "nothing")
+    return (f"`{tag.name}`", count, *known)

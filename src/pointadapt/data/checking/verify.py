@@ -99,8 +99,15 @@ def _checksums(
 
 
 def open_dataset(name: str, root: Path | None, options: Sequence[str]) -> Dataset:
-    """The data set with its options; of a benchmark all stored points, unless told otherwise."""
+    """The data set with its options; of a benchmark all stored points, unless told otherwise.
+
+    Raises:
+        ConfigError: it needs a folder.
+    """
     given = {**({} if root is None else {"root": root}), **key_values(tuple(options))}
+    if DATASETS[name].needs_root and "root" not in given:
+        where = DATASETS[name].where
+        raise ConfigError(f"data set {name!r} needs its folder, DIR, after its name. {where}")
     dataset = load_dataset(name, **given)
     if isinstance(dataset, Benchmark) and "points" not in given and dataset.points:
         dataset.found_root()

@@ -71,8 +71,9 @@ def get_corruption(suite: str, name: str) -> Corruption:
 
 
 def corrupt(
-    points: np.ndarray, suite: str, name: str, severity: int, *, seed: int = 0, up: Axis = "z"
-) -> np.ndarray:
+    points: np.ndarray, suite: str, name: str, severity: int, *, seed: int = 0, up: Axis = "z",
+    back: bool = False,
+) -> np.ndarray:  # fmt: skip
     """Corrupted copies of clouds, each first moved and scaled into the unit sphere.
 
     Numbers of points that a suite states for clouds of 1,024 are scaled with N. What becomes of
@@ -85,6 +86,7 @@ def corrupt(
         severity: 1 (mild) to 5.
         seed: fixes all draws.
         up: the clouds' axis that points up.
+        back: move and scale them back afterwards, for models that take coordinates as stored.
 
     Returns:
         (n, M, 3) float32 with the axes of ``points``; M may differ from N.
@@ -107,7 +109,11 @@ def corrupt(
         rng = np.random.default_rng((seed, key, severity, start // CHUNK))
         # The last chunk is filled up: otherwise its draws would depend on how many clouds it has.
         filled = chunk[np.arange(CHUNK) % len(chunk)]
-        out.append(_back(entry.apply(filled, value, rng)[: len(chunk)], up).astype(np.float32))
+        made = _back(entry.apply(filled, value, rng)[: len(chunk)], up)
+        if back:
+            center, radius = _frame(points[start : start + CHUNK])
+            made = made * radius + center
+        out.append(made.astype(np.float32))
     return np.concatenate(out)
 
 
@@ -128,10 +134,16 @@ def _checked(points: np.ndarray) -> np.ndarray:
 
 def unit_sphere(points: np.ndarray) -> np.ndarray:
     """(B, N, 3) float32: mean 0, the farthest point of each cloud at distance 1."""
+    center, radius = _frame(points)
+    return ((points - center) / radius).astype(np.float32)
+
+
+def _frame(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (B, 1, 3) and radius (B, 1, 1) about it of clouds; radius 1 where there is none."""
     points = points.astype(np.float64)
-    points -= points.mean(axis=1, keepdims=True)
-    radius = np.linalg.norm(points, axis=2).max(axis=1)[:, None, None]
-    return (points / np.where(radius > 0, radius, 1.0)).astype(np.float32)
+    center = points.mean(axis=1, keepdims=True)
+    radius = np.linalg.norm(points - center, axis=2).max(axis=1)[:, None, None]
+    return center, np.where(radius > 0, radius, 1.0)
 
 
 def _back(points: np.ndarray, up: Axis) -> np.ndarray:

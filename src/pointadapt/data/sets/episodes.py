@@ -16,7 +16,7 @@ import numpy as np
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.fields import at_least
 from ...core.files import read_json, write_json
-from ..base import DATASETS, Clouds, Dataset, load_dataset
+from ..base import DATASETS, Clouds, Dataset, load_dataset, load_indexed, load_split
 from ..reading.benchmark import SPLITS, check_choice
 from ..reading.files import existing
 
@@ -82,7 +82,8 @@ def draw_episodes(setting: Setting, folds: int, root: Path | str | None = None) 
     Raises:
         DataLayoutError: too few classes have enough clouds.
     """
-    source = _source(setting, root, points=16)  # only labels and ids are of interest
+    options = {"points": 16, **setting.options, **({"root": root} if root else {})}
+    source = load_dataset(setting.data, **options)  # only labels and ids are of interest
     splits = {split: source.load(split) for split in SPLITS}
     return [_draw(setting, fold, splits) for fold in range(folds)]
 
@@ -173,11 +174,6 @@ def source_options(data: str, root: Path | None, options: Mapping[str, Any]) -> 
     return dict(setting.options) if setting.data == data else {}
 
 
-def _source(setting: Setting, root: Path | str | None, points: int) -> Dataset:
-    options = {"points": points, **setting.options, **({"root": root} if root else {})}
-    return load_dataset(setting.data, **options)
-
-
 @DATASETS.register("episodes")
 @dataclass
 class Episodes(Dataset):
@@ -211,16 +207,21 @@ class Episodes(Dataset):
             raise ConfigError(f"points={self.points}: use points >= 1")
         path = self.found_root() / f"{self.fold}.json"
         episode = read_episode(path)
-        source, loaded = _source(episode.setting, self.source_root, self.points), {}
+        setting, loaded = episode.setting, {}
+        options = {"points": self.points, **setting.options}
+        source = load_indexed(path, setting.data, self.source_root, options)
         points, labels, ids = [], [], []
         for label, (_, support, query) in enumerate(episode.classes):
             for part, items in (support if split == "train" else query).items():
-                loaded[part] = loaded.get(part) or source.load(part)
+                loaded[part] = loaded.get(part) or load_split(source, part)
                 points.append(_picked(path, loaded[part], part, items))
                 labels += [label] * len(items)
                 ids += [f"{part}/{index}/{name}" for index, name in items.items()]
         names = tuple(name for name, _, _ in episode.classes)
-        return Clouds(np.concatenate(points), np.array(labels, np.int64), names, tuple(ids))
+        return Clouds(
+            np.concatenate(points), np.array(labels, np.int64), names, tuple(ids),
+            normalise=all(clouds.normalise for clouds in loaded.values()),
+        )  # fmt: skip
 
 
 def _picked(path: Path, clouds: Clouds, split: str, items: Mapping[str, str]) -> np.ndarray:

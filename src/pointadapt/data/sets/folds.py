@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.files import read_json, write_json
-from ..base import DATASETS, Clouds, Dataset, load_dataset
+from ..base import DATASETS, Clouds, Dataset, load_indexed, load_split
 from ..reading.benchmark import SPLITS, check_choice
 from ..reading.blocks import SCENE, scene_of
 from ..reading.files import existing
@@ -171,7 +171,7 @@ def joined(first: Clouds, second: Clouds) -> Clouds:
 
 def _whole(source: Dataset, pool: Pool) -> tuple[Clouds, list[str], list[int]]:
     """The clouds of a pool, and the split and the index in it of each."""
-    parts = {split: source.load(split) for split in (SPLITS if pool == "all" else ("train",))}
+    parts = {s: load_split(source, s) for s in (SPLITS if pool == "all" else ("train",))}
     splits = [split for split, clouds in parts.items() for _ in range(len(clouds))]
     indices = [i for clouds in parts.values() for i in range(len(clouds))]
     first, *rest = parts.values()
@@ -217,10 +217,9 @@ class Folds(Dataset):
         if not NONE <= self.fold < index.folds:
             raise ConfigError(f"{path}: has folds 0 to {index.folds - 1}, not {self.fold}")
         options = {"points": self.points, **index.options}
-        root = {"root": self.source_root} if self.source_root else {}
-        source = load_dataset(index.data, **{**options, **root})
+        source = load_indexed(path, index.data, self.source_root, options)
         if self.fold == NONE and split == "test" and index.pool == "train":
-            return source.load("test")
+            return load_split(source, "test")
         clouds = _whole(source, index.pool)[0]
         check_same(path, index, clouds)
         held = index.fold_of() == self.fold

@@ -28,8 +28,8 @@ STEMS = {"train": "training_objectdataset", "test": "test_objectdataset"}
 class ScanObjectNN(Benchmark):
     """ScanObjectNN in its main split, from the official ``h5_files``.
 
-    Coordinates are as stored. The stored clouds have 2,048 points; ``sampling="auto"`` is
-    ``fps``.
+    Coordinates are as stored, and enter the network so: the released code of no paper that we know
+    centres or scales them. The stored clouds have 2,048 points; ``sampling="auto"`` is ``fps``.
 
     Attributes:
         root: ``h5_files``, the folder that holds it, or a ``main_split`` folder in it.
@@ -49,6 +49,7 @@ class ScanObjectNN(Benchmark):
         "and pass the folder h5_files."
     )
     CLASSES: ClassVar[tuple[str, ...]] = tuple(NAMES.split())
+    normalise: ClassVar[bool] = False
 
     points: int = 2048
     variant: Literal["obj_bg", "obj_only", "pb_t50_rs"] = "pb_t50_rs"

@@ -34,6 +34,7 @@ def protocol_facts(
         "data": protocol.data,
         "data_options": {k: _plain(v) for k, v in protocol.options.items()},
         "points": protocol.points,
+        "normalised": protocol.normalise,
         **settings,
         "adapter": str(folder),
         "adapter_bytes": (Path(folder) / hub.WEIGHTS).stat().st_size,
