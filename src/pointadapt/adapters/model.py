@@ -26,6 +26,7 @@ class Adapter(nn.Module):
         taps: the method's modules.
         head: the task's module.
         moved: backbone tensors as this adapter has them while another one is in use.
+        about: what its folder says of it; empty if it was not loaded.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Adapter(nn.Module):
         self.head = task.make_head(backbone.config, self.head_inputs, self.names)
         self.taps.wanted = self.head.blocks
         self.moved: dict[str, Tensor] = {}
+        self.about: dict[str, Any] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:

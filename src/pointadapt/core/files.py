@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -37,12 +38,21 @@ def atomic(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except OSError as error:
         raise PointAdaptError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _replace(source: Path, target: Path) -> None:
+    """``os.replace``; tried again on Windows, which refuses it while someone reads the target."""
+    for wait in (0.01, 0.05, 0.2, 0.5, 1.0) if os.name == "nt" else ():
+        with suppress(PermissionError):
+            return os.replace(source, target)
+        time.sleep(wait)
+    return os.replace(source, target)
 
 
 def check_target(path: Path | str) -> None:

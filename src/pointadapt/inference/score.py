@@ -70,7 +70,7 @@ def evaluate_dataset(
     """Scores of the adapter in ``folder`` on a split of a data set."""
     from ..adapters import folder as hub
 
-    n = hub.read_adapter_config(folder)["points"]
     model = hub.load(folder, backbone=backbone)
+    n = model.adapter.about["points"]
     clouds = load_dataset(data, **{"points": n, **options}).load(split)
     return evaluate(model, clouds, n, votes=votes, on_batch=on_batch)
