@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, FetchError, PointAdaptError
+from .folders import half_written, sweep
 from .foreign_text import csv_text, for_json
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         PointAdaptError: the disk is full or the folder cannot be written; the old file stays.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = half_written(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -58,7 +59,8 @@ def _replace(source: Path, target: Path) -> None:
 def check_target(path: Path | str) -> None:
     """Refuse a file or folder that cannot be written, before the work whose result it is to hold.
 
-    Nothing is made, and a full disk still shows only when it is written.
+    Nothing is made, and a full disk still shows only when it is written. What a killed process left
+    of it half written is removed.
 
     Raises:
         PointAdaptError: it, or the nearest folder above it that exists, cannot be written.
@@ -69,6 +71,7 @@ def check_target(path: Path | str) -> None:
         raise PointAdaptError(f"cannot write {path}: {nearest} is a file, not a folder")
     if not os.access(path if path.exists() else nearest, os.W_OK):
         raise PointAdaptError(f"cannot write {path}: permission denied; choose another place")
+    sweep(path.parent, name=path.name)
 
 
 def write_json(path: Path | str, values: Any) -> None:

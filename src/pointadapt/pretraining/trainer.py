@@ -14,6 +14,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from ..core import console, stops
 from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import save_state, write_json
+from ..core.folders import only_run_in, reserve
 from ..core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
 from ..core.results import PretrainSummary
 from ..data.transforms import augment
@@ -55,12 +57,16 @@ def pretrain(config: PretrainConfig | Path | str | None = None, **options: Any) 
         ConfigError: ``config.out`` holds an earlier run, which is not to be resumed.
         CheckpointError: the checkpoint to resume belongs to another configuration.
         PointAdaptError: the loss is no number any more, or the disk is full.
+        Stopped: by SIGTERM, in a process that handles it (:mod:`pointadapt.core.stops`).
     """
     config = configured(PretrainConfig, config, options)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    return _Run(config, make_accelerator(config.precision)).run()
+    accelerator = make_accelerator(config.precision)
+    main = accelerator.is_main_process
+    with only_run_in(config.out, "backbone", "pictures") if main else nullcontext():
+        return _Run(config, accelerator).run()
 
 
 class _Run:
@@ -90,6 +96,8 @@ class _Run:
         c, steps = self.config, range(self.start, self.config.steps)
         parallel = shared(self.net, self.acc)
         self.net.train()
+        if self.monitor is not None:
+            self._reserve()
         off = not self.acc.is_main_process
         batches = loader(self.source, steps, c.workers, pin=self.device.type == "cuda")
         progress_bar = Progress(console=console.output(stderr=True), disable=off)
@@ -110,6 +118,12 @@ class _Run:
                 if self._asked_to_stop(step):
                     self._save_and_stop(step)
         return self._finish()
+
+    def _reserve(self) -> None:
+        """See that the disk has room for two checkpoints (one replaces the other) and the end."""
+        net = sum(v.nbytes for v in self.net.state_dict().values())
+        checkpoint = net + 2 * sum(p.nbytes for p in self.net.parameters() if p.requires_grad)
+        reserve(self.config.out, 2 * checkpoint + net, "checkpoints and the backbone")
 
     def _due(self, step: int, *every: int) -> bool:
         """Whether one of ``every`` so many steps is over (by default: any but the log's)."""

@@ -21,6 +21,7 @@ from ..core import console, stops
 from ..core.config import TrainConfig, load_config, other_options, save_config, to_plain
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json, write_json
+from ..core.folders import sweep
 
 RESULTS, TIMING, CONFIG, LOG = "results.json", "timing.json", "config.yaml", "worker.log"
 MOST_AT_ONCE = 8  # where the number is not given: memory may not suffice for one on every core
@@ -237,10 +238,12 @@ def work(config: TrainConfig, timed: bool = False) -> None:
         PointAdaptError: bad input, in one line.
     """
     out = config.out
+    sweep(out, out / "adapter")
     if not (out / RESULTS).exists():
-        from ..training.trainer import train
+        from ..training.trainer import train_in
 
-        train(replace(config, resume=(out / "checkpoint.pt").exists()))
+        resume = (out / "checkpoint.pt").exists()
+        train_in(replace(config, resume=resume), PATIENCE)
     if timed and not (out / TIMING).exists():
         from ..inference.timing import inference_time
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..core import stops
 from ..core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from ..core.errors import CheckpointError, ConfigError, PointAdaptError
 from ..core.files import atomic, load_state, save_state, write_json
+from ..core.folders import only_run_in, reserve
 from ..core.machine import (
     derive_seed,
     describe_machine,
@@ -56,14 +58,22 @@ def train(config: TrainConfig | Path | str | None = None, **options: Any) -> Tra
 
     Raises:
         PointAdaptError: bad input, in one line.
+        Stopped: by SIGTERM, in a process that handles it (:mod:`pointadapt.core.stops`).
     """
-    config = configured(TrainConfig, config, options)
+    return train_in(configured(TrainConfig, config, options))
+
+
+def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
+    """:func:`train`; waits ``patience`` seconds for another run in ``config.out`` to end."""
     check_names(config)
-    check_folder(config)
+    accelerator = make_accelerator(config.precision, config.accumulate)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    return _Run(config, make_accelerator(config.precision, config.accumulate)).run()
+    main = accelerator.is_main_process
+    with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
+        check_folder(config)
+        return _Run(config, accelerator).run()
 
 
 class _Run:
@@ -119,6 +129,8 @@ class _Run:
         elif main:
             self._start_folder()
         self.began = time.monotonic() - self.seconds
+        if main:
+            self._reserve()
         if not c.resume:  # else the checkpoint holds what the method found
             show_clouds(self.model, self.train_set, c)
         with TrainingDisplay(c, self.steps, self.epoch, main) as display, stops.later():
@@ -142,6 +154,16 @@ class _Run:
         display.epoch_done(row)
         if self.epoch % c.save_every == 0 or self.epoch == c.epochs:
             self._save()
+
+    def _reserve(self) -> None:
+        """See that the disk has room for two checkpoints (one replaces the other) and the adapter.
+
+        AdamW has two numbers for each that trains, and the best epoch may be kept beside the last.
+        """
+        state = sum(v.nbytes for v in self.model.adapter_state().values())
+        trained = sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
+        checkpoint = state * (1 if self.config.select == "last" else 2) + 2 * trained
+        reserve(self.config.out, 2 * checkpoint + state, "checkpoints and the adapter")
 
     def _start_folder(self) -> None:
         save_config(self.config, self.config.out / "config.yaml")
@@ -319,12 +341,10 @@ class _Run:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Cut the log to what the checkpoint holds; remove what a killed run half wrote."""
+        """Cut the log to what the checkpoint holds."""
         out = self.config.out
         with atomic(out / "log.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self.history))
-        for part in out.glob(".*.part"):
-            part.unlink(missing_ok=True)
 
     def _finish(self) -> TrainResults:
         c, model = self.config, self.model
