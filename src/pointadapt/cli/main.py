@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Union
 
@@ -44,13 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _silence()
         command = parse(args)
+        stops.say(partial(how_to_go_on, command=command, args=args))
         return command.run()
     except KeyboardInterrupt:
-        console.error_line(how_to_go_on("interrupted", command, args))
+        console.error_line(how_to_go_on("interrupted", args, command))
         return stops.INTERRUPTED
     except stops.Stopped as stopped:
         done = f", {stopped}" if str(stopped) else ""
-        console.error_line(how_to_go_on(f"stopped by SIGTERM{done}", command, args))
+        console.error_line(how_to_go_on(f"stopped by SIGTERM{done}", args, command))
         return stops.STOPPED
     except BrokenPipeError:  # "pointadapt list | head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -107,7 +109,7 @@ def _start(args: Sequence[str], cls: type[TrainConfig]) -> TrainConfig:
     return build(cls, {**base, **values}, where) if base or values else cls()
 
 
-def how_to_go_on(what: str, command: commands.Command | None, args: Sequence[str]) -> str:
+def how_to_go_on(what: str, args: Sequence[str], command: commands.Command | None = None) -> str:
     """``what`` has ended the command, and how to go on, where one can."""
     if not isinstance(getattr(command, "resume", None), bool):
         return what

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from . import stops
 from .errors import PointAdaptError
 
 LOCK = ".lock"
@@ -94,15 +95,17 @@ def only_run_in(folder: Path, *parts: str, patience: float = 0.0) -> Iterator[No
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
             raise PointAdaptError(f"cannot write {folder}: {_why(folder, error)}") from error
     sweep(folder, *(place for part in parts for place in folder.glob(part)), ours=True)
-    try:
-        yield
-    finally:
+
+    def clean() -> None:
         with suppress(OSError):
             path.unlink()  # before it is released, so that it is nobody else's yet
         held.release()
         for place in made:
             with suppress(OSError):  # not empty
                 place.rmdir()
+
+    with stops.cleaning(clean):
+        yield
 
 
 def _why(folder: Path, error: OSError) -> str:

@@ -15,6 +15,10 @@ import os
 import signal
 import sys
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERRUPTED, STOPPED = 130, 143  # exit statuses: 128 and the signal's number
 
@@ -30,6 +34,8 @@ class _State:
     asked = False
     waiting = 0  # blocks inside which SIGTERM waits
     leaving = False  # Stopped is on its way: asking again changes nothing
+    words: Callable[[str], str] = staticmethod(lambda what: what)
+    last: ClassVar[list[Callable[[], object]]] = []
 
 
 def install() -> None:
@@ -51,6 +57,25 @@ def ignore() -> None:
     """Leave both to the process that started this one: for helpers that end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def say(words: Callable[[str], str]) -> None:
+    """Make of "interrupted" what is said where the process ends in the middle of an import."""
+    _State.words = staticmethod(words)
+
+
+class cleaning:  # noqa: N801 - reads as a statement
+    """A block at whose end ``clean()`` is called, also if the process ends there at once."""
+
+    def __init__(self, clean: Callable[[], object]) -> None:
+        self.clean = clean
+
+    def __enter__(self) -> None:
+        _State.last.append(self.clean)
+
+    def __exit__(self, *error: object) -> None:
+        _State.last.remove(self.clean)
+        self.clean()
 
 
 def asked() -> bool:
@@ -121,5 +146,9 @@ def _importing(frame: FrameType | None) -> bool:
 def _leave(what: str, status: int) -> None:
     """End at once, with one line; a bar may have hidden the cursor."""
     show = "\x1b[?25h" if sys.stderr.isatty() else ""
-    os.write(2, f"{show}pointadapt: error: {what}\n".encode())
-    os._exit(status)
+    try:
+        os.write(2, f"{show}pointadapt: error: {_State.words(what)}\n".encode())
+        for clean in reversed(_State.last):
+            clean()
+    finally:
+        os._exit(status)

@@ -59,11 +59,14 @@ def test_a_process_that_ignores_signals_goes_on_doing_so():
 
 
 IMPORTING = """
-import sys
+from pathlib import Path
 from pointadapt.core import stops
+from pointadapt.core.folders import only_run_in
 stops.install()
+stops.say(lambda what: f"{what}; start again")
 try:
-    import slow
+    with only_run_in(Path("a run")):
+        import slow
 except BaseException:
     print("an exception went through the import")
     raise
@@ -80,7 +83,8 @@ def test_in_the_middle_of_an_import_there_is_one_line(tmp_path, name, status, sa
         f"import os, signal\ntry:\n    os.kill(os.getpid(), signal.{name})\n"
         "except BaseException as error:\n    raise ImportError('numpy is broken') from error\n"
     )
-    assert python(IMPORTING, tmp_path) == (status, "", f"pointadapt: error: {said}\n")
+    assert python(IMPORTING, tmp_path) == (status, "", f"pointadapt: error: {said}; start again\n")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["slow.py"]
 
 
 def test_the_signals_are_handled_before_anything_is_imported():
@@ -101,5 +105,5 @@ def python(code, path=None):
     there = os.pathsep.join([*([str(path)] if path else []), os.environ.get("PYTHONPATH", "")])
     env = {**os.environ, "PYTHONPATH": there.rstrip(os.pathsep)}
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=path, check=False)
     return done.returncode, done.stdout, done.stderr
