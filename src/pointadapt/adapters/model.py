@@ -14,6 +14,7 @@ from ..backbones.memory import Keep, keeping
 from ..core.errors import AdapterError, UnknownNameError
 from ..methods import Method
 from ..tasks import Task
+from .turns import Turns
 
 
 class Adapter(nn.Module):
@@ -56,7 +57,8 @@ class PointModel(nn.Module):
     see; it returns the active head's output. ``keep`` says what it keeps for the backward, see
     :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory; :meth:`use`
     swaps the few backbone tensors an adapter changed (a trained CLS token, moved BatchNorm
-    statistics) and puts them back exactly.
+    statistics) and puts them back exactly. Threads may predict side by side with one adapter; what
+    would mix up two is an error (:mod:`pointadapt.adapters.turns`).
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
@@ -69,6 +71,7 @@ class PointModel(nn.Module):
         self.keep: Keep = "lean"
         self._parameter_names = {n for n, _ in backbone.named_parameters()}
         self._pristine: dict[str, Tensor] = {}  # on the CPU, as the weights file had them
+        self._turns = Turns()
         self._release()
 
     @property
@@ -84,6 +87,12 @@ class PointModel(nn.Module):
     def forward(
         self, points: Tensor, category: Tensor | None = None, features: Tensor | None = None
     ) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self._forward(points, category, features)
+        with self._turns.forward(self.active):
+            return self._forward(points, category, features)
+
+    def _forward(self, points: Tensor, category: Tensor | None, features: Tensor | None) -> Tensor:
         adapter = self.adapter
         keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
         with keeping(keep):
@@ -147,7 +156,7 @@ class PointModel(nn.Module):
                     f"{where}: tensor {key!r} has shape {tuple(value.shape)}, "
                     f"but this model needs {tuple(places[key].shape)}"
                 )
-        with torch.no_grad():
+        with self._turns.change(), torch.no_grad():
             self._restore()
             for key, value in state.items():
                 places[key].copy_(value)
@@ -171,11 +180,17 @@ class PointModel(nn.Module):
 
         Raises:
             UnknownNameError: there is none.
+            AdapterError: another thread is using the model.
         """
         if name not in self.adapters:
             raise UnknownNameError("adapter", name, self.adapters)
-        if name == self.active:
-            return self
+        if name != self.active:
+            with self._turns.change():
+                self._switch(name)
+        self._turns.chose(name)
+        return self
+
+    def _switch(self, name: str) -> None:
         self.adapter.moved = {k: v.detach().clone() for k, v in self._changed().items()}
         with torch.no_grad():
             self._restore()
@@ -184,7 +199,7 @@ class PointModel(nn.Module):
             state = self.backbone.state_dict()
             for key, value in self.adapter.moved.items():
                 state[key].copy_(value)
-        return self.train(self.training)
+        self.train(self.training)
 
     def _restore(self) -> None:
         """Put back every backbone tensor that an adapter may have changed."""
