@@ -1,11 +1,15 @@
 """Fixtures that several test files share: a backbone and data small enough for any machine."""
 
 import runpy
+import signal
+import sys
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
+from pointadapt.core import stops
 
 TOY = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "data/toy/make.py")))
 MICRO = {
@@ -125,6 +129,19 @@ def own_files(tmp_path) -> Path:
             cloud = rng.uniform(-1, 1, (80, 3)) * [1, 1, height]
             write_points(tmp_path / "own" / name / f"{k}{ending}", cloud.astype(np.float32))
     return tmp_path / "own"
+
+
+@pytest.fixture
+def sigterm():
+    """SIGTERM stops the test's process as it stops a command; afterwards all is as before."""
+    if sys.platform == "win32":
+        pytest.skip("no process gets SIGTERM on this system")
+    before = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    stops.install()
+    yield
+    stops.forget()
+    for number, handler in before:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)

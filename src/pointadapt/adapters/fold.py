@@ -70,11 +70,10 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
         CannotFold: see :func:`fold_model`.
     """
     folder, out = Path(folder), Path(out)
-    config = hub.read_adapter_config(folder)
     if out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise AdapterError(f"{out} is or holds the adapter to be folded: choose another --out")
     model = hub.load(folder, backbone=backbone)
-    folded = fold_model(model)
+    config, folded = model.adapter.about, fold_model(model)
     own = save_backbone(folded.backbone, out / "backbone")
     results = {**config.get("results", {}), "folded_from": config["method"]}
     hub.save_adapter(

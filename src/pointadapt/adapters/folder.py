@@ -3,16 +3,24 @@
 The layout follows Hugging Face PEFT's. A folder holds what the backbone's own file does not: the
 method's tensors, the head, and the backbone tensors and buffers that training moved. It names the
 backbone by the sha256 of its tensors and fits no other.
+
+A folder may be written while another process reads it. No system replaces two files at once, so the
+configuration names the sha256 of the weights that it belongs to: a reader that gets the files of
+two adapters reads them again, and takes no mixture.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..backbones import Backbone
+from ..backbones.base import tensors_sha256
 from ..core.errors import (
     AdapterError,
     CheckpointError,
@@ -20,8 +28,8 @@ from ..core.errors import (
     PointAdaptError,
     UnknownNameError,
 )
-from ..core.files import atomic, read_json, write_json
-from ..core.foreign_text import for_markdown, markdown_code, one_line
+from ..core.files import atomic, read_json
+from ..core.foreign_text import for_json, for_markdown, markdown_code, one_line
 from ..core.version import __version__
 from ..methods import METHODS, make_method
 from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
@@ -30,6 +38,8 @@ from .model import Adapter, PointModel
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT = 1
+DIGEST = "weights_sha256"  # key of the configuration; folders of old have none
+WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds before a folder is read again
 SHAPE = ("groups", "group_size", "heads", "sampling_rule")  # what no tensor of a backbone tells
 
 
@@ -86,8 +96,10 @@ def save_adapter(
         "results": dict(results or {}),
     }
     written, about = adapter.method.to_file(adapter.taps, tensors, config)
-    write_safetensors(folder / WEIGHTS, written)
-    write_json(folder / CONFIG, about)
+    config[DIGEST] = tensors_sha256(written)
+    with atomic(folder / CONFIG) as temporary:
+        temporary.write_text(for_json(about) + "\n", encoding="utf-8")
+        write_safetensors(folder / WEIGHTS, written)  # one rename at once after the other
     with atomic(folder / CARD) as temporary:
         card = _card(config, (folder / WEIGHTS).stat().st_size)
         temporary.write_text(card, encoding="utf-8")
@@ -119,8 +131,42 @@ def read_adapter_config(folder: Path | str) -> dict[str, Any]:
     return config
 
 
+@dataclass(frozen=True)
+class Saved:
+    """An adapter folder as one whole.
+
+    Attributes:
+        folder: where it lies.
+        config: what it says of itself.
+        tensors: its weights, under the names of the file.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def read_adapter(folder: Path | str) -> Saved:
+    """An adapter folder's configuration and the weights that belong to it.
+
+    Raises:
+        AdapterError: it is damaged, or holds the files of two adapters also after a second.
+    """
+    folder = Path(folder)
+    for wait in (*WAITS, None):
+        saved = Saved(folder, read_adapter_config(folder), _tensors(folder))
+        if saved.config.get(DIGEST) in (None, tensors_sha256(saved.tensors)):
+            return saved
+        if wait is not None:
+            time.sleep(wait)
+    raise AdapterError(
+        f"{folder}: {WEIGHTS} is not what {CONFIG} was written with (other sha256): an adapter is "
+        "being written over it again and again, or was copied or written by half; get it anew"
+    )
+
+
 def load(folder: Path | str, *, backbone: str | Path | Backbone | None = None) -> PointModel:
-    """A model in evaluation mode from an adapter folder.
+    """A model in evaluation mode from an adapter folder; ``model.adapter.about`` is what it says.
 
     Args:
         folder: what :func:`save_adapter` wrote.
@@ -130,11 +176,10 @@ def load(folder: Path | str, *, backbone: str | Path | Backbone | None = None) -
     Raises:
         AdapterError: the folder is damaged, or the adapter was made for another backbone.
     """
-    folder = Path(folder)
-    config = read_adapter_config(folder)
-    net = _backbone(config, backbone, folder)
-    model = PointModel(net, _adapter(config, net, folder))
-    model.load_adapter_state(_weights(folder, model.adapter), str(folder))
+    saved = read_adapter(folder)
+    net = _backbone(saved.config, backbone, saved.folder)
+    model = PointModel(net, _adapter(saved.config, net, saved.folder))
+    model.load_adapter_state(_weights(saved, model.adapter), str(folder))
     return model.eval()
 
 
@@ -144,15 +189,15 @@ def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
     Raises:
         AdapterError: as :func:`load`; the model is left as it was.
     """
-    folder = Path(folder)
-    config, before = read_adapter_config(folder), model.active
-    _check_fits(config, model.backbone, folder)
-    model.add(name, _adapter(config, model.backbone, folder))
-    model.use(name)
+    saved, before = read_adapter(folder), model.active
+    _check_fits(saved.config, model.backbone, saved.folder)
+    model.add(name, _adapter(saved.config, model.backbone, saved.folder))
     try:
-        model.load_adapter_state(_weights(folder, model.adapter), str(folder))
+        model.use(name)
+        model.load_adapter_state(_weights(saved, model.adapter), str(folder))
     except PointAdaptError:
-        model.use(before)
+        if model.active == name:
+            model.use(before)
         del model.adapters[name]
         raise
     return model
@@ -202,9 +247,16 @@ def _inside_peft(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     return ours
 
 
-def _weights(folder: Path, adapter: Adapter) -> dict[str, Any]:
+def _tensors(folder: Path) -> dict[str, Tensor]:
     try:
-        return adapter.method.from_file(adapter.taps, read_safetensors(folder / WEIGHTS))
+        return read_safetensors(folder / WEIGHTS)
+    except CheckpointError as error:
+        raise AdapterError(str(error)) from error
+
+
+def _weights(saved: Saved, adapter: Adapter) -> dict[str, Tensor]:
+    try:
+        return adapter.method.from_file(adapter.taps, saved.tensors)
     except CheckpointError as error:
         raise AdapterError(str(error)) from error
 
@@ -218,10 +270,12 @@ def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
         task.names(config["classes"], parts, features)
     except (UnknownNameError, DataLayoutError) as error:
         raise AdapterError(f"{folder / CONFIG}: {error}") from error
-    return Adapter(
+    new = Adapter(
         net, method, task, config["classes"], config["head_inputs"], parts, features,
         config["normalise"],
     )  # fmt: skip
+    new.about = config
+    return new
 
 
 def _backbone(

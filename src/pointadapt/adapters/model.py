@@ -15,6 +15,7 @@ from ..core.errors import AdapterError, UnknownNameError
 from ..methods import Method
 from ..ops import normalize
 from ..tasks import Task
+from .turns import Turns
 
 
 class Adapter(nn.Module):
@@ -28,6 +29,7 @@ class Adapter(nn.Module):
         head: the task's module.
         moved: backbone tensors as this adapter has them while another one is in use.
         normalise: each cloud is centred and scaled before the network, see :meth:`prepared`.
+        about: what its folder says of it; empty if it was not loaded.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Adapter(nn.Module):
         self.head = task.make_head(backbone.config, self.head_inputs, self.names)
         self.taps.wanted = self.head.blocks
         self.moved: dict[str, Tensor] = {}
+        self.about: dict[str, Any] = {}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,7 +65,9 @@ class PointModel(nn.Module):
     points, which the frozen backbone does not see; it returns the active head's output. ``keep``
     says what it keeps for the backward, see :class:`pointadapt.core.config.TrainConfig`. Adapters
     share the backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a
-    trained CLS token, moved BatchNorm statistics) and puts them back exactly.
+    trained CLS token, moved BatchNorm statistics) and puts them back exactly. Threads may predict
+    side by side with one adapter; what would mix up two is an error
+    (:mod:`pointadapt.adapters.turns`).
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
@@ -75,6 +80,7 @@ class PointModel(nn.Module):
         self.keep: Keep = "lean"
         self._parameter_names = {n for n, _ in backbone.named_parameters()}
         self._pristine: dict[str, Tensor] = {}  # on the CPU, as the weights file had them
+        self._turns = Turns()
         self._release()
 
     @property
@@ -90,6 +96,12 @@ class PointModel(nn.Module):
     def forward(
         self, points: Tensor, category: Tensor | None = None, features: Tensor | None = None
     ) -> Tensor:
+        if torch.compiler.is_compiling():
+            return self._forward(points, category, features)
+        with self._turns.forward(self.active):
+            return self._forward(points, category, features)
+
+    def _forward(self, points: Tensor, category: Tensor | None, features: Tensor | None) -> Tensor:
         adapter = self.adapter
         keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
         with keeping(keep):
@@ -153,7 +165,7 @@ class PointModel(nn.Module):
                     f"{where}: tensor {key!r} has shape {tuple(value.shape)}, "
                     f"but this model needs {tuple(places[key].shape)}"
                 )
-        with torch.no_grad():
+        with self._turns.change(), torch.no_grad():
             self._restore()
             for key, value in state.items():
                 places[key].copy_(value)
@@ -177,11 +189,17 @@ class PointModel(nn.Module):
 
         Raises:
             UnknownNameError: there is none.
+            AdapterError: another thread is using the model.
         """
         if name not in self.adapters:
             raise UnknownNameError("adapter", name, self.adapters)
-        if name == self.active:
-            return self
+        if name != self.active:
+            with self._turns.change():
+                self._switch(name)
+        self._turns.chose(name)
+        return self
+
+    def _switch(self, name: str) -> None:
         self.adapter.moved = {k: v.detach().clone() for k, v in self._changed().items()}
         with torch.no_grad():
             self._restore()
@@ -190,7 +208,7 @@ class PointModel(nn.Module):
             state = self.backbone.state_dict()
             for key, value in self.adapter.moved.items():
                 state[key].copy_(value)
-        return self.train(self.training)
+        self.train(self.training)
 
     def _restore(self) -> None:
         """Put back every backbone tensor that an adapter may have changed."""

@@ -44,15 +44,17 @@ class Protocol:
     @classmethod
     def of(
         cls, folder: Path | str, data: str | None = None, root: Path | None = None,
-        options: tuple[str, ...] = (),
+        options: tuple[str, ...] = (), *, about: dict[str, Any] | None = None,
     ) -> Protocol:  # fmt: skip
         """The adapter's own protocol; ``data``, ``root`` and single ``options`` replace its parts.
+
+        ``about`` is what a loaded model's folder says, which another adapter may lie in by now.
 
         Raises:
             AdapterError: there is no adapter in ``folder``.
             ConfigError: no data set is given, and the adapter does not say what it was trained on.
         """
-        config = hub.read_adapter_config(folder)
+        config = about or hub.read_adapter_config(folder)
         trained = training_config(config)
         if trained is None and data is None:
             raise ConfigError(

@@ -9,13 +9,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Union
 
 import tyro
 from tyro.conf import subcommand
 
-from ..core import console
+from ..core import console, stops
 from ..core.config import TrainConfig, read_config
 from ..core.errors import explain
 from ..core.fields import build
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status.
 
     0 is success, 2 wrong input (one line on standard error; with POINTADAPT_DEBUG=1 the traceback),
-    130 an interruption.
+    130 an interruption (Ctrl-C), 143 SIGTERM, which first saves what a run has.
     """
     args = list(sys.argv[1:] if argv is None else argv) or ["--help"]
     if args[0] == "--version":
@@ -44,10 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _silence()
         command = parse(args)
+        stops.say(partial(how_to_go_on, command=command, args=args))
         return command.run()
     except KeyboardInterrupt:
-        console.error_line(interrupted(command, args))
-        return 130
+        console.error_line(how_to_go_on("interrupted", args, command))
+        return stops.INTERRUPTED
+    except stops.Stopped as stopped:
+        done = f", {stopped}" if str(stopped) else ""
+        console.error_line(how_to_go_on(f"stopped by SIGTERM{done}", args, command))
+        return stops.STOPPED
     except BrokenPipeError:  # "pointadapt list | head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -103,17 +109,17 @@ def _start(args: Sequence[str], cls: type[TrainConfig]) -> TrainConfig:
     return build(cls, {**base, **values}, where) if base or values else cls()
 
 
-def interrupted(command: commands.Command | None, args: Sequence[str]) -> str:
-    """What to say after Ctrl-C: how to go on, where one can."""
-    if isinstance(getattr(command, "resume", None), bool):
-        options: Any = command
-        if getattr(options, "restarts", False):  # several runs, each with its own checkpoint
-            return f"interrupted; continue with the same command: pointadapt {shlex.join(args)}"
-        if (Path(options.out) / "checkpoint.pt").exists():
-            again = list(args) if options.resume else [*args, "--resume"]
-            return f"interrupted; continue with: pointadapt {shlex.join(again)}"
-        return "interrupted before the first checkpoint; start again with the same command"
-    return "interrupted"
+def how_to_go_on(what: str, args: Sequence[str], command: commands.Command | None = None) -> str:
+    """``what`` has ended the command, and how to go on, where one can."""
+    if not isinstance(getattr(command, "resume", None), bool):
+        return what
+    options: Any = command
+    if getattr(options, "restarts", False):  # several runs, each with its own checkpoint
+        return f"{what}; continue with the same command: pointadapt {shlex.join(args)}"
+    if (Path(options.out) / "checkpoint.pt").exists():
+        again = list(args) if options.resume else [*args, "--resume"]
+        return f"{what}; continue with: pointadapt {shlex.join(again)}"
+    return f"{what} before the first checkpoint; start again with the same command"
 
 
 def _silence() -> None:

@@ -26,6 +26,7 @@ from rich.text import Text
 
 from .foreign_text import for_json, for_terminal
 
+LONGEST = 1200  # characters of an error that are shown
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
 
 
@@ -59,9 +60,17 @@ def print_json(values: Any) -> None:
 
 
 def error_line(message: str) -> None:
-    """``pointadapt: error: message`` on standard error, on one line."""
-    text = "pointadapt: error: " + " ".join(message.split())
+    """``pointadapt: error: message`` on standard error, on one line that can be read."""
+    text = "pointadapt: error: " + shortened(" ".join(message.split()))
     output(stderr=True).print(text, style="red", soft_wrap=True)
+
+
+def shortened(text: str) -> str:
+    """``text`` without its middle where it is long: what is wrong comes first, what to do last."""
+    if len(text) <= LONGEST:
+        return text
+    head, tail = text[: LONGEST * 2 // 3], text[-LONGEST // 4 :]
+    return f"{head} [… {len(text) - len(head) - len(tail):,} characters …] {tail}"
 
 
 def command_line(text: str, *parts: object) -> str:

@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError, FetchError, PointAdaptError
+from .folders import half_written, sweep
 from .foreign_text import csv_text, for_json
 
 if TYPE_CHECKING:
@@ -33,11 +35,11 @@ def atomic(path: Path | str) -> Iterator[Path]:
         PointAdaptError: the disk is full or the folder cannot be written; the old file stays.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = half_written(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
+        _replace(temporary, path)
     except OSError as error:
         raise PointAdaptError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -45,10 +47,20 @@ def atomic(path: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
+def _replace(source: Path, target: Path) -> None:
+    """``os.replace``; tried again on Windows, which refuses it while someone reads the target."""
+    for wait in (0.01, 0.05, 0.2, 0.5, 1.0) if os.name == "nt" else ():
+        with suppress(PermissionError):
+            return os.replace(source, target)
+        time.sleep(wait)
+    return os.replace(source, target)
+
+
 def check_target(path: Path | str) -> None:
     """Refuse a file or folder that cannot be written, before the work whose result it is to hold.
 
-    Nothing is made, and a full disk still shows only when it is written.
+    Nothing is made, and a full disk still shows only when it is written. What a killed process left
+    of it half written is removed.
 
     Raises:
         PointAdaptError: it, or the nearest folder above it that exists, cannot be written.
@@ -59,6 +71,7 @@ def check_target(path: Path | str) -> None:
         raise PointAdaptError(f"cannot write {path}: {nearest} is a file, not a folder")
     if not os.access(path if path.exists() else nearest, os.W_OK):
         raise PointAdaptError(f"cannot write {path}: permission denied; choose another place")
+    sweep(path.parent, name=path.name)
 
 
 def write_json(path: Path | str, values: Any) -> None:

@@ -122,3 +122,20 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def get_draws(device: torch.device) -> dict[str, torch.Tensor]:
+    """The states of this process's random generators, from which :func:`set_draws` goes on."""
+    import torch
+
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"gpu": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def set_draws(states: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Draw on as if nothing had been in between."""
+    import torch
+
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "gpu" in states:
+        torch.cuda.set_rng_state(states["gpu"], device)

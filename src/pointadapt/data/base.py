@@ -16,7 +16,10 @@ from ..core.registry import Registry
 
 @dataclass(frozen=True)
 class Clouds:
-    """Labelled point clouds of one size, held in memory.
+    """Labelled point clouds of one size, held in memory, every array in C order.
+
+    (Sums over an array in another order round otherwise: the same points, read from files or from
+    the cache, would train another adapter.)
 
     Attributes:
         points: (n, N, 3) float32, finite, as stored.
@@ -44,6 +47,9 @@ class Clouds:
     normalise: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("points", "labels", "parts", "features"):
+            if (array := getattr(self, name)) is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(array))
         if self.points.ndim != 3 or self.points.shape[2] != 3:
             raise PointCloudError(f"points must have shape (n, N, 3), not {self.points.shape}")
         if len(self.labels) != len(self.points):

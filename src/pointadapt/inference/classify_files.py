@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..adapters import folder as hub
 from ..adapters.protocol import load_ready, training_config
 from ..core.config import TrainConfig, key_values
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
@@ -102,8 +101,8 @@ def predict(
     if top < 1 or batch_size < 1:
         raise ConfigError(f"top={top}, batch_size={batch_size}: both must be at least 1")
     if isinstance(model, (str, Path)):
-        reader = reader_of(hub.read_adapter_config(model), up)
         model = load_ready(model, backbone)
+        reader = reader_of(model.adapter.about, up)
     elif points is None:
         raise ConfigError("a loaded model does not know its number of points: pass points=")
     else:

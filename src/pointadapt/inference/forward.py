@@ -92,7 +92,7 @@ def _each_batch(
     model.eval()
     for start in range(0, count, size):
         points, given, features = (
-            None if x is None else torch.as_tensor(x[start : start + size]).to(device)
+            None if x is None else torch.as_tensor(x[start : start + size]).to(device).contiguous()
             for x in inputs
         )
         assert points is not None

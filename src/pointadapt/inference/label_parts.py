@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..adapters import folder as hub
 from ..adapters.model import PointModel
 from ..adapters.protocol import load_ready
 from ..core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
@@ -86,9 +85,9 @@ class Labeller:
         self, adapter: Path | str, out: Path | str, *, backbone: Path | str | None = None,
         category: str | None = None, up: Axis | None = None, form: str = "ply",
     ) -> None:  # fmt: skip
-        config = hub.read_adapter_config(adapter)
-        self.reader = reader_of(config, up)
         self.model = load_ready(adapter, backbone)
+        config = self.model.adapter.about
+        self.reader = reader_of(config, up)
         self.names, self.task = self.model.adapter.names, self.model.adapter.task
         if not self.names.parts:
             raise ConfigError(f"{adapter} labels whole clouds ({config['task']}), not points")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from ..adapters import folder as hub
 from ..adapters.protocol import autocast, load_ready, training_config
 from ..core.config import Precision, TrainConfig, key_values
 from ..core.errors import ConfigError, PointAdaptError
@@ -68,7 +67,8 @@ class SceneLabeller:
         block: float | None = None, overlap: float = 0.5, passes: int = 1, seed: int = 0,
         field: str | None = None, temp: Path | str | None = None,
     ) -> None:  # fmt: skip
-        config = hub.read_adapter_config(adapter)
+        self.model = load_ready(adapter, backbone)
+        config = self.model.adapter.about
         if config["task"] != "scene_segmentation":
             raise ConfigError(f"{adapter} segments no scenes: its task is {config['task']}")
         trained = training_config(config)
@@ -78,7 +78,6 @@ class SceneLabeller:
             raise ConfigError(
                 f"{adapter} does not say how wide its blocks are: pass --block METRES"
             )
-        self.model = load_ready(adapter, backbone)
         self.names = self.model.adapter.names
         self.precision: Precision = trained.precision if trained else "fp32"
         self.tiling = Tiling(

@@ -70,7 +70,7 @@ def evaluate_dataset(
     """Scores of the adapter in ``folder`` on a split of a data set."""
     from ..adapters import folder as hub
 
-    config = hub.read_adapter_config(folder)
     model = hub.load(folder, backbone=backbone)
-    clouds = load_dataset(data, **{"points": config["available"], **options}).load(split)
-    return evaluate(model, clouds, config["points"], votes=votes, on_batch=on_batch)
+    about = model.adapter.about
+    clouds = load_dataset(data, **{"points": about["available"], **options}).load(split)
+    return evaluate(model, clouds, about["points"], votes=votes, on_batch=on_batch)

@@ -45,8 +45,8 @@ def score_scenes(
     Raises:
         PointAdaptError: as :func:`scores_of_scenes`.
     """
-    protocol = Protocol.of(adapter, data, None if root is None else Path(root), data_options)
-    model = load_ready(adapter, backbone)
+    model, place = load_ready(adapter, backbone), None if root is None else Path(root)
+    protocol = Protocol.of(adapter, data, place, data_options, about=model.adapter.about)
     scenes: Any = load_dataset(protocol.data, **protocol.options)
     with autocast(model, precision or protocol.precision):
         scores = scores_of_scenes(model, scenes, split, protocol.points, on_scene=on_scene)

@@ -95,8 +95,24 @@ def identity(config: PretrainConfig) -> dict[str, Any]:
     return json.loads(json.dumps(plain))
 
 
-def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int, float]:
-    """The step and the seconds to go on from, with what belongs to them loaded.
+@dataclasses.dataclass(frozen=True)
+class Earlier:
+    """What a checkpoint says of the steps behind it.
+
+    Attributes:
+        step: how many there are.
+        seconds: what they took.
+        losses, chamfers: of the last of them; checkpoints of old have none.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    losses: tuple[float, ...] = ()
+    chamfers: tuple[float, ...] = ()
+
+
+def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> Earlier:
+    """Load what there is to go on from.
 
     Raises:
         ConfigError: there is an earlier run, which is not to be resumed.
@@ -104,7 +120,7 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int,
     """
     path = config.out / "checkpoint.pt"
     if not path.exists():
-        return 0, 0.0
+        return Earlier()
     if not config.resume:
         raise ConfigError(
             f"{config.out} holds an earlier run: add --resume to continue it, "
@@ -123,4 +139,5 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> tuple[int,
         )
     net.load_state_dict(state["net"])
     optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["seconds"])
+    losses, chamfers = (tuple(state.get(key, ())) for key in ("losses", "chamfers"))
+    return Earlier(int(state["step"]), float(state["seconds"]), losses, chamfers)

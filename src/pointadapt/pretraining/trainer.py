@@ -12,6 +12,9 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +23,11 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..core import console
+from ..core import console, stops
 from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import save_state, write_json
+from ..core.folders import only_run_in, reserve
 from ..core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
 from ..core.results import PretrainSummary
 from ..data.transforms import augment
@@ -36,7 +40,8 @@ from .mixture import CloudBatches
 from .monitor import Monitor
 from .setup import identity, make_optimizer, network, resume, shared
 
-LOG = 50  # steps between lines of the log
+LOG = 50  # steps between lines of the log, and of which it and the summary tell the mean
+AGREE = 10  # steps after which several processes ask one another whether to stop
 
 
 def pretrain(config: PretrainConfig | Path | str | None = None, **options: Any) -> PretrainSummary:
@@ -52,12 +57,16 @@ def pretrain(config: PretrainConfig | Path | str | None = None, **options: Any) 
         ConfigError: ``config.out`` holds an earlier run, which is not to be resumed.
         CheckpointError: the checkpoint to resume belongs to another configuration.
         PointAdaptError: the loss is no number any more, or the disk is full.
+        Stopped: by SIGTERM, in a process that handles it (:mod:`pointadapt.core.stops`).
     """
     config = configured(PretrainConfig, config, options)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    return _Run(config, make_accelerator(config.precision)).run()
+    accelerator = make_accelerator(config.precision)
+    main = accelerator.is_main_process
+    with only_run_in(config.out, "backbone", "pictures") if main else nullcontext():
+        return _Run(config, accelerator).run()
 
 
 class _Run:
@@ -72,13 +81,14 @@ class _Run:
         self.optimizer = make_optimizer(config, self.net)
         main = accelerator.is_main_process
         self.monitor = Monitor(config, self.source.source) if main else None
-        self.start, seconds = resume(config, self.net, self.optimizer)
+        earlier = resume(config, self.net, self.optimizer)
+        self.start = self.seen = earlier.step  # seen: steps of which the losses are here
         if self.monitor is not None:
             self.monitor.cut(self.start)
-        self.began = time.monotonic() - seconds
+        self.began = time.monotonic() - earlier.seconds
         self.pending: list[Tensor] = []  # losses that are still on the device
-        self.losses: list[float] = []  # what is minimised, of every step since the start
-        self.chamfers: list[float] = []
+        # What is minimised, and the Chamfer distance, of the last steps.
+        self.losses, self.chamfers = deque(earlier.losses, LOG), deque(earlier.chamfers, LOG)
 
     def run(self) -> PretrainSummary:
         from rich.progress import Progress
@@ -86,9 +96,12 @@ class _Run:
         c, steps = self.config, range(self.start, self.config.steps)
         parallel = shared(self.net, self.acc)
         self.net.train()
+        if self.monitor is not None:
+            self._reserve()
         off = not self.acc.is_main_process
         batches = loader(self.source, steps, c.workers, pin=self.device.type == "cuda")
-        with Progress(console=console.output(stderr=True), disable=off) as progress:
+        progress_bar = Progress(console=console.output(stderr=True), disable=off)
+        with progress_bar as progress, stops.later():
             bar = progress.add_task("pre-training", total=c.steps, completed=self.start)
             for step, batch in zip(steps, batches, strict=True):
                 parts = (part.to(self.device, non_blocking=True) for part in batch)
@@ -102,7 +115,15 @@ class _Run:
                     self._log(step, lr)
                 if self._due(step):
                     self._stop_over(step)
+                if self._asked_to_stop(step):
+                    self._save_and_stop(step)
         return self._finish()
+
+    def _reserve(self) -> None:
+        """See that the disk has room for two checkpoints (one replaces the other) and the end."""
+        net = sum(v.nbytes for v in self.net.state_dict().values())
+        checkpoint = net + 2 * sum(p.nbytes for p in self.net.parameters() if p.requires_grad)
+        reserve(self.config.out, 2 * checkpoint + net, "checkpoints and the backbone")
 
     def _due(self, step: int, *every: int) -> bool:
         """Whether one of ``every`` so many steps is over (by default: any but the log's)."""
@@ -159,11 +180,12 @@ class _Run:
             values = self.acc.reduce(values, reduction="mean")
         self.pending = []
         for loss, chamfer in values.tolist():
+            self.seen += 1
             self.losses.append(loss)
             self.chamfers.append(chamfer)
             if not math.isfinite(loss):
                 raise PointAdaptError(
-                    f"the loss became {loss} in step {self.start + len(self.losses)}: "
+                    f"the loss became {loss} in step {self.seen}: "
                     "lower --lr, or train in --precision fp32"
                 )
 
@@ -171,31 +193,56 @@ class _Run:
         if self.monitor is not None:
             self.monitor.log({
                 "step": step + 1,
-                "loss": float(np.mean(self.losses[-LOG:])),
-                "chamfer": float(np.mean(self.chamfers[-LOG:])),
+                "loss": _mean(self.losses),
+                "chamfer": _mean(self.chamfers),
                 "lr": lr,
                 "seconds": round(time.monotonic() - self.began, 1),
             })  # fmt: skip
 
+    def _asked_to_stop(self, step: int) -> bool:
+        """Whether the run ends after this step; several processes must agree."""
+        if self.processes == 1:
+            return stops.asked()
+        if (step + 1) % AGREE:
+            return False
+        asked: Any = torch.tensor(float(stops.asked()), device=self.device)
+        return bool(self.acc.reduce(asked) > 0)
+
+    def _save_and_stop(self, step: int) -> None:
+        if self.pending:
+            self._collect()
+        self._share_statistics()
+        self._save(step)
+        raise stops.Stopped(f"saved after step {step + 1} of {self.config.steps}")
+
     def _stop_over(self, step: int) -> None:
         """Look at the network, then save: what the log has of a step is there once it is saved."""
         c = self.config
+        self._share_statistics()
+        if self.monitor is not None:
+            self.monitor.look(self.net, step + 1)
+        if self._due(step, c.save_every, c.steps):
+            self._save(step)
+
+    def _share_statistics(self) -> None:
         if self.processes > 1:
             for name, buffer in self.net.named_buffers():
                 if "running_" in name:
                     buffer.copy_(self.acc.reduce(buffer, reduction="mean"))  # type: ignore[arg-type]
-        if self.monitor is None:
+
+    def _save(self, step: int) -> None:
+        if self.monitor is None:  # not the main one of several processes
             return
-        self.monitor.look(self.net, step + 1)
-        if self._due(step, c.save_every, c.steps):
-            state = {
-                "net": self.net.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "step": step + 1,
-                "seconds": time.monotonic() - self.began,
-                "config": json.dumps(identity(c)),
-            }
-            save_state(c.out / "checkpoint.pt", state)
+        state = {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": step + 1,
+            "losses": list(self.losses),
+            "chamfers": list(self.chamfers),
+            "seconds": time.monotonic() - self.began,
+            "config": json.dumps(identity(self.config)),
+        }
+        save_state(self.config.out / "checkpoint.pt", state)
 
     def _finish(self) -> PretrainSummary:
         if self.monitor is None:
@@ -207,8 +254,8 @@ class _Run:
         summary: Any = {
             "backbone": str(folder),
             "sha256": load_backbone(folder).fingerprint,  # of what was stored, maybe rounded
-            "loss": round(float(np.mean(self.losses[-LOG:])), 6) if self.losses else None,
-            "chamfer": round(float(np.mean(self.chamfers[-LOG:])), 6) if self.chamfers else None,
+            "loss": round(_mean(self.losses), 6) if self.losses else None,
+            "chamfer": round(_mean(self.chamfers), 6) if self.chamfers else None,
             **self.monitor.summary(),
             "clouds": c.steps * c.batch_size,
             "seconds": round(time.monotonic() - self.began, 1),
@@ -219,6 +266,10 @@ class _Run:
         }
         write_json(c.out / "summary.json", summary)
         return summary
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
 
 
 def loader(
@@ -235,7 +286,14 @@ def loader(
     return torch.utils.data.DataLoader(
         source, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
         prefetch_factor=max(2, 8 // workers) if workers else None,
+        worker_init_fn=_leave_signals,
     )  # fmt: skip
+
+
+def _leave_signals(worker: int) -> None:
+    """A signal may reach all processes of a run, and this one ends with the one that it serves."""
+    del worker
+    stops.ignore()
 
 
 __all__ = ["MaskedAutoencoder", "pretrain"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..core.errors import ConfigError, FileFormatError, PointCloudError
 from ..core.files import atomic
+from ..core.folders import sweep
 from ..core.machine import peak_memory
 from ..io._read import _format
 from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they read
@@ -27,7 +28,6 @@ from ._spill import (
     full_disk_said,
     record_type,
     survey,
-    sweep,
 )
 from ._tiles import Cutter, Tile, Votes
 
@@ -168,7 +168,7 @@ def label_scene(
             raise PointCloudError("has no points")
         copy = source.prepare(field, int(values.max()))
         channels = Channels.of(features, source)
-    sweep(out)
+    sweep(out.parent, name=out.name)
     size = source.count * record_type(source.count, len(channels.columns)).itemsize
     size += source.count * values.itemsize
     check_room([(folder, size, "temporary files"), (out.parent, copy, "the labelled copy")])

@@ -8,11 +8,9 @@ process instead of raising an error.
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -28,7 +26,6 @@ from ._source import Source
 
 CHUNK = 1 << 20  # points read at a time
 PREFIX = ".pointadapt-"
-STALE = 3600  # seconds without a write
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Tell = Callable[[int], None]
 
@@ -173,14 +170,6 @@ def blank_labels(folder: Path, count: int, dtype: np.dtype, stack: ExitStack) ->
         file.write(bytes(min(CHUNK, count - start) * dtype.itemsize))
     file.flush()
     return np.memmap(file, dtype, "r+", shape=(count,))
-
-
-def sweep(out: Path) -> None:
-    """Remove what killed runs left of the copy ``out``: nobody has written to it for an hour."""
-    for left in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE:
-                left.unlink()
 
 
 def check_room(needs: Sequence[tuple[Path, int, str]]) -> None:

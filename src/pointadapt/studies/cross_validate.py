@@ -12,6 +12,7 @@ from ..core.config import TrainConfig, key_values, to_plain
 from ..core.config.cross_validate import CrossValidateConfig
 from ..core.errors import ConfigError
 from ..core.files import write_csv, write_json
+from ..core.folders import only_run_in
 from ..core.results import StudyResults
 from ..recipes.start import configured
 from .jobs import Job, Outcome, run_all
@@ -47,6 +48,11 @@ def cross_validate(
         PointAdaptError: bad input, in one line.
     """
     config = configured(CrossValidateConfig, config, options)
+    with only_run_in(config.out, FINAL):
+        return _run(config, on_done)
+
+
+def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None) -> StudyResults:
     from ..data.sets.folds import NONE
     from ..training.setup import check_names
 

@@ -24,6 +24,7 @@ from ..core import console
 from ..core.config import Precision, TrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import write_json
+from ..core.folders import LOCK, only_run_in
 from ..reports import terminal as report
 from .jobs import Job, Outcome, run_all
 
@@ -87,8 +88,12 @@ def demo(out: Path | str, *, backbone: str = "tiny", quick: bool = False) -> int
     Raises:
         PointAdaptError: ``out`` holds something that is no demo, or a step failed.
     """
-    out, to, began = Path(out), console.output(), time.monotonic()
-    budget = QUICK if quick else Budget(precision=best_precision())
+    with only_run_in(Path(out)):
+        return _run(Path(out), backbone, QUICK if quick else Budget(precision=best_precision()))
+
+
+def _run(out: Path, backbone: str, budget: Budget) -> int:
+    to, began = console.output(), time.monotonic()
     prepare(out)
     to.print(
         f"One backbone ({backbone}), three ways to adapt it to {budget.train:,} scans of 32 kinds "
@@ -126,7 +131,8 @@ def prepare(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise PointAdaptError(f"{out} is a file: choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
+    found = [path for path in out.iterdir() if path.name != LOCK] if out.is_dir() else []
+    if found and not (out / MARK).is_file():
         raise PointAdaptError(f"{out} holds files that are no demo's: choose another --out")
     for name in METHODS:
         shutil.rmtree(out / name, ignore_errors=True)

@@ -15,6 +15,7 @@ from ..core.config import TrainConfig, key_values, to_plain
 from ..core.config.few_shot import FewShotConfig
 from ..core.errors import ConfigError, DataLayoutError
 from ..core.files import read_json, write_json
+from ..core.folders import only_run_in
 from ..core.results import StudyResults
 from ..recipes.start import configured
 from .jobs import Job, Outcome, run_all
@@ -45,6 +46,11 @@ def few_shot(
         PointAdaptError: bad input, in one line.
     """
     config = configured(FewShotConfig, config, options)
+    with only_run_in(config.out, "episodes"):
+        return _run(config, on_done)
+
+
+def _run(config: FewShotConfig, on_done: Callable[[Outcome], None] | None) -> StudyResults:
     setting, folds = _episodes(config)
     jobs = [_fold(config, setting, k) for k in range(folds)]
     what = f"{setting.way}-way {setting.shot}-shot"

@@ -2,10 +2,8 @@
 
 A process of its own makes a run's peak memory its own. A run that is finished is kept, one that was
 cut off goes on from its checkpoint, and one made with other options is refused. Workers end when
-the process that started them does, even if that one is killed: otherwise two would write into one
-folder after a restart.
-
-``python -m pointadapt.studies.jobs RUN.yaml`` is a worker.
+the process that started them does, even if that one is killed (:mod:`pointadapt.studies.worker`).
+SIGTERM is passed on to them, so that each saves the step it is in.
 """
 
 from __future__ import annotations
@@ -13,21 +11,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..core import console
+from ..core import console, stops
 from ..core.config import TrainConfig, load_config, other_options, save_config, to_plain
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json, write_json
+from ..core.folders import sweep
 
 RESULTS, TIMING, CONFIG, LOG = "results.json", "timing.json", "config.yaml", "worker.log"
 MOST_AT_ONCE = 8  # where the number is not given: memory may not suffice for one on every core
-INTERRUPTED = 130
+GRACE = 25.0  # seconds for workers to save what they have; clusters kill after 30
+PATIENCE = 30.0  # seconds that a worker waits for an earlier one, whose parent was killed, to end
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,7 @@ def run_all(
     Raises:
         ConfigError: a folder holds a run with other options; nothing was started.
         PointAdaptError: a job failed, in its words.
+        Stopped: by SIGTERM; the jobs under way have saved what they had.
     """
     found = [(job, job.finished()) for job in jobs]
     done = {job.name: Outcome(job, r, kept=True) for job, r in found if r is not None}
@@ -114,11 +114,14 @@ def run_all(
     for outcome in done.values():
         tell(outcome)
     total = sum(job.config.epochs for job in jobs)
-    with console.progress(what, total) as bar, _Slots(len(waiting), at_once) as slots:
+    progress = console.progress(what, total)
+    with progress as bar, stops.later(), _Slots(len(waiting), at_once) as slots:
         while waiting or slots.running:
             while waiting and slots.free:
                 slots.start(waiting.pop(0))
-            for outcome in slots.ended():
+            ended = slots.ended()
+            stops.check()  # SIGTERM may have reached the workers, too
+            for outcome in ended:
                 done[outcome.job.name] = outcome
                 tell(outcome)
                 if outcome.error and not keep_going:
@@ -148,7 +151,7 @@ class _Slots:
         slot = next(i for i in range(self.count) if i not in self.running)
         config = replace(job.config, threads=job.config.threads or self.threads)
         save_config(config, config.out / CONFIG)
-        command = [sys.executable, "-m", "pointadapt.studies.jobs", str(config.out / CONFIG)]
+        command = [sys.executable, "-m", "pointadapt.studies.worker", str(config.out / CONFIG)]
         command += ["--timed"] if job.timed else []
         env = dict(os.environ)
         if config.threads:
@@ -167,20 +170,32 @@ class _Slots:
         over = [(slot, job, status) for slot, job, status in over if status is not None]
         for slot, _, _ in over:
             _close(self.running.pop(slot)[1])
-        if any(status == INTERRUPTED for _, _, status in over):
+        if any(status == stops.INTERRUPTED for _, _, status in over):
             raise KeyboardInterrupt
         return [_outcome(job, status) for _, job, status in over]
 
     def __enter__(self) -> _Slots:
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         left = [process for _, process in self.running.values()]
+        if kind is stops.Stopped:
+            _let_save(left)
         for process in left:
             process.kill()  # what they have is in their checkpoints
         for process in left:
             process.wait()
             _close(process)
+
+
+def _let_save(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Pass SIGTERM on, and wait until all have saved their step."""
+    deadline = time.monotonic() + GRACE
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
@@ -200,6 +215,8 @@ def _outcome(job: Job, status: int) -> Outcome:
     if status == 2 and said and said[-1].startswith(start):
         return Outcome(job, error=f"{job.name}: {said[-1].removeprefix(start)}")
     how = f"ended with status {status}"
+    if status in (stops.STOPPED, -15):
+        how = "was stopped by SIGTERM: the same command goes on with it"
     if status == -9:  # SIGKILL
         how = "was killed, perhaps for lack of memory (lower --jobs or --batch-size)"
     return Outcome(job, error=f"{job.name}: its process {how}; see {log}")
@@ -214,20 +231,6 @@ def _gpus() -> list[str]:
     return given[:count] or [str(i) for i in range(count)]
 
 
-# ---- inside a worker
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone, however that came about."""
-
-    def wait() -> None:
-        while os.read(0, 1):  # empty once the other end of standard input is closed
-            pass
-        os._exit(INTERRUPTED)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def work(config: TrainConfig, timed: bool = False) -> None:
     """Do what is left of a run: train, measure the inference time, drop the checkpoint.
 
@@ -235,34 +238,14 @@ def work(config: TrainConfig, timed: bool = False) -> None:
         PointAdaptError: bad input, in one line.
     """
     out = config.out
+    sweep(out, out / "adapter")
     if not (out / RESULTS).exists():
-        from ..training.trainer import train
+        from ..training.trainer import train_in
 
-        train(replace(config, resume=(out / "checkpoint.pt").exists()))
+        resume = (out / "checkpoint.pt").exists()
+        train_in(replace(config, resume=resume), PATIENCE)
     if timed and not (out / TIMING).exists():
         from ..inference.timing import inference_time
 
         write_json(out / TIMING, inference_time(out / "adapter", config))
     (out / "checkpoint.pt").unlink(missing_ok=True)
-
-
-def main(args: Sequence[str]) -> int:
-    """Be a worker; the exit status is that of the command line."""
-    _end_with_parent()  # first: what is imported below takes a second
-    from ..core.errors import explain
-
-    try:
-        work(load_config(args[0], TrainConfig), timed="--timed" in args[1:])
-        return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        console.error_line(message)
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -20,6 +20,7 @@ import numpy as np
 from ..core.config.robustness import RobustnessConfig
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json, sha256_of, write_json
+from ..core.folders import only_run_in
 from ..core.results import RobustnessResults
 from ..data import Clouds, load_dataset
 from ..data.corruptions import SEVERITIES, SUITES, corrupt
@@ -74,6 +75,11 @@ def robustness(
         PointAdaptError: the data set has other classes than the adapter.
     """
     config = configured(RobustnessConfig, config, options)
+    with only_run_in(config.out):
+        return _run(config, on_cell)
+
+
+def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
     from ..adapters.protocol import autocast, load_ready
 
     source = _source(config)

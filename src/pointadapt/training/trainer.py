@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 import math
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from ..adapters import folder as hub
 from ..adapters.protocol import stated
+from ..core import stops
 from ..core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from ..core.errors import CheckpointError, ConfigError, PointAdaptError
 from ..core.files import atomic, load_state, save_state, write_json
+from ..core.folders import only_run_in, reserve
 from ..core.machine import (
     derive_seed,
     describe_machine,
+    get_draws,
     keep_large_blocks,
     make_accelerator,
     peak_memory,
+    set_draws,
 )
 from ..core.results import TrainResults
 from ..data import Clouds
@@ -39,6 +45,8 @@ from .schedule import warmup_cosine
 from .setup import build_model, check_folder, check_labelled, check_names, load_clouds, show_clouds
 from .step import make_step
 
+AGREE = 10  # optimizer steps after which several processes ask one another whether to stop
+
 
 def train(config: TrainConfig | Path | str | None = None, **options: Any) -> TrainResults:
     """Adapt a backbone; returns the results that are written to ``out/results.json``.
@@ -50,14 +58,22 @@ def train(config: TrainConfig | Path | str | None = None, **options: Any) -> Tra
 
     Raises:
         PointAdaptError: bad input, in one line.
+        Stopped: by SIGTERM, in a process that handles it (:mod:`pointadapt.core.stops`).
     """
-    config = configured(TrainConfig, config, options)
+    return train_in(configured(TrainConfig, config, options))
+
+
+def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
+    """:func:`train`; waits ``patience`` seconds for another run in ``config.out`` to end."""
     check_names(config)
-    check_folder(config)
+    accelerator = make_accelerator(config.precision, config.accumulate)
     keep_large_blocks()
     if config.threads:
         torch.set_num_threads(config.threads)
-    return _Run(config, make_accelerator(config.precision, config.accumulate)).run()
+    main = accelerator.is_main_process
+    with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
+        check_folder(config)
+        return _Run(config, accelerator).run()
 
 
 class _Run:
@@ -84,7 +100,10 @@ class _Run:
             config.step, self.model, self.net, self.optimizer, accelerator,
             clip=config.clip, accumulate=config.accumulate, task=self.task,
         )  # fmt: skip
-        self.epoch, self.seconds = 0, 0.0
+        self.epoch, self.done, self.seconds = 0, 0, 0.0  # done: steps of this epoch
+        self.sums = torch.zeros(2, device=accelerator.device)  # of its losses and accuracies
+        self.inside: list[dict[str, torch.Tensor]] = []  # of each process, to go on in an epoch
+        self.began = time.monotonic()
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
 
@@ -111,21 +130,42 @@ class _Run:
             self._restore()
         elif main:
             self._start_folder()
-        began = time.monotonic() - self.seconds
+        self.began = time.monotonic() - self.seconds
+        if main:
+            self._reserve()
         if not c.resume:  # else the checkpoint holds what the method found
             show_clouds(self.model, self.train_set, c)
-        with TrainingDisplay(c, self.steps, self.epoch, main) as display:
+        with TrainingDisplay(c, self.steps, self.epoch, main) as display, stops.later():
             while self.epoch < c.epochs:
-                row = self._one_epoch(display)
-                self.epoch += 1
-                row |= self._select()
-                self.seconds = time.monotonic() - began
-                row["seconds"] = round(self.seconds, 2)
-                self.history.append(row)
-                display.epoch_done(row)
-                if main and (self.epoch % c.save_every == 0 or self.epoch == c.epochs):
+                try:
+                    self._one_epoch(display)
+                except stops.Stopped as stopped:
                     self._save()
+                    where = f"step {self.done} of {self.steps} of epoch {self.epoch + 1}"
+                    raise stops.Stopped(f"saved after {where}") from stopped
         return self._finish()
+
+    def _one_epoch(self, display: TrainingDisplay) -> None:
+        c = self.config
+        row = self._train_epoch(display)
+        row |= self._select()
+        self.epoch, self.done = self.epoch + 1, 0
+        self.seconds = time.monotonic() - self.began
+        row["seconds"] = round(self.seconds, 2)
+        self.history.append(row)
+        display.epoch_done(row)
+        if self.epoch % c.save_every == 0 or self.epoch == c.epochs:
+            self._save()
+
+    def _reserve(self) -> None:
+        """See that the disk has room for two checkpoints (one replaces the other) and the adapter.
+
+        AdamW has two numbers for each that trains, and the best epoch may be kept beside the last.
+        """
+        state = sum(v.nbytes for v in self.model.adapter_state().values())
+        trained = sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
+        checkpoint = state * (1 if self.config.select == "last" else 2) + 2 * trained
+        reserve(self.config.out, 2 * checkpoint + state, "checkpoints and the adapter")
 
     def _start_folder(self) -> None:
         save_config(self.config, self.config.out / "config.yaml")
@@ -147,38 +187,34 @@ class _Run:
             self.first,
         )  # fmt: skip
 
-    def _set_lr(self, step: int) -> float:
+    def _lr(self, step: int) -> float:
         c = self.config
         t = self.epoch + (step / self.steps if c.schedule == "step" else 0.0)
-        lr = warmup_cosine(t, c.epochs, c.warmup_epochs, c.lr, c.min_lr, c.min_lr)
-        self.step.set_lr(lr)
-        return lr
+        return warmup_cosine(t, c.epochs, c.warmup_epochs, c.lr, c.min_lr, c.min_lr)
 
     def _loss_scale(self) -> float:
         """What the engine multiplies a loss by before its backward pass."""
         scaler = self.acc.scaler
         return (scaler.get_scale() if scaler is not None else 1.0) / self.config.accumulate
 
-    def _one_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
+    def _train_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
+        """The steps of this epoch that are left; its line of the log."""
         c, acc = self.config, self.acc
         order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
-        # Seeding every epoch makes a resumed run equal to an uninterrupted one without storing
-        # generator states; ranks differ so that their DropPath draws do.
-        torch.manual_seed(derive_seed(c.seed, self.epoch, acc.process_index))
+        self._begin_or_go_on()
         self.net.train()
-        total = torch.zeros((), device=acc.device)
-        right = torch.zeros((), device=acc.device)
-        lr = 0.0
-        for step in range(self.steps):
-            lr = self._set_lr(step)
+        for step in range(self.done, self.steps):
+            self.step.set_lr(self._lr(step))
             self.model.adapter.taps.loss_scale = self._loss_scale()
             batch = self._batch(step, order)
             loss, output = self.step(batch.points, batch.target, **batch.told)
-            total += loss
-            right += self.task.accuracy(output, batch.target)
+            self.sums += torch.stack([loss.float(), self.task.accuracy(output, batch.target)])
+            self.done = step + 1
             if step % 10 == 9 or step + 1 == self.steps:
-                display.step_done(step + 1, float(total) / (step + 1))
-        sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
+                display.step_done(step + 1, float(self.sums[0]) / (step + 1))
+            if self._asked_to_stop():
+                raise stops.Stopped
+        sums: Any = acc.reduce(self.sums, reduction="mean")
         loss_mean, accuracy = float(sums[0]) / self.steps, float(sums[1]) / self.steps
         if not math.isfinite(loss_mean):
             raise PointAdaptError(
@@ -189,18 +225,55 @@ class _Run:
             "epoch": self.epoch + 1,
             "loss": round(loss_mean, 6),
             "train_accuracy": round(100.0 * accuracy, 3),
-            "lr": lr,
+            "lr": self._lr(self.steps - 1),
         }
+
+    def _begin_or_go_on(self) -> None:
+        """Random draws and sums as they are before the next step.
+
+        Seeding every epoch makes a resumed run equal to an uninterrupted one without storing
+        generator states, except where it was stopped inside an epoch. Processes differ so that
+        their DropPath draws do.
+        """
+        rank = self.acc.process_index
+        if self.done:
+            own = self.inside[rank]
+            set_draws(own, self.acc.device)
+            self.sums.copy_(own["sums"])
+            return
+        torch.manual_seed(derive_seed(self.config.seed, self.epoch, rank))
+        self.sums.zero_()
+
+    def _asked_to_stop(self) -> bool:
+        """Whether the run ends after this step, in which the optimizer must have moved.
+
+        Several processes must agree, or some would wait for the others for ever.
+        """
+        moved, rest = divmod(self.done, self.config.accumulate)
+        if rest or self.acc.num_processes == 1:
+            return stops.asked() and not rest
+        if moved % AGREE:
+            return False
+        asked: Any = torch.tensor(float(stops.asked()), device=self.acc.device)
+        return bool(self.acc.reduce(asked) > 0)
+
+    @property
+    def trained(self) -> int:
+        """Epochs of which all steps are done."""
+        return self.epoch + (self.done == self.steps)
 
     def _score(self, clouds: Clouds, votes: int = 0) -> dict[str, Any]:
         c, model = self.config, self.model
+        watch = stops.check if self.acc.num_processes == 1 else None  # others would go on alone
         with self.acc.autocast():
-            predicted = predict_clouds(model, clouds, c.points, votes=votes, seed=c.seed)
+            predicted = predict_clouds(
+                model, clouds, c.points, votes=votes, seed=c.seed, on_batch=watch
+            )
         try:
             return score(model, clouds, predicted)
         except PointAdaptError as error:
             raise PointAdaptError(
-                f"{error} after epoch {self.epoch}: lower --lr, or train in --precision fp32"
+                f"{error} after epoch {self.trained}: lower --lr, or train in --precision fp32"
             ) from error
 
     def _select(self) -> dict[str, Any]:
@@ -214,7 +287,7 @@ class _Run:
         value = self._score(clouds)[metric]
         if value > self.best.get("value", -math.inf):
             state = {k: v.cpu().clone() for k, v in self.model.adapter_state().items()}
-            self.best = {"value": value, "epoch": self.epoch, "state": state}
+            self.best = {"value": value, "epoch": self.trained, "state": state}
         return {f"{c.select}_{metric}": value}
 
     def _identity(self) -> str:
@@ -225,10 +298,16 @@ class _Run:
         return json.dumps(plain, sort_keys=True)
 
     def _save(self) -> None:
+        own = {**get_draws(self.acc.device), "sums": self.sums.cpu()}
+        inside = gather_object([own]) if self.done else []
+        if not self.acc.is_main_process:
+            return
         state = {
             "identity": self._identity(),
             "epoch": self.epoch,
-            "seconds": self.seconds,
+            "done": self.done,
+            "inside": inside,
+            "seconds": time.monotonic() - self.began,
             "history": json.dumps(self.history),
             "adapter": {k: v.cpu() for k, v in self.model.adapter_state().items()},
             "optimizer": self.optimizer.state_dict(),
@@ -256,6 +335,8 @@ class _Run:
                 self.acc.scaler.load_state_dict(state["scaler"])
             self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
             self.history, self.best = json.loads(state["history"]), state["best"]
+            self.done = int(state.get("done", 0))  # checkpoints of old are of whole epochs
+            self.inside = state.get("inside", [])
         except KeyError as error:
             raise CheckpointError(
                 f"{path} is no training checkpoint: {error} is missing"
@@ -264,12 +345,10 @@ class _Run:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Cut the log to what the checkpoint holds; remove what a killed run half wrote."""
+        """Cut the log to what the checkpoint holds."""
         out = self.config.out
         with atomic(out / "log.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self.history))
-        for part in out.glob(".*.part"):
-            part.unlink(missing_ok=True)
 
     def _finish(self) -> TrainResults:
         c, model = self.config, self.model

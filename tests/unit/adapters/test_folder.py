@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -184,3 +187,71 @@ def test_load_into_refuses_a_taken_name(saved, folder):
 def test_a_missing_folder_is_said_to_be_missing(tmp_path):
     with pytest.raises(AdapterError, match="nowhere does not exist"):
         hub.load(tmp_path / "nowhere")
+
+
+def test_files_of_two_adapters_are_not_taken_for_one(saved, folder, toy_batch, tmp_path):
+    """As a copy over another folder leaves them that was cut off, or a reader in between sees."""
+    other = build(folder)
+    hub.save_adapter(other, tmp_path / "other", backbone=str(folder), points=64)
+    (tmp_path / "other" / hub.WEIGHTS).replace(saved / hub.WEIGHTS)
+    with pytest.raises(AdapterError, match=r"is not what adapter_config\.json was written with"):
+        hub.load(saved)
+    edit(saved, lambda c: c.pop(hub.DIGEST))  # as folders of old are
+    assert torch.equal(hub.load(saved)(toy_batch[0]), other.eval()(toy_batch[0]))
+
+
+def test_a_reader_waits_for_a_writer(saved, folder, toy_batch, tmp_path, monkeypatch):
+    """It comes between the two renames; the second one is done while it waits."""
+    other = build(folder)
+    other.adapter.names = replace(other.adapter.names, classes=("a", "b", "c", "d"))
+    hub.save_adapter(other, tmp_path / "other", backbone=str(folder), points=64)
+    (tmp_path / "other" / hub.WEIGHTS).replace(saved / hub.WEIGHTS)
+    waited = []
+
+    def second_rename(seconds):
+        waited.append(seconds)
+        (tmp_path / "other" / hub.CONFIG).replace(saved / hub.CONFIG)
+
+    monkeypatch.setattr(hub.time, "sleep", second_rename)
+    model = hub.load(saved)
+    assert len(waited) == 1 and model.classes == ("a", "b", "c", "d")
+    assert model.adapter.about["classes"] == ["a", "b", "c", "d"]
+    assert torch.equal(model(toy_batch[0]), other.eval()(toy_batch[0]))
+
+
+WRITER = """
+import sys
+from dataclasses import replace
+import torch
+from pointadapt.adapters import folder as hub
+
+model = hub.load(sys.argv[1])
+head = model.adapter.head.state_dict()
+for k in range(1000):  # the last layer's shift says which names are right
+    names = tuple(f"{'ab'[k % 2]}{i}" for i in range(4))
+    model.adapter.names = replace(model.adapter.names, classes=names)
+    with torch.no_grad():
+        [*head.values()][-1].fill_(float(k % 2))
+    hub.save_adapter(model, sys.argv[2], backbone=sys.argv[3], points=64)
+    print(k, flush=True)
+"""
+
+
+def test_a_folder_that_is_written_all_the_time_is_read_whole(saved, folder, tmp_path):
+    busy = tmp_path / "busy"
+    command = [sys.executable, "-c", WRITER, str(saved), str(busy), str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        try:
+            assert writer.stdout and writer.stdout.readline() == "0\n"
+            net = load_backbone(folder)
+            model, seen = PointModel(net, hub.load(busy).adapter), []
+            for k in range(25):
+                hub.load_into(model, busy, f"n{k}")
+                shift = [*model.adapter.head.state_dict().values()][-1]
+                assert set(shift.tolist()) == {float(model.classes[0] == "b0")}, model.classes
+                seen.append(model.classes[0])
+                model.use("default")
+                del model.adapters[f"n{k}"]
+        finally:
+            writer.kill()
+    assert set(seen) == {"a0", "b0"}  # it was written meanwhile

@@ -74,3 +74,17 @@ def test_json_on_the_terminal_reads_back(capsys):
     out = capsys.readouterr().out
     assert json.loads(out) == {"name": BAD + "\udc80"}
     assert out.replace("\n", "").isprintable()
+
+
+@pytest.mark.parametrize("length", [10, 1100, 5000, 10**6])
+def test_long_errors_keep_their_beginning_and_their_end(length, capsys):
+    path, advice = "x" * length, "choose another --out"
+    console.error_line(f"cannot write {path}\n  in two lines: {advice}")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and len(said) < 1300
+    assert said.startswith("pointadapt: error: cannot write xxx")
+    assert said.rstrip().endswith(f" in two lines: {advice}")
+    assert ("characters …]" in said) == (length > 1150)
+    if length == 5000:
+        cut = len(f"cannot write {path} in two lines: {advice}") - 800 - 300
+        assert f" [… {cut:,} characters …] " in said

@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ import torch
 
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones.point_vit import PointViT
+from pointadapt.core import stops
 from pointadapt.core.config import PretrainConfig, save_config
 from pointadapt.core.errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.ops import chamfer_distance, group
@@ -229,6 +231,44 @@ def test_resuming_is_exact(config, precision, monkeypatch):
             pretrain(replace(parts, resume=resume))
     pretrain(replace(parts, resume=True))
     assert same(weights(whole), weights(parts))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_sigterm_saves_the_step_and_resuming_is_exact(config, workers, monkeypatch, sigterm):
+    """Also what the summary says: its loss is the mean of the last steps, of both parts."""
+    config = replace(config, steps=60, batch_size=4, save_every=100, workers=workers)
+    whole, parts = (replace(config, out=config.out / name) for name in ("whole", "parts"))
+    want, original = pretrain(whole), module._Run._step
+
+    def step(run, net, number, *batch):
+        if number == 16:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(run, net, number, *batch)
+
+    with monkeypatch.context() as patch, pytest.raises(stops.Stopped, match="step 17 of 60"):
+        patch.setattr(module._Run, "_step", step)
+        pretrain(parts)
+    stops.forget()
+    assert not (parts.out / "backbone").exists()
+    got = pretrain(replace(parts, resume=True))
+    assert same(weights(whole), weights(parts))
+    assert (got["loss"], got["chamfer"]) == (want["loss"], want["chamfer"])
+    logs = [[json.loads(line) for line in (c.out / "log.jsonl").read_text().splitlines()]
+            for c in (whole, parts)]  # fmt: skip
+    assert [row["loss"] for row in logs[0]] == [row["loss"] for row in logs[1]]
+    again = pretrain(replace(parts, resume=True))  # nothing is left to do
+    assert again["loss"] == want["loss"] and same(weights(whole), weights(parts))
+
+
+def test_helpers_leave_signals_to_the_run(config):
+    """Ctrl-C and a cluster's SIGTERM reach every process of a run."""
+    code = (
+        "import os, signal; from pointadapt.core import stops; stops.install(); stops.ignore();"
+        "[os.kill(os.getpid(), s) for s in (signal.SIGINT, signal.SIGTERM)]; print('here')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "here\n"
+    assert module.loader(module.CloudBatches(config), range(2), 1, pin=False).worker_init_fn
 
 
 def test_resuming_cuts_the_log_to_the_checkpoint(config, monkeypatch):

@@ -1,10 +1,14 @@
 """Runs in processes of their own: outcomes, what is kept, what is refused, what is shared out."""
 
 import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
+from pointadapt.core import stops
 from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError
 from pointadapt.core.files import write_json
@@ -140,6 +144,7 @@ def test_shares(monkeypatch, cores, gpus, jobs, at_once, want):
         (2, "x\npointadapt: error: lower --batch-size\n", "a: lower --batch-size"),
         (1, "Traceback\nKeyError: 3\n", "a: its process ended with status 1; see"),
         (-9, "", "a: its process was killed, perhaps for lack of memory"),
+        (143, "stopped", "a: its process was stopped by SIGTERM: the same command goes on"),
     ],
 )
 def test_what_a_failure_says(config, status, log, said):
@@ -148,6 +153,56 @@ def test_what_a_failure_says(config, status, log, said):
     outcome = workers._outcome(Job("a", config), status)
     assert outcome.results is None
     assert outcome.error.startswith(said) and "\n" not in outcome.error
+
+
+CHILD = """
+import signal, sys, time
+from pathlib import Path
+
+def save(*_):
+    time.sleep(0.3)
+    Path(sys.argv[1]).write_text("saved")
+    sys.exit(143)
+
+signal.signal(signal.SIGTERM, save)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_sigterm_is_passed_on_and_waited_for(config, tmp_path, monkeypatch, sigterm):
+    children = []
+
+    def start(slots, job):
+        command = [sys.executable, "-c", CHILD, str(tmp_path / f"{len(children)}.txt")]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout and child.stdout.readline() == b"ready\n"
+        slots.running[len(children)] = job, child
+        children.append(child)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(workers._Slots, "start", start)
+    monkeypatch.setattr(workers, "_gpus", list)
+    jobs = [Job(name, replace(config, out=tmp_path / name)) for name in "abc"]
+    with pytest.raises(stops.Stopped):
+        run_all(jobs, at_once=2)
+    assert [child.returncode for child in children] == [143, 143]  # and the third was not begun
+    assert all((tmp_path / f"{k}.txt").read_text() == "saved" for k in (0, 1))
+    for child in children:
+        child.stdout.close()
+
+
+def test_a_worker_ends_with_its_parent_also_before_it_has_imported_anything(config):
+    save_config(replace(config, epochs=100_000), config.out / "config.yaml")
+    command = [sys.executable, "-m", "pointadapt.studies.worker", str(config.out / "config.yaml")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as worker:
+        assert worker.stdin
+        worker.stdin.close()  # as if the parent were gone
+        assert worker.wait(60) == stops.INTERRUPTED
+    assert not (config.out / "log.jsonl").exists()
+    code = "import sys, pointadapt.studies.worker; print({'rich', 'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_gpus_by_the_names_of_the_user(monkeypatch):

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
+from pointadapt.core import stops
 from pointadapt.core.config import TrainConfig, load_config
 from pointadapt.core.errors import (
     CheckpointError,
@@ -225,6 +226,70 @@ def test_resuming_is_exact(config, changes, monkeypatch):
     stored = json.loads((whole.out / "results.json").read_text())
     assert results["protocol"] == stored["protocol"]
     assert results["per_class"] == stored["per_class"]
+
+
+def terminate_in(monkeypatch, name, when):
+    """SIGTERM comes while the run is in its method ``name``, if ``when(run, first argument)``."""
+    original = getattr(loop._Run, name)
+
+    def method(self, *args):
+        if when(self, *args[:1]):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, *args)
+
+    monkeypatch.setattr(loop._Run, name, method)
+
+
+STOPS = {  # where SIGTERM comes, and what is saved
+    "step": ("_batch", lambda run, step: (run.epoch, step) == (1, 2), "step 3 of 5 of epoch 2"),
+    "first": ("_batch", lambda run, step: (run.epoch, step) == (0, 0), "step 1 of 5 of epoch 1"),
+    "last": ("_batch", lambda run, step: (run.epoch, step) == (2, 4), "step 5 of 5 of epoch 3"),
+    "score": ("_score", lambda run, _: run.epoch == 1, "step 5 of 5 of epoch 2"),
+    "save": ("_save", lambda run: run.epoch == 1, "step 1 of 5 of epoch 2"),
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "changes"),
+    [
+        ("step", {}),
+        ("step", {"accumulate": 2, "batch_size": 4, "precision": "bf16"}),
+        ("step", {"method": "point_lora", "options": (), "sampling": "balanced"}),
+        ("first", {"method": "full", "options": ()}),
+        ("last", {}),
+        ("score", {"select": "val", "batch_size": 7}),
+        ("save", {}),
+    ],
+    ids=["step", "accumulate", "point_lora", "first", "last", "score", "save"],
+)  # fmt: skip
+def test_sigterm_saves_the_step_and_resuming_is_exact(config, where, changes, monkeypatch, sigterm):
+    whole = replace(config, **changes, out=config.out / "whole")
+    train(whole)
+    parts = replace(whole, out=config.out / "parts")
+    name, when, saved = STOPS[where]
+    if "accumulate" in changes:
+        saved = "step 4 of 10 of epoch 2"  # the optimizer moves every second step
+    with monkeypatch.context() as patch, pytest.raises(stops.Stopped, match=f"saved after {saved}"):
+        terminate_in(patch, name, when)
+        train(parts)
+    stops.forget()
+    assert load_state(parts.out / "checkpoint.pt")["done"] == int(saved.split()[1])
+    results = train(replace(parts, resume=True))
+    assert identical(whole.out, parts.out)
+    assert results["per_class"] == json.loads((whole.out / "results.json").read_text())["per_class"]
+
+
+def test_sigterm_while_the_last_score_is_taken(config, monkeypatch, sigterm):
+    """All is saved already, so nothing waits."""
+    train(replace(config, out=config.out / "whole"))
+    parts = replace(config, out=config.out / "parts")
+    with monkeypatch.context() as patch, pytest.raises(stops.Stopped):
+        terminate_in(patch, "_score", lambda run, _: True)
+        train(parts)
+    stops.forget()
+    assert not (parts.out / "adapter").exists()
+    train(replace(parts, resume=True))
+    assert identical(config.out / "whole", parts.out)
 
 
 KILLED = """
@@ -569,6 +634,58 @@ def test_two_processes_equal_one_with_twice_the_batch(config, tmp_path, monkeypa
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)
 
 
+STOPPED_TWO = """
+import importlib, os, signal, sys, torch
+from dataclasses import replace
+from pointadapt.core import stops
+stops.install()
+loop = importlib.import_module("pointadapt.training.trainer")
+from pointadapt.core.config import TrainConfig, load_config
+
+config, batch, loop.AGREE = load_config(sys.argv[1], TrainConfig), loop._Run._batch, 2
+
+def stopping(run, step, order):
+    where = run.acc.process_index, run.epoch, step, run.config.out.name
+    if where == (1, 1, 0, "parts"):
+        os.kill(os.getpid(), signal.SIGTERM)  # one of them alone
+    return batch(run, step, order)
+
+loop._Run._batch = stopping
+loop.train(replace(config, out=config.out / "whole"))
+try:
+    loop.train(replace(config, out=config.out / "parts"))
+    sys.exit("not stopped")
+except stops.Stopped as stopped:
+    assert "step 2 of 5 of epoch 2" in str(stopped), stopped
+    stops.forget()
+torch.distributed.barrier()
+loop._Run._batch = batch
+loop.train(replace(config, out=config.out / "parts", resume=True))
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(
+    not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
+    reason="torch was built without gloo",
+)
+def test_two_processes_agree_where_to_stop(config, tmp_path):
+    """SIGTERM reaches one of them; both save after the same step and go on from there exactly."""
+    from pointadapt.core.config import save_config
+
+    save_config(replace(config, batch_size=4, epochs=2), tmp_path / "two.yaml")
+    (tmp_path / "two.py").write_text(STOPPED_TWO)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone",
+        str(tmp_path / "two.py"), str(tmp_path / "two.yaml"),
+    ]  # fmt: skip
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(command, capture_output=True, timeout=600, check=False, env=env)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    assert identical(config.out / "whole", config.out / "parts")
+
+
 @pytest.mark.parametrize(("accumulate", "size"), [(1, 40), (6, 6)])
 def test_a_step_takes_all_clouds_where_they_are_fewer_than_a_batch(config, accumulate, size):
     results = train(replace(config, batch_size=64, accumulate=accumulate, epochs=1))
@@ -614,7 +731,7 @@ def test_bad_input(config, changes, error, message):
 
 
 def test_predictions_that_are_no_numbers_are_not_reported(config, monkeypatch):
-    original = loop._Run._one_epoch
+    original = loop._Run._train_epoch
 
     def spoil(self, display):
         row = original(self, display)
@@ -623,7 +740,7 @@ def test_predictions_that_are_no_numbers_are_not_reported(config, monkeypatch):
                 self.model.adapter.head.layers[0].weight.fill_(torch.nan)
         return row
 
-    monkeypatch.setattr(loop._Run, "_one_epoch", spoil)
+    monkeypatch.setattr(loop._Run, "_train_epoch", spoil)
     with pytest.raises(PointAdaptError, match="predicts NaN after epoch 3"):
         train(config)
     assert not (config.out / "results.json").exists()

@@ -71,8 +71,9 @@ class Evaluate:
                 check_target(target)
         if self.picture is not None:
             check_picture(self.picture)
-        protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options)
         model = load_ready(self.adapter, self.backbone)
+        about = model.adapter.about
+        protocol = Protocol.of(self.adapter, self.data, self.root, self.data_options, about=about)
         clouds, began = protocol.load(self.split), time.monotonic()
         precision = self.precision or protocol.precision
         bar = console.progress(f"{protocol.data} {self.split}", len(clouds))

@@ -22,6 +22,7 @@ import numpy as np
 from ...core import console
 from ...core.errors import ConfigError, PointAdaptError
 from ...core.files import atomic, cache_dir, read_json, sha256_of, write_json
+from ...core.folders import sweep
 
 SLOW = 5.0  # seconds of reading from which "auto" keeps the result
 
@@ -106,6 +107,7 @@ class _Entry:
         return None
 
     def save(self, points: np.ndarray) -> None:
+        sweep(self.array.parent)
         with atomic(self.array) as temporary:
             with temporary.open("wb") as file:
                 np.save(file, points, allow_pickle=False)

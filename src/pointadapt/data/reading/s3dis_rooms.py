@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from ...core.errors import DataLayoutError, FileFormatError, PointAdaptError
 from ...core.files import atomic, read_json, sha256_of, write_json
+from ...core.folders import sweep
 
 CLASSES = (
     "ceiling", "floor", "wall", "beam", "column", "window", "door", "table", "chair", "sofa",
@@ -20,7 +20,6 @@ CLASSES = (
 INDEX = "rooms.json"
 COLUMNS = 6  # x y z r g b
 MOST_BAD = 20  # bad lines of a file beyond which it is damaged, not misprinted
-STALE = 86400  # seconds after which a half written file is nobody's any more
 ROW = re.compile(rb"[^0-9eE+.\-\s]")
 
 
@@ -48,9 +47,7 @@ def prepare(
         DataLayoutError: a room without annotations.
         FileFormatError: a file that cannot be read.
     """
-    for half in out.glob(".*.part") if out.is_dir() else ():
-        if time.time() - half.stat().st_mtime > STALE:
-            half.unlink(missing_ok=True)
+    sweep(out)
     for number, (name, folder) in enumerate(rooms.items(), 1):
         if not is_prepared(out, name):
             _prepare_room(name, folder, out, say)

@@ -26,7 +26,8 @@ def protocol_facts(
         protocol: what it is scored on.
         settings: what else matters: split, votes, precision, clouds, seconds.
     """
-    config, adapter = hub.read_adapter_config(folder), model.adapter
+    adapter = model.adapter
+    config = adapter.about or hub.read_adapter_config(folder)
     trainable, total = parameter_counts(model)
     trained = config.get("results", {})
     training = {k: trained["protocol"][k] for k in _TRAINING if k in trained.get("protocol", {})}

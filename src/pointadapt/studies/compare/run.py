@@ -12,6 +12,7 @@ from ...core.config import to_plain
 from ...core.config.compare import CompareConfig
 from ...core.errors import PointAdaptError
 from ...core.files import write_json
+from ...core.folders import only_run_in
 from ...core.results import Board
 from ...recipes.start import configured
 from ..jobs import Job, Outcome, run_all
@@ -44,6 +45,11 @@ def compare(
         PointAdaptError: bad input, in one line, or every method failed.
     """
     config = configured(CompareConfig, config, options)
+    with only_run_in(config.out, "tuning/*"):
+        return _run(config, on_done)
+
+
+def _run(config: CompareConfig, on_done: Callable[[Outcome], None] | None) -> Board:
     from .entries import make_entries
     from .picture import trade_off
     from .tune import Tuned, tune

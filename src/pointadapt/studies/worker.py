@@ -1,0 +1,60 @@
+"""A process for one training run, which ends as soon as the process that started it is gone.
+
+``python -m pointadapt.studies.worker RUN.yaml [--timed]``
+
+Otherwise two would write into one folder after a restart. It watches before it imports anything:
+imports take seconds, in which a killed parent would go unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+from ..core import stops
+
+
+def main(args: list[str]) -> int:
+    """Be a worker; the exit status is that of the command line."""
+    _end_with_parent()
+    stops.install()
+    try:
+        return _work(args[0], timed="--timed" in args[1:])
+    except KeyboardInterrupt:
+        return stops.INTERRUPTED
+    except stops.Stopped as stopped:
+        print(f"stopped by SIGTERM, {stopped}", file=sys.stderr)
+        return stops.STOPPED
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it does, however that comes about."""
+
+    def wait() -> None:
+        while os.read(0, 1):  # empty once the other end of standard input is closed
+            pass
+        os._exit(stops.INTERRUPTED)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _work(path: str, timed: bool) -> int:
+    from ..core import console
+    from ..core.config import TrainConfig, load_config
+    from ..core.errors import explain
+    from .jobs import work
+
+    try:
+        work(load_config(path, TrainConfig), timed)
+        return 0
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        console.error_line(message)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
