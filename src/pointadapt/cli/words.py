@@ -6,21 +6,21 @@ import difflib
 import io
 import re
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import fields, is_dataclass
 
 from tyro.conf import Suppress
 
 from ..core.errors import ConfigError
-from .commands import COMMANDS, NAMES
 
 
-def check_words(args: Sequence[str]) -> str:
+def check_words(args: Sequence[str], commands: Mapping[str, type]) -> str:
     """Refuse an unknown command, sub-command or option; values are left to the parser.
 
     Args:
         args: the words after ``pointadapt``, at least one.
+        commands: by name.
 
     Returns:
         The command that they name, with ``pointadapt`` before it.
@@ -28,7 +28,7 @@ def check_words(args: Sequence[str]) -> str:
     Raises:
         ConfigError: one line: the word, the nearest known one, and where help is.
     """
-    words, where, kinds = list(args), "pointadapt", {name: COMMANDS[name] for name in NAMES}
+    words, where, kinds = list(args), "pointadapt", dict(commands)
     while words and not words[0].startswith("-"):
         word = words.pop(0)
         if word not in kinds:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,6 +30,8 @@ class Clouds:
             colours; None if nothing is. They travel with their points; augmentation leaves their
             values as they are.
         feature_names: (C,) names of the channels.
+        extras: (n, …) what else is known of each cloud, by name, for tasks that ask for it: a
+            number to be predicted, several labels at once.
     """
 
     points: np.ndarray
@@ -40,6 +42,7 @@ class Clouds:
     part_names: tuple[str, ...] = ()
     features: np.ndarray | None = None
     feature_names: tuple[str, ...] = ()
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.points.ndim != 3 or self.points.shape[2] != 3:
@@ -56,6 +59,9 @@ class Clouds:
         if self.parts is not None:
             self._check_parts(self.parts)
         self._check_features()
+        for name, values in self.extras.items():
+            if len(values) != len(self.points):
+                raise PointCloudError(f"{len(self.points)} clouds but {len(values)} of {name!r}")
 
     def _check_parts(self, parts: np.ndarray) -> None:
         if parts.shape != self.points.shape[:2]:
@@ -92,7 +98,22 @@ class Clouds:
             part_names=self.part_names,
             features=None if self.features is None else self.features[index],
             feature_names=self.feature_names,
+            extras={name: values[index] for name, values in self.extras.items()},
         )
+
+    def extra(self, name: str) -> np.ndarray:
+        """What ``extras`` holds under ``name``.
+
+        Raises:
+            DataLayoutError: nothing.
+        """
+        if name not in self.extras:
+            known = ", ".join(self.extras) or "nothing"
+            raise DataLayoutError(
+                f"these data do not tell {name!r} of their clouds (they tell {known}): in a folder "
+                "of your own, add a column of that name to its manifest.csv"
+            )
+        return self.extras[name]
 
 
 @dataclass
@@ -112,6 +133,9 @@ class Dataset:
     where: ClassVar[str] = ""  # one sentence: how a person gets the data
     needs_root: ClassVar[bool] = True
     splits: ClassVar[tuple[str, ...]] = ("train", "test")  # what there is to load
+    own_files: ClassVar[bool] = False  # a user's files, of which ``read`` reads any other one, too
+    own_episodes: ClassVar[bool] = False  # its options are the way, shot and fold of an episode
+    streams: ClassVar[bool] = False  # pre-training may draw clouds of its kind without end
 
     root: Path | None = None
     points: int = 1024
@@ -132,6 +156,10 @@ class Dataset:
         :func:`pointadapt.data.check` looks at this and at everything else.
         """
         return []
+
+    def origin(self) -> Dataset:
+        """The data set whose clouds these are: this one, unless it is an index of another."""
+        return self
 
     def variants(self) -> Iterator[tuple[str, Dataset]]:
         """What there is to check, each with a name: this alone, unless a release is many sets."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from ..adapters import folder as hub
 from ..adapters.protocol import stated
@@ -36,7 +37,15 @@ from .epoch_order import epoch_order
 from .progress import TrainingDisplay
 from .sampled_once import FirstPoints
 from .schedule import warmup_cosine
-from .setup import build_model, check_folder, check_labelled, check_names, load_clouds, show_clouds
+from .setup import (
+    build_model,
+    check_folder,
+    check_names,
+    check_splits,
+    load_clouds,
+    show_clouds,
+    truth_of,
+)
 from .step import make_step
 
 
@@ -68,8 +77,9 @@ class _Run:
         self.train_set, self.test_set, self.val_set = load_clouds(config)
         known = self.train_set
         self.model = build_model(config, known.classes, known.part_names, known.feature_names)
-        self.task = self.model.adapter.task.fitted(known)
-        check_labelled(self.task, test=self.test_set, val=self.val_set)
+        task = self.model.adapter.task
+        check_splits(task, config.data, train=known, test=self.test_set, val=self.val_set)
+        self.task, self.truth = task.fitted(known), truth_of(task, known)
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
@@ -141,8 +151,8 @@ class _Run:
         seed = derive_seed(c.seed, self.epoch, step, self.acc.process_index)
         draw = torch.Generator().manual_seed(seed)
         return training_batch(
-            self.train_set, at, self.model.adapter, c.points, c.augment, draw, self.resident,
-            self.first,
+            self.train_set, self.truth, at, self.model.adapter, c.points, c.augment, draw,
+            self.resident, self.first,
         )  # fmt: skip
 
     def _set_lr(self, step: int) -> float:
@@ -164,20 +174,19 @@ class _Run:
         # generator states; ranks differ so that their DropPath draws do.
         torch.manual_seed(derive_seed(c.seed, self.epoch, acc.process_index))
         self.net.train()
-        total = torch.zeros((), device=acc.device)
-        right = torch.zeros((), device=acc.device)
+        sums: dict[str, Tensor] = {}
         lr = 0.0
         for step in range(self.steps):
             lr = self._set_lr(step)
             self.model.adapter.taps.loss_scale = self._loss_scale()
             batch = self._batch(step, order)
             loss, output = self.step(batch.points, batch.target, **batch.told)
-            total += loss
-            right += self.task.accuracy(output, batch.target)
+            for name, value in {"loss": loss, **self.task.running(output, batch.target)}.items():
+                sums[name] = sums[name] + value if name in sums else value.detach().clone()
             if step % 10 == 9 or step + 1 == self.steps:
-                display.step_done(step + 1, float(total) / (step + 1))
-        sums: Any = acc.reduce(torch.stack([total, right]), reduction="mean")
-        loss_mean, accuracy = float(sums[0]) / self.steps, float(sums[1]) / self.steps
+                display.step_done(step + 1, float(sums["loss"]) / (step + 1))
+        all_of_it: Any = acc.reduce(torch.stack(list(sums.values())), reduction="mean")
+        loss_mean, *others = (all_of_it / self.steps).tolist()
         if not math.isfinite(loss_mean):
             raise PointAdaptError(
                 f"the loss became {loss_mean} in epoch {self.epoch + 1}: lower --lr, "
@@ -186,7 +195,7 @@ class _Run:
         return {
             "epoch": self.epoch + 1,
             "loss": round(loss_mean, 6),
-            "train_accuracy": round(100.0 * accuracy, 3),
+            **{f"train_{k}": round(v, 3) for k, v in zip(list(sums)[1:], others, strict=True)},
             "lr": lr,
         }
 

@@ -161,18 +161,6 @@ def read_episode(path: Path | str) -> Episode:
         ) from error
 
 
-def source_options(data: str, root: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the data set that an episode indexes, if that is ``data``; otherwise none.
-
-    Args:
-        data: name of the data set that is asked about.
-        root: folder of the index files.
-        options: those of :class:`Episodes`.
-    """
-    setting = read_episode(Path(root or ".") / f"{options.get('fold', 0)}.json").setting
-    return dict(setting.options) if setting.data == data else {}
-
-
 def _source(setting: Setting, root: Path | str | None, points: int) -> Dataset:
     options = {"points": points, **setting.options, **({"root": root} if root else {})}
     return load_dataset(setting.data, **options)
@@ -198,6 +186,11 @@ class Episodes(Dataset):
 
     fold: int = 0
     source_root: Path | None = None
+
+    def origin(self) -> Dataset:
+        """The data set that the episodes index."""
+        path = Path(self.root or ".") / f"{self.fold}.json"
+        return _source(read_episode(path).setting, self.source_root, self.points).origin()
 
     def load(self, split: str) -> Clouds:
         """The support ("train") or the queries ("test"), in the order of the file.
