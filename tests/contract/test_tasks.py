@@ -20,7 +20,7 @@ from pointadapt.adapters import folder as hub
 from pointadapt.cli.main import main
 from pointadapt.core.config import save_config
 from pointadapt.data import load_dataset
-from pointadapt.inference.predictor import predict_files
+from pointadapt.inference.predictor import predict
 from pointadapt.io import write_points
 from pointadapt.studies import cross_validate
 from pointadapt.studies.compare import run
@@ -166,7 +166,7 @@ def test_predict_prints_writes_and_lists_the_same(trained, tmp_path, capsys):
     rows = list(csv.DictReader(listed.open(encoding="utf-8")))
     assert rows and all(line["path"] == row["path"] == str(file) for line in rows)
     assert not any(line["error"] for line in rows)
-    again = predict_files(file, adapter, **({"out": tmp_path / "b"} if len(command) > 6 else {}))
+    again = predict(file, adapter, **({"out": tmp_path / "b"} if len(command) > 6 else {}))
     for _, text in again[0].shown()[1:3]:
         assert text.split("\n")[0][:20] in shown
 

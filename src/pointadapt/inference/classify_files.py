@@ -100,7 +100,7 @@ class FileReader:
         return replace(self.folder, points=self.points).read(path).points
 
 
-def predict(
+def answer_files(
     paths: Paths,
     model: PointModel | Path | str,
     *,
@@ -142,7 +142,7 @@ def predict(
     if model.adapter.task.predictor != CloudFiles.name:
         raise ConfigError(
             f"this adapter has the task {model.adapter.task.name}, which says nothing of a file as "
-            "a whole: use pointadapt.inference.predictor.predict_files"
+            "a whole: use pointadapt.predict"
         )
     done: list[Prediction] = []
     entries = list_files(paths)
@@ -239,7 +239,9 @@ class CloudFiles(Predictor):
             if on_progress is not None and len(listed) > 1:
                 on_progress("predicting", done, len(listed))
 
-        rows = predict(paths, adapter, backbone=backbone, up=self.up, top=self.top, on_batch=tell)
+        rows = answer_files(
+            paths, adapter, backbone=backbone, up=self.up, top=self.top, on_batch=tell
+        )
         good = [row for row in rows if row.error is None][:draw]
         if not good:
             return Found(rows)

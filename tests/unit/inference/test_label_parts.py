@@ -11,7 +11,7 @@ from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, DataLayoutError, UnknownNameError
 from pointadapt.data import load_dataset
 from pointadapt.data.sets.shapes import Shapes
-from pointadapt.inference.classify_files import predict
+from pointadapt.inference.classify_files import answer_files
 from pointadapt.inference.forward import predict_clouds
 from pointadapt.inference.label_parts import Labeller
 from pointadapt.inference.score import evaluate
@@ -235,6 +235,6 @@ def test_confidence_is_that_among_the_parts_of_the_class(run, clouds, files, tmp
 
 def test_the_wrong_adapter(run, micro_adapter, files, tmp_path):
     with pytest.raises(ConfigError, match="part_segmentation, which says nothing of a file"):
-        predict(files, run / "adapter")
+        answer_files(files, run / "adapter")
     with pytest.raises(ConfigError, match="labels whole clouds"):
         Labeller(micro_adapter, tmp_path / "out")

@@ -262,7 +262,8 @@ def made_up(n=16, seed=0):
     ]  # fmt: skip
     protocol = {"epochs": 10, "selection": "last epoch", "seeds": [0, 1]}
     return {"task": "classification", "data": "d", "data_options": [], "backbone": "b",
-            "methods": rows, "finished": True, "protocol": protocol, "machine": {}, "command": "pointadapt compare"}  # fmt: skip
+            "methods": rows, "finished": True, "protocol": protocol, "machine": {},
+            "command": "pointadapt compare"}  # fmt: skip
 
 
 def texts(board, path, monkeypatch):
