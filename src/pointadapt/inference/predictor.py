@@ -97,12 +97,12 @@ class Predictor:
         """
         raise NotImplementedError
 
-    def next_steps(self, rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
+    def next_steps(self, rows: Sequence[Any]) -> tuple[tuple[str, str], ...]:
         """Commands (why, command) to go on with."""
         del rows
         return ()
 
-    def tally(self, rows: Sequence[Row]) -> list[dict[str, str]]:
+    def tally(self, rows: Sequence[Any]) -> list[dict[str, str]]:
         """How many of many files are what: lines of a table; empty where that says nothing."""
         del rows
         return []

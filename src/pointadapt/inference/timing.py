@@ -33,7 +33,8 @@ def inference_time(folder: Path | str, config: TrainConfig) -> dict[str, Any]:
         torch.set_num_threads(config.threads)
     model = load_ready(folder, config.backbone if Path(config.backbone).exists() else None)
     device = next(model.parameters()).device
-    given = model.adapter.task.example(model.adapter.names, BATCH, config.points)
+    task, names = model.adapter.task, model.adapter.names
+    given: dict[str, Any] = {**task.example(names, BATCH, config.points)}
     seconds = []
     with autocast(model, config.precision):
         for _ in range(2 + REPEATS):

@@ -47,7 +47,7 @@ def facts_of(seen: Examination, most: int = 12) -> dict[str, Any]:
             return facts | _of_labelled_clouds(seen, seen.chosen, seen.confidence, most)
     ranked = np.argsort(seen.cloud_scores, kind="stable")
     if task.per_point:  # a cloud without a label is neither good nor bad
-        ranked = ranked[(seen.target.numpy() >= 0).any(axis=1)[ranked]]
+        ranked = ranked[(seen.target >= 0).any(dim=1).numpy()[ranked]]
     tell = _shapes if task.per_point else _clouds
     worst, best = ranked[:most], ranked[::-1][: most // 2]
     return {**facts, "worst": tell(seen, worst), "best": tell(seen, best)}
