@@ -1,189 +1,230 @@
-"""What every task promises; a new one is tested by registering."""
+"""What every task promises, from one end to the other, through the real command line.
 
-import dataclasses
+A task is tested by registering. Two more come with this test as a package of their own: whatever
+they need that their own file does not say would be missing here.
+"""
+
+import csv
 import json
+import math
+import os
+import runpy
+import shutil
+import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from pointadapt.backbones import Tokens
-from pointadapt.backbones.base import BackboneConfig
-from pointadapt.backbones.tokens import POOLS
-from pointadapt.core.errors import ConfigError, UnknownNameError
-from pointadapt.tasks import TASKS, make_task
-from pointadapt.tasks.base import Names, Task
+from pointadapt.adapters import folder as hub
+from pointadapt.cli.main import main
+from pointadapt.core.config import save_config
+from pointadapt.data import load_dataset
+from pointadapt.inference.classify_files import reader_of
+from pointadapt.inference.predictor import predict
+from pointadapt.io import write_points
+from pointadapt.ops import normalize
+from pointadapt.studies import cross_validate
+from pointadapt.studies.compare import run
+from pointadapt.studies.jobs import Outcome, work
+from pointadapt.tasks import TASKS
 
-CLASSES = ("a", "b", "c", "d")
-PARTS = tuple(f"{name}/{part}" for name in CLASSES for part in (0, 1))
-NAMES = Names(CLASSES)
-DIM, POINTS = 12, 10
-CONFIG = BackboneConfig(dim=DIM, depth=3, heads=2, groups=5)
-CATEGORY = torch.arange(6) % 4
-each_task = pytest.mark.parametrize("name", list(TASKS))
-
-
-def tokens(prompts=2, patches=5, batch=6, seed=0):
-    torch.manual_seed(seed)
-    x = torch.randn(batch, 1 + prompts + patches, DIM)
-    return Tokens(x=x, centers=torch.randn(batch, patches, 3), pos=x, prompts=prompts)
+HERE = Path(__file__).parent
+TESTS = HERE.parent
+FOREIGN = ("has_parts", "column")
+OWN = tuple(TASKS)
 
 
-def labelled(task):
-    """The names that a task takes, a true label of each cloud or point, and a wrong one."""
-    if not task.per_point:
-        return task.names(CLASSES, PARTS), CATEGORY, (CATEGORY + 1) % 4
-    parts = 2 * CATEGORY.unsqueeze(1) + torch.arange(POINTS) % 2
-    return task.names(CLASSES, PARTS), parts, parts ^ 1
+def package(folder: Path) -> Path:
+    """The foreign tasks as an installed package: a module, and what pip writes beside it."""
+    shutil.copy(HERE / "foreign_tasks.py", folder)
+    about = folder / "foreign_tasks-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign-tasks\nVersion: 1.0\n")
+    points = "".join(f"{name} = foreign_tasks\n" for name in FOREIGN)
+    (about / "entry_points.txt").write_text(f"[pointadapt.tasks]\n{points}")
+    return folder
 
 
-@each_task
-def test_says_what_it_is(name):
-    cls = TASKS[name]
-    assert cls.name == name
-    assert cls.metric
-    assert cls.__doc__
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The package on the path of this process and of those it starts; no other test sees it."""
+    folder = str(package(tmp_path_factory.mktemp("site")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        paths = [folder, *filter(None, [os.environ.get("PYTHONPATH")])]
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        before = dict(TASKS._table)
+        patch.setattr(TASKS, "_table", dict(before))
+        patch.setattr(TASKS, "_loaded", False)
+        yield
+        patch.delitem(sys.modules, "foreign_tasks")
+    assert dict(TASKS._table) == before
 
 
-@each_task
-def test_options_round_trip(name):
-    task = make_task(name)
-    assert make_task(name, json.loads(json.dumps(dataclasses.asdict(task)))) == task
-    with pytest.raises(UnknownNameError, match=f"option of task '{name}'"):
-        make_task(name, {"nonsense": 1})
+def data_of(task, folder):
+    """Flags of toy data that the task can learn from."""
+    if TASKS[task].predictor == "scenes":
+        made = runpy.run_path(str(TESTS / "data/folder_segmentation/make.py"))["make"](folder)
+        options = [f"{k}={v}" for k, v in made.items() if k != "root"]
+        return ["--data", "folder_segmentation", "--root", str(folder), "--data-options", *options]
+    if task == "column":
+        return ["--data", "folder", "--root", str(table(folder))]
+    return ["--data", "shapes", "--data-options", "size=64", "test_size=32"]
 
 
-@each_task
-def test_head_loss_and_score_fit_together(name):
-    task = make_task(name)
-    names, target, wrong = labelled(task)
-    head = task.make_head(CONFIG, task.head_inputs or ("cls", "patch_max"), names)
-    seen = tokens()
-    seen.hidden = tuple(tokens(prompts=k, seed=k) for k in range(len(head.blocks)))
-    assert all(0 <= k < CONFIG.depth - 1 for k in head.blocks)
-    assert list(head.blocks) == sorted(set(head.blocks))
-    output = head(seen, torch.randn(6, POINTS, 3), CATEGORY)
-    assert output.shape[:-1] == target.shape
-    loss = task.loss(output, target)
-    loss.backward()
-    assert loss.shape == ()
-    assert loss.isfinite()
-    assert all(p.grad is not None for p in head.parameters())
-
-    def scores(labels):
-        sure = torch.nn.functional.one_hot(labels, output.shape[-1]).float()
-        predicted = torch.cat([task.predict(sure[:4], CATEGORY[:4], names),
-                               task.predict(sure[4:], CATEGORY[4:], names)])  # fmt: skip
-        assert (predicted >= 0).all()
-        return task.score(predicted, target, names, CATEGORY)
-
-    assert scores(target)[task.metric] == 100.0
-    assert scores(wrong)[task.metric] == 0.0
-    assert json.loads(json.dumps(scores(target))) == scores(target)
-    assert scores(target)["count"] == 6
-    judged = names.parts if name == "scene_segmentation" else CLASSES
-    assert set(scores(target)["per_class"]) == set(judged)
+def table(folder):
+    """Boxes of known height, in a manifest that tells it; all of one class."""
+    rng, rows = np.random.default_rng(0), ["path,label,split,height"]
+    for k in range(48):
+        height, split = rng.uniform(0.2, 3.0), "train" if k < 32 else "test"
+        points = rng.uniform(-1, 1, (80, 3)) * [1, 1, height / 2]
+        write_points(folder / f"{k}.npy", points.astype(np.float32))
+        rows.append(f"{k}.npy,box,{split},{height}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    return folder
 
 
-@each_task
-def test_nan_is_not_predicted_as_something(name):
-    task = make_task(name)
-    names, target, _ = labelled(task)
-    sure = torch.full((*target.shape, len(names.parts or names.classes)), torch.nan)
-    assert not (task.predict(sure, CATEGORY, names) >= 0).any()
+def to_predict(task, folder):
+    """A file to predict."""
+    if TASKS[task].predictor == "scenes":
+        scene = runpy.run_path(str(TESTS / "data/folder_segmentation/make.py"))["scene"](5)
+        folder.mkdir(parents=True)
+        np.save(folder / "scene.npy", scene[:, :4])
+        return folder / "scene.npy"
+    points = load_dataset("shapes", points=100, test_size=5).load("test").points[4]
+    write_points(folder / "bookshelf" / "a.ply", points)
+    return folder / "bookshelf" / "a.ply"
 
 
-@each_task
-def test_a_head_that_is_told_the_class_uses_it(name):
-    task = make_task(name)
-    names, _, _ = labelled(task)
-    head = task.make_head(CONFIG, task.head_inputs or ("cls",), names).eval()
-    seen = tokens()
-    seen.hidden = tuple(tokens() for _ in head.blocks)
-    points = torch.randn(6, POINTS, 3)
-    same = torch.equal(head(seen, points, CATEGORY), head(seen, points, (CATEGORY + 1) % 4))
-    assert same == (not task.given_class)
+def said(capsys, *args):
+    """What a command prints; it must succeed."""
+    status = main([str(a) for a in args])
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    return captured.out
 
 
-@each_task
-def test_loss_is_computed_in_float32(name):
-    task = make_task(name)
-    output = torch.tensor([[30000.0, -30000.0, 0, 0]], dtype=torch.float16)
-    target = torch.tensor([1])
-    if task.per_point:
-        output, target = output[None], target[None]
-    assert task.loss(output, target).item() == pytest.approx(60000)
+@pytest.fixture(scope="module", params=[*OWN, *FOREIGN])
+def trained(request, installed, micro_backbone, tmp_path_factory):
+    """A task, its adapter's folder, and the flags it was trained with."""
+    task, folder = request.param, tmp_path_factory.mktemp(request.param)
+    flags = ["--task", task, *data_of(task, folder / "data"), "--backbone", str(micro_backbone)]
+    flags += ["--points", "64", "--epochs", "1", "--batch-size", "8", "--threads", "1"]
+    chosen = ["--select", "val", "--val-fraction", "0.25", "--method", "bitfit"]
+    small = {"width=16", "hidden=16,8"} if TASKS[task].per_point else set()
+    flags += ["--task-options", *sorted(small)] if small else []
+    out = str(folder / "run")
+    assert main(["train", "--out", out, "--no-tensorboard", *chosen, *flags]) == 0
+    return task, folder / "run" / "adapter", flags
 
 
-@pytest.mark.parametrize("inputs", [(p,) for p in POOLS] + [("cls", "prompt_mean", "patch_max")])
-@pytest.mark.parametrize("hidden", [0, 16])
-def test_classification_head_takes_any_inputs(inputs, hidden):
-    head = make_task("classification", {"hidden": hidden}).make_head(CONFIG, inputs, NAMES).eval()
-    logits = head(tokens())
-    assert logits.shape == (6, 4)
-    widths = [m.in_features for m in head.modules() if isinstance(m, torch.nn.Linear)]
-    assert widths == [DIM * len(inputs), *([hidden, hidden] if hidden else [])]
-    # each input counts
-    for name in inputs:
-        changed = tokens()
-        part = {"c": slice(0, 1), "pr": slice(1, 3), "pa": slice(3, None), "t": slice(1, None)}
-        key = next(k for k in part if name.startswith(k))
-        changed.x[:, part[key]] += 1.0
-        assert not torch.allclose(head(changed), logits), name
+def inline(jobs, on_done=None, **_):
+    """As ``run_all``, in this process."""
+    outcomes = []
+    for job in jobs:
+        save_config(job.config, job.config.out / "config.yaml")
+        work(job.config, job.timed)
+        outcomes.append(Outcome(job, job.finished()))
+        if on_done is not None:
+            on_done(outcomes[-1])
+    return outcomes
 
 
-def test_classification_concatenates_in_the_order_given():
-    head = make_task("classification", {"hidden": 0}).make_head(
-        CONFIG, ("patch_mean", "cls"), NAMES
-    )
-    t, layer = tokens(), head.layers[0]
-    joined = torch.cat([t.x[:, 3:].mean(dim=1), t.x[:, 0]], dim=1)
-    torch.testing.assert_close(head(t), joined @ layer.weight.T + layer.bias)
+def test_training_selects_by_the_task_s_own_score(trained):
+    task, adapter, _ = trained
+    results = json.loads((adapter.parent / "results.json").read_text())
+    assert all(np.isfinite(results[m.key]) for m in TASKS[task].measures)
+    (row,) = map(json.loads, (adapter.parent / "log.jsonl").read_text().splitlines())
+    assert np.isfinite(row[f"val_{TASKS[task].metric}"])
+    assert hub.read_adapter_config(adapter)["task"] == task
 
 
-def test_classification_head_refuses():
-    task = make_task("classification")
-    with pytest.raises(UnknownNameError, match="did you mean 'patch_max'"):
-        task.make_head(CONFIG, ("patches_max",), NAMES)
-    with pytest.raises(ConfigError, match="at least one input"):
-        task.make_head(CONFIG, (), NAMES)
-    with pytest.raises(ConfigError, match="adds none"):
-        task.make_head(CONFIG, ("prompt_mean",), NAMES)(tokens(prompts=0))
+def test_evaluate_repeats_the_score_of_training(trained, tmp_path, capsys):
+    task, adapter, _ = trained
+    page, facts, picture = (tmp_path / name for name in ("r.html", "r.json", "r.png"))
+    out = said(capsys, "evaluate", "--adapter", adapter, "--html", page, "--report-json", facts,
+               "--picture", picture)  # fmt: skip
+    results = json.loads((adapter.parent / "results.json").read_text())
+    name, text = TASKS[task].headline(results)
+    assert f"{name} {text}" in out
+    found = json.loads(facts.read_text())
+    for measure in TASKS[task].measures:
+        assert found["scores"][measure.key] == pytest.approx(results[measure.key], rel=1e-6)
+    written = page.read_text()
+    assert TASKS[task].measures[0].text(results[TASKS[task].metric]) in written
+    assert written.count("data:image/png;base64,") == len(written.split("<figure><img")) - 1 > 0
+    assert ("Calibration</h2>" in written) == ("calibration" in found)
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    "options", [{"dropout": 1.5}, {"dropout": -0.1}, {"hidden": -1}, {"label_smoothing": 2.0}]
-)
-def test_classification_options_out_of_range(options):
-    with pytest.raises(ConfigError, match=next(iter(options))):
-        make_task("classification", options)
+def test_predict_prints_writes_and_lists_the_same(trained, tmp_path, capsys):
+    task, adapter, _ = trained
+    file, listed = to_predict(task, tmp_path / "in"), tmp_path / "found.csv"
+    command = ["predict", file, "--adapter", adapter, "--csv", listed]
+    if TASKS[task].predictor != "clouds":
+        command += ["--out", tmp_path / "out"]
+    shown = said(capsys, *command)
+    (row,) = json.loads(said(capsys, *command, "--json"))
+    rows = list(csv.DictReader(listed.open(encoding="utf-8")))
+    assert rows and all(line["path"] == row["path"] == str(file) for line in rows)
+    assert not any(line["error"] for line in rows)
+    again = predict(file, adapter, **({"out": tmp_path / "b"} if len(command) > 6 else {}))
+    for _, text in again[0].shown()[1:3]:
+        assert text.split("\n")[0][:20] in shown
 
 
-def test_label_smoothing_is_the_textbooks():
-    output, target = torch.tensor([[2.0, 0.0, -1.0, 0.5]]), torch.tensor([2])
-    logp = output.log_softmax(dim=1)
-    want = -(0.8 * logp[0, 2] + 0.2 * logp.mean())
-    got = make_task("classification", {"label_smoothing": 0.2}).loss(output, target)
-    torch.testing.assert_close(got, want)
-    plain = make_task("classification").loss(output, target)
-    torch.testing.assert_close(plain, -logp[0, 2])
+@pytest.mark.parametrize("trained", FOREIGN, indirect=True)
+def test_a_foreign_answer_is_the_model_s(trained, tmp_path):
+    """The activation is the task's own: no softmax on what is no choice."""
+    task, adapter, _ = trained
+    file, model = to_predict(task, tmp_path), hub.load(adapter)
+    cloud = reader_of(hub.read_adapter_config(adapter))(file)
+    with torch.no_grad():
+        (output,) = model(normalize(torch.from_numpy(cloud)[None]))
+    (row,) = predict(file, adapter)
+    if task == "column":
+        assert row.values["value"] == pytest.approx(float(output), rel=1e-5)
+        assert row.label == f"{float(output):.4g}" and row.confidence is None
+    else:
+        want = [1 / (1 + math.exp(-x)) for x in output.tolist()]
+        assert [row.values[name] for name in model.classes] == pytest.approx(want, rel=1e-5)
+        has = [name for name, p in zip(model.classes, want, strict=True) if p > 0.5]
+        assert row.label == (", ".join(has) or "none")
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if TASKS[name].per_point])
-def test_single_clouds_are_scored_like_all(name):
-    task = make_task(name)
-    names, target, predicted = labelled(task)
-    predicted = predicted.clone()
-    predicted[2] = target[2]
-    each = task.cloud_scores(predicted, target, names, CATEGORY)
-    assert each.tolist() == [0, 0, 100, 0, 0, 0]
-    # Where the metric is no mean over clouds, the points that are right are compared instead.
-    key = task.metric if task.metric.startswith("instance") else "accuracy"
-    whole = task.score(predicted, target, names, CATEGORY)[key]
-    assert whole == pytest.approx(float(each.mean()), abs=1e-3)
+def test_compare_ranks_by_the_task_s_own_score(trained, tmp_path, capsys, monkeypatch):
+    task, _, flags = trained
+    if task != "has_parts":  # whose runs are processes, which find the package by themselves
+        monkeypatch.setattr(run, "run_all", inline)
+    out = said(capsys, "compare", "--methods", "linear_probe", "bitfit", "--out", tmp_path / "b",
+               "--jobs", "2", *flags)  # fmt: skip
+    board, metric = json.loads((tmp_path / "b/board.json").read_text()), TASKS[task].metric
+    scores = {row["label"]: row[metric] for row in board["methods"]}
+    assert set(scores) == {"linear_probe", "bitfit"} and None not in scores.values()
+    lines = (tmp_path / "b/board.md").read_text().split("---|\n")[1].splitlines()
+    ranked = [line.split(" | ")[0].strip("| ") for line in lines[:2]]
+    assert scores[ranked[0]] >= scores[ranked[1]]
+    assert TASKS[task].measures[0].name.split()[0] in out
+    with (tmp_path / "b/board.csv").open() as stream:
+        assert [float(r[metric]) for r in csv.DictReader(stream)] == list(scores.values())
+    assert (tmp_path / "b/board.png").is_file()
 
 
-def test_points_whose_label_is_not_known_do_not_count():
-    target = torch.tensor([[0, 1, -1], [1, 1, 0], [-1, -1, -1]])
-    predicted = torch.tensor([[0, 0, 0], [1, 1, 1], [0, 0, 0]])
-    each = Task().cloud_scores(predicted, target, NAMES, torch.zeros(3))
-    assert each.tolist() == pytest.approx([50, 66.6667, 0], abs=1e-3)
+def test_cross_validation_predicts_every_cloud(trained, tmp_path, capsys, monkeypatch):
+    task, _, flags = trained
+    monkeypatch.setattr(cross_validate, "run_all", inline)
+    out = said(capsys, "cross-validate", "--folds", "2", "--method", "linear_probe", "--out",
+               tmp_path / "c", *flags)  # fmt: skip
+    results = json.loads((tmp_path / "c/cross_validation.json").read_text())
+    metric = TASKS[task].metric
+    assert results["metric"] == metric and len(results["folds"]) == 2
+    assert results["pooled"]["count"] == results["protocol"]["clouds"]
+    assert TASKS[task].headline(results["pooled"])[1] in out
+    if TASKS[task].per_point:
+        return
+    with (tmp_path / "c/predictions.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == results["protocol"]["clouds"]
+    assert all(row["label"] and row["predicted"] for row in rows)

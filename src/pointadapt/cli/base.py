@@ -11,7 +11,11 @@ C = TypeVar("C", bound=type)
 
 
 class Command(Protocol):
-    """The options of a sub-command as fields."""
+    """The options of a sub-command as fields.
+
+    One whose options depend on what it is given has a class method ``fitting(args)`` besides, which
+    returns the class that has them.
+    """
 
     def run(self) -> int:
         """Make one library call, print what came of it, and return the exit status."""

@@ -73,6 +73,9 @@ def parse(args: Sequence[str]) -> commands.Command:
             configuration file that is none.
     """
     choices: dict[str, Any] = commands.every_command()
+    fitting = getattr(choices.get(args[0]), "fitting", None)
+    if fitting is not None:
+        choices[args[0]] = fitting(args)
     where = check_words(args, choices)
     config = _config_class(choices.get(args[0]))
     if config is not None:

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class Scores(TypedDict):
-    """Scores of a split in percent; which of them there are depends on the task."""
+    """Scores of a split, in percent unless the task says otherwise; the task decides which."""
 
-    accuracy: float
-    class_accuracy: float
+    accuracy: NotRequired[float]
+    class_accuracy: NotRequired[float]
     macro_f1: NotRequired[float]
     instance_miou: NotRequired[float]
     class_miou: NotRequired[float]
@@ -63,9 +63,14 @@ class PretrainSummary(TypedDict):
 
 
 class Board(TypedDict):
-    """A comparison: the protocol, and a row in ``methods`` for each method."""
+    """A comparison: the protocol, and a row in ``methods`` for each method.
+
+    A row has the mean score of its runs under the name of the task's metric, such as ``accuracy``,
+    its deviation as ``accuracy_sd``, and all as ``scores``.
+    """
 
     finished: bool
+    task: str
     data: str
     data_options: list[str]
     backbone: str
@@ -86,7 +91,7 @@ class StudyResults(TypedDict):
     data: str
     backbone: str
     metric: str
-    accuracy: float
+    accuracy: NotRequired[float]
     accuracy_sd: NotRequired[float]
     folds: list[dict[str, Any]]
     pooled: NotRequired[dict[str, Any]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +34,8 @@ class Clouds:
             values as they are.
         feature_names: (C,) names of the channels.
         normalise: each cloud is centred and scaled before the network, see :class:`Dataset`.
+        extras: (n, …) what else is known of each cloud, by name, for tasks that ask for it: a
+            number to be predicted, several labels at once.
     """
 
     points: np.ndarray
@@ -45,6 +47,7 @@ class Clouds:
     features: np.ndarray | None = None
     feature_names: tuple[str, ...] = ()
     normalise: bool = True
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("points", "labels", "parts", "features"):
@@ -64,6 +67,9 @@ class Clouds:
         if self.parts is not None:
             self._check_parts(self.parts)
         self._check_features()
+        for name, values in self.extras.items():
+            if len(values) != len(self.points):
+                raise PointCloudError(f"{len(self.points)} clouds but {len(values)} of {name!r}")
 
     def _check_parts(self, parts: np.ndarray) -> None:
         if parts.shape != self.points.shape[:2]:
@@ -101,7 +107,22 @@ class Clouds:
             features=None if self.features is None else self.features[index],
             feature_names=self.feature_names,
             normalise=self.normalise,
+            extras={name: values[index] for name, values in self.extras.items()},
         )
+
+    def extra(self, name: str) -> np.ndarray:
+        """What ``extras`` holds under ``name``.
+
+        Raises:
+            DataLayoutError: nothing.
+        """
+        if name not in self.extras:
+            known = ", ".join(self.extras) or "nothing"
+            raise DataLayoutError(
+                f"these data do not tell {name!r} of their clouds (they tell {known}): in a folder "
+                "of your own, add a column of that name to its manifest.csv"
+            )
+        return self.extras[name]
 
 
 @dataclass
@@ -131,6 +152,9 @@ class Dataset:
     needs_root: ClassVar[bool] = True
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
     normalise: ClassVar[bool] = True
+    own_files: ClassVar[bool] = False  # a user's files, of which ``read`` reads any other one, too
+    own_episodes: ClassVar[bool] = False  # its options are the way, shot and fold of an episode
+    streams: ClassVar[bool] = False  # pre-training may draw clouds of its kind without end
 
     root: Path | None = None
     points: int = 1024
@@ -151,6 +175,10 @@ class Dataset:
         :func:`pointadapt.data.check` looks at this and at everything else.
         """
         return []
+
+    def origin(self) -> Dataset:
+        """The data set whose clouds these are: this one, unless it is an index of another."""
+        return self
 
     def variants(self) -> Iterator[tuple[str, Dataset]]:
         """What there is to check, each with a name: this alone, unless a release is many sets."""

@@ -1,21 +1,23 @@
-"""Predicting files of any format that :mod:`pointadapt.io` reads."""
+"""Predicting files as a whole, of any format that :mod:`pointadapt.io` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ..adapters import folder as hub
 from ..adapters.protocol import load_ready, training_config
-from ..core.config import TrainConfig, key_values
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
-from ..data import load_dataset
 from ..data.reading.layouts import readable_files
 from ..data.sets.folder import UPRIGHT, Axis, Folder
+from .forward import predict_probabilities
+from .predictor import PREDICTORS, Drawing, Found, OnProgress, Paths, Predictor
 from .prefetch import one_ahead
+from .trained_data import trained_data
 
 if TYPE_CHECKING:
     from ..adapters.model import PointModel
@@ -27,21 +29,54 @@ class Prediction:
 
     Attributes:
         path: the file.
-        label: its most probable class; empty if it could not be read.
-        confidence: that class's probability, 0 to 1.
-        top: the most probable classes with their probabilities, in falling order.
+        label: the answer in a few words, such as the most probable class; empty if the file could
+            not be read.
+        confidence: its probability, 0 to 1; None where the task does not know.
+        top: the most probable labels with their probabilities, in falling order.
         error: why it could not be read, in one line; None if it could.
+        values: what the task tells besides, such as a number itself, by name.
+        kind: what tables call the answer.
     """
 
     path: Path
     label: str = ""
-    confidence: float = 0.0
+    confidence: float | None = 0.0
     top: tuple[tuple[str, float], ...] = ()
     error: str | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "class"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        return {**asdict(self), "path": str(self.path)}
+        told = {"path": str(self.path), "label": self.label, "confidence": self.confidence}
+        return {**told, "top": self.top, **self.values, "error": self.error}
+
+    def records(self) -> list[dict[str, Any]]:
+        """One line: the label, its confidence, and the runners-up; or what the task tells."""
+        if self.error is not None:
+            return []
+        if self.values or not self.top:
+            return [{**self.values} or {"label": self.label}]
+        line: dict[str, Any] = {}
+        for rank, (label, p) in enumerate(self.top, 1):
+            end = f"_{rank}" if rank > 1 else ""
+            line |= {f"label{end}": label, f"confidence{end}": f"{p:.6f}"}
+        return [line]
+
+    def shown(self) -> list[tuple[str, str]]:
+        """A line of a table."""
+        cells = [("file", str(self.path)), (self.kind, self.label)]
+        if self.confidence is not None:
+            cells.append(("confidence", percent(self.confidence)))
+        if len(self.top) > 1:
+            rest = [f"{label} {percent(p)}" for label, p in self.top if label != self.label]
+            cells.append(("other labels", ", ".join(rest)))
+        return cells
+
+
+def percent(probability: float) -> str:
+    """A probability as people read it: 83 %."""
+    return f"{100 * probability:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -68,8 +103,8 @@ class FileReader:
         return replace(self.folder, points=self.available or self.points).read(path).points
 
 
-def predict(
-    paths: Path | str | Iterable[Path | str],
+def answer_files(
+    paths: Paths,
     model: PointModel | Path | str,
     *,
     backbone: Path | str | None = None,
@@ -79,7 +114,7 @@ def predict(
     batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[Prediction]:
-    """Classify files; a bad one is reported in its place and does not stop the others.
+    """Predict files as a whole; a bad one is reported in its place and stops no other.
 
     Args:
         paths: files, and folders whose readable files are taken, sub-folders included.
@@ -87,7 +122,7 @@ def predict(
         backbone: where the backbone is now, if the adapter folder does not know.
         points: points of a cloud, needed where ``model`` is a loaded one.
         up: the files' axis that points up; by default as in training.
-        top: how many classes to list for each file.
+        top: how many labels to list for each file.
         batch_size: files that are read and predicted at a time.
         on_batch: called with the number of files done.
 
@@ -107,8 +142,11 @@ def predict(
         raise ConfigError("a loaded model does not know its number of points: pass points=")
     else:
         reader = FileReader(points, Folder(up=up or "z"))
-    if model.adapter.task.per_point:
-        raise ConfigError("this adapter labels points, not files: use predict_parts.Labeller")
+    if model.adapter.task.predictor != CloudFiles.name:
+        raise ConfigError(
+            f"this adapter has the task {model.adapter.task.name}, which says nothing of a file as "
+            "a whole: use pointadapt.predict"
+        )
     done: list[Prediction] = []
     entries = list_files(paths)
     batches = [entries[k : k + batch_size] for k in range(0, len(entries), batch_size)]
@@ -119,7 +157,7 @@ def predict(
     return done
 
 
-def list_files(paths: Path | str | Iterable[Path | str]) -> list[Prediction]:
+def list_files(paths: Paths) -> list[Prediction]:
     """The files that ``paths`` mean, each still without a label; an empty folder has an error."""
     entries: list[Prediction] = []
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
@@ -139,29 +177,13 @@ def reader_of(config: dict[str, Any], up: Axis | None = None) -> FileReader:
     Raises:
         UnknownNameError: an unknown axis.
     """
-    trained = training_config(config)
-    folder = load_dataset("folder", **_folder_options(trained))
-    assert isinstance(folder, Folder)
+    data = trained_data(training_config(config))
+    folder = data if isinstance(data, Folder) else Folder()
     if up is not None:
         folder = replace(folder, up=up)
     if folder.up not in UPRIGHT:
         raise UnknownNameError("up axis", folder.up, UPRIGHT)
     return FileReader(config["points"], folder, config["available"])
-
-
-def _folder_options(trained: TrainConfig | None) -> dict[str, Any]:
-    """How the files were read in training, if they were a user's own."""
-    if trained is None:
-        return {}
-    if trained.data == "episodes":
-        from ..data.sets.episodes import source_options
-
-        return source_options("folder", trained.root, key_values(trained.data_options))
-    if trained.data == "folds":
-        from ..data.sets import folds
-
-        return folds.source_options("folder", trained.root)
-    return key_values(trained.data_options) if trained.data == "folder" else {}
 
 
 def _read(
@@ -181,13 +203,69 @@ def _read(
 def _batch(
     entries: list[Prediction], clouds: dict[int, np.ndarray], model: PointModel, n: int, top: int
 ) -> list[Prediction]:
-    from .forward import predict_probabilities
-
-    if clouds:
-        rows = predict_probabilities(model, np.stack(list(clouds.values())), n)
-        for i, row in zip(clouds, rows, strict=True):
-            values, index = row.topk(min(top, len(row)))
-            names = [model.classes[k] for k in index.tolist()]
-            ranked = tuple(zip(names, values.tolist(), strict=True))
-            entries[i] = Prediction(entries[i].path, *ranked[0], top=ranked)
+    if not clouds:
+        return entries
+    task, names = model.adapter.task, model.adapter.names
+    values = predict_probabilities(model, np.stack(list(clouds.values())), n)
+    for i, row in zip(clouds, task.predict(values, None, names), strict=True):
+        said = task.answer(row, names, top)
+        entries[i] = Prediction(
+            entries[i].path, said.label, said.confidence, said.top, values=said.values,
+            kind=task.answers,
+        )  # fmt: skip
     return entries
+
+
+@PREDICTORS.register("clouds")
+@dataclass(frozen=True, kw_only=True)
+class CloudFiles(Predictor):
+    """Says of each file as a whole what the task asks: its class, a number.
+
+    Attributes:
+        top: how many labels to list for each file.
+        up: the files' axis that points up; by default as in training.
+    """
+
+    about: ClassVar[str] = "says something of each file as a whole"
+
+    top: int = 3
+    up: Axis | None = None
+
+    def files(
+        self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
+        draw: int = 0, on_progress: OnProgress | None = None,
+    ) -> Found:  # fmt: skip
+        """See :meth:`Predictor.files`."""
+        listed = list_files(paths)
+
+        def tell(done: int) -> None:
+            if on_progress is not None and len(listed) > 1:
+                on_progress("predicting", done, len(listed))
+
+        rows = answer_files(
+            paths, adapter, backbone=backbone, up=self.up, top=self.top, on_batch=tell
+        )
+        good = [row for row in rows if row.error is None][:draw]
+        if not good:
+            return Found(rows)
+        read = reader_of(hub.read_adapter_config(adapter), self.up)
+        titles = tuple("\n".join((row.path.name, _said(row))) for row in good)
+        return Found(rows, Drawing(np.stack([read(row.path) for row in good]), titles))
+
+    def tally(self, rows: Sequence[Prediction]) -> list[dict[str, str]]:
+        """How many files are of each label, where they have one, and how sure that is."""
+        good = [row for row in rows if row.error is None]
+        groups: dict[str, list[float]] = {}
+        for row in good:
+            if row.confidence is not None:
+                groups.setdefault(row.label, []).append(row.confidence)
+        lines = [*sorted(groups.items()), ("all", [p for sure in groups.values() for p in sure])]
+        return [
+            {good[0].kind: name, "files": str(len(sure)),
+             "mean confidence": percent(sum(sure) / len(sure))}
+            for name, sure in lines if sure
+        ]  # fmt: skip
+
+
+def _said(row: Prediction) -> str:
+    return row.label if row.confidence is None else f"{row.label} {percent(row.confidence)}"

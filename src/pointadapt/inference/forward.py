@@ -31,7 +31,9 @@ def predict_probabilities(
     category: Tensor | None = None,
     features: np.ndarray | Tensor | None = None,
 ) -> Tensor:
-    """(M, classes) softmax of the model's logits, or (M, N, names) of points, on the CPU.
+    """What the task makes of the model's output: (M, …) of clouds or (M, N, …) of points.
+
+    Probabilities, of tasks that have them; see :meth:`Task.activate`. On the CPU.
 
     Args:
         model: put in evaluation mode while predicting.
@@ -50,7 +52,8 @@ def predict_probabilities(
         model, (points, category, features), n, lambda p, c: p.cpu(), votes, seed, batch_size,
         on_batch,
     )  # fmt: skip
-    return torch.cat(out) if out else torch.zeros(0, len(model.classes))
+    task = model.adapter.task
+    return torch.cat(out) if out else torch.zeros(0, len(task.labels(model.adapter.names)))
 
 
 def predict_clouds(
@@ -59,8 +62,8 @@ def predict_clouds(
 ) -> Tensor:  # fmt: skip
     """What the model's task predicts of labelled clouds, to be scored: see :meth:`Task.predict`.
 
-    (M, classes) probabilities of clouds, or (M, N) labels of points, on the CPU. ``watch`` is shown
-    each batch's probabilities, of the labels that compete, and what is predicted from them.
+    Such as (M, classes) probabilities of clouds, or (M, N) labels of points, on the CPU. ``watch``
+    is shown each batch's probabilities, of the labels that compete, and what is predicted.
     """
     task, names = model.adapter.task, model.adapter.names
 
@@ -108,7 +111,7 @@ def _probabilities(
     model: PointModel, points: Tensor, n: int, category: Tensor | None, features: Tensor | None,
     votes: int, seed: int,
 ) -> Tensor:  # fmt: skip
-    """Softmax for prepared clouds (B, N, 3), the mean over votes, on their device."""
+    """What the task makes of prepared clouds (B, N, 3), the mean over votes, on their device."""
     task, some, index = model.adapter.task, points, taken_index(points, n)
     if index is not None:
         some = gather_points(points, index)
@@ -119,5 +122,5 @@ def _probabilities(
     else:
         draws = [torch.Generator().manual_seed(seed * 1009 + vote) for vote in range(votes)]
         logits = [model(scale_shift(some, draw), **told) for draw in draws]
-    mean = torch.stack([x.float().softmax(dim=-1) for x in logits]).mean(dim=0)
+    mean = torch.stack([task.activate(x.float()) for x in logits]).mean(dim=0)
     return interpolate(points, some, mean) if task.per_point and some is not points else mean

@@ -1,26 +1,23 @@
-"""Labelling the points of files with a part segmentation adapter, and pictures of parts."""
+"""Labelling the points of files, each of which shows one object."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 
-from ..adapters.model import PointModel
 from ..adapters.protocol import load_ready
 from ..core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
-from ..core.files import write_csv, write_json
-from ..data import Clouds
+from ..core.files import write_json
 from ..data.sets.folder import Axis, upright
 from ..io import Cloud, read_cloud, read_points, sample_index, write_cloud
 from ..ops import interpolate
-from ..tasks.parts import part_mask, shape_ious
-from .classify_files import list_files, reader_of
-from .forward import predict_clouds
+from .classify_files import list_files, percent, reader_of
+from .predictor import PREDICTORS, Drawing, Found, OnProgress, Paths, Predictor
+from .score import check_numbers
 
 CHUNK = 1 << 16  # points that are labelled at a time
 DRAWN = 2048  # points of a cloud in a picture
@@ -50,14 +47,19 @@ class PartPrediction:
         """Plain values, for JSON."""
         return {**asdict(self), "path": str(self.path), "out": str(self.out or "")}
 
+    def records(self) -> list[dict[str, Any]]:
+        """A line for each part that was found."""
+        sure, out = f"{self.confidence:.6f}", self.out
+        return [{"class": self.category, "part": name, "share": f"{share:.6f}", "confidence": sure,
+                 "labelled": out} for name, share in self.shares]  # fmt: skip
 
-@dataclass(frozen=True)
-class Shown:
-    """Clouds to draw: points (k, N, 3), parts (k, N), and a title for each."""
-
-    points: np.ndarray
-    parts: np.ndarray
-    titles: tuple[str, ...]
+    def shown(self) -> list[tuple[str, str]]:
+        """A line of a table."""
+        own = f"{self.category}/"  # is in the column beside
+        shares = ", ".join(f"{n.removeprefix(own)} {percent(s)}" for n, s in self.shares)
+        return [("file", str(self.path)), ("class", self.category or "-"), ("parts", shares),
+                ("confidence", percent(self.confidence)),
+                ("labelled points", str(self.out))]  # fmt: skip
 
 
 class Labeller:
@@ -96,8 +98,8 @@ class Labeller:
         self.out, self.category, self.form = Path(out), category, form
 
     def files(
-        self, paths: Path | str | Iterable[Path | str], show: int = 0
-    ) -> tuple[list[PartPrediction], Shown]:
+        self, paths: Paths, show: int = 0, on_progress: OnProgress | None = None
+    ) -> tuple[list[PartPrediction], Drawing | None]:
         """Label files and folders of files; a bad one is reported in its place.
 
         Returns:
@@ -106,7 +108,10 @@ class Labeller:
         rows, points, parts = [], [], []
         write_json(self.out / "parts.json", dict(enumerate(self.names.parts)))
         taken: set[Path] = set()
-        for entry in list_files(paths):
+        listed = list_files(paths)
+        for k, entry in enumerate(listed):
+            if on_progress is not None:
+                on_progress("labelling", k, len(listed))
             row = PartPrediction(entry.path, error=entry.error)
             if row.error is None:
                 try:
@@ -119,9 +124,11 @@ class Labeller:
                         points.append(upright(cloud[some], self.reader.folder.up))
                         parts.append(labels[some])
             rows.append(row)
+        if not points:
+            return rows, None
         good = [row for row in rows if row.error is None][: len(points)]
         titles = tuple(row.path.name for row in good)
-        return rows, Shown(np.array(points), np.array(parts), titles)
+        return rows, Drawing(np.array(points), titles, np.array(parts), self.names.parts)
 
     def _one(self, path: Path, taken: set[Path]) -> tuple[PartPrediction, np.ndarray, np.ndarray]:
         number = self._class_of(path)
@@ -172,50 +179,45 @@ class Labeller:
         some = cloud[:, index]
         given = None if category is None else torch.tensor([category], device=device)
         told = (given,) if self.task.given_class else ()
-        seen = self.model(some, *told).float().softmax(dim=-1)
+        seen = self.task.activate(self.model(some, *told).float())
         labels, sure = [], 0.0
         for chunk in cloud.split(CHUNK, dim=1):
             probabilities = interpolate(chunk, some, seen)
             found = self.task.predict(probabilities, given, self.names)
-            if not (found >= 0).all():
-                raise PointAdaptError("the model predicts NaN")
+            check_numbers(found)
             competing = self.task.competing(probabilities, given, self.names)
             sure += float(competing.gather(-1, found.unsqueeze(-1)).sum())
             labels.append(found[0].cpu().numpy())
         return np.concatenate(labels), sure / len(points)
 
 
-def write_table(path: Path | str, rows: Sequence[PartPrediction]) -> None:
-    """The predictions as CSV: a line for each part of each file."""
-    table: list[list[object]] = []
-    for row in rows:
-        for name, share in row.shares or (("", 0.0),):
-            cells = [f"{share:.6f}", f"{row.confidence:.6f}", row.out or "", row.error or ""]
-            table.append([row.path, row.category, name, *cells])
-    heads = ["path", "class", "part", "share", "confidence", "labelled", "error"]
-    write_csv(path, [heads, *table])
+@PREDICTORS.register("points")
+@dataclass(frozen=True, kw_only=True)
+class PointFiles(Predictor):
+    """Labels the points of each file and writes them into a folder.
 
-
-def draw_parts(model: PointModel, clouds: Clouds, n: int, path: Path | str, most: int = 12) -> Path:
-    """Write a picture of true above predicted parts: the first cloud of ``most`` of the classes.
-
-    Raises:
-        ConfigError: the adapter labels whole clouds.
+    Attributes:
+        category: the files' class; by default the name of each one's folder.
+        up: the files' axis that points up; by default as in training.
+        out: folder for the labelled points, a file for each.
+        form: format of the labelled points.
     """
-    from ..reports.drawing import part_grid
 
-    names = model.adapter.names
-    if model.adapter.task.name != "part_segmentation" or clouds.parts is None:
-        raise ConfigError("only part segmentation has a picture of parts: leave out --picture")
-    first = np.unique(clouds.labels, return_index=True)[1]
-    some = clouds.subset(first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)])
-    assert some.parts is not None
-    predicted = predict_clouds(model, some, n)
-    mask = part_mask(names)[torch.from_numpy(some.labels)]
-    ious = 100 * shape_ious(predicted, torch.from_numpy(some.parts), mask)
-    titles = [
-        f"{names.classes[label]} {iou:.0f} %"
-        for label, iou in zip(some.labels, ious.tolist(), strict=True)
-    ]
-    rows = {"true": some.parts, "predicted": predicted.numpy()}
-    return part_grid(some.points, rows, titles, names.parts, path)
+    about: ClassVar[str] = "labels the points of each file"
+
+    category: str | None = None
+    up: Axis | None = None
+    out: Path = Path("predicted")
+    form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
+
+    def files(
+        self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
+        draw: int = 0, on_progress: OnProgress | None = None,
+    ) -> Found:  # fmt: skip
+        """See :meth:`Predictor.files`."""
+        label = Labeller(
+            adapter, self.out, backbone=backbone, category=self.category, up=self.up,
+            form=self.form,
+        )  # fmt: skip
+        rows, drawing = label.files(paths, draw, on_progress)
+        return Found(rows, drawing)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..adapters.protocol import autocast, load_ready, training_config
-from ..core.config import Precision, TrainConfig, key_values
+from ..core.config import Precision
+from ..core.console import command_line, duration, size
 from ..core.errors import ConfigError, PointAdaptError
-from ..core.files import write_csv
-from ..data import load_dataset
 from ..data.reading.label_names import codes_of
-from ..data.sets.folds import NAME, read_folds
 from ..scenes import SUFFIXES, SceneLabels, Tiling, label_scene
+from ..tasks import TASKS
 from .classify_files import list_files
 from .forward import predict_probabilities
-
-Progress = Callable[[str, int, int], None]
+from .predictor import PREDICTORS, Found, OnProgress, Paths, Predictor
+from .trained_data import trained_data
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,38 @@ class ScenePrediction:
         """Plain values, for JSON."""
         labels = None if self.labels is None else self.labels.to_dict()
         return {**asdict(self), "path": str(self.path), "labels": labels}
+
+    def records(self) -> list[dict[str, Any]]:
+        """A line for each class, those that were not found included."""
+        done = self.labels
+        if done is None:
+            return []
+        return [{"class": name, "label": self.codes[name], "points": count,
+                 "share": f"{count / done.points:.6f}", "labelled": done.out}
+                for name, count in done.counts.items()]  # fmt: skip
+
+    def shown(self) -> list[tuple[str, str]]:
+        """A panel, its title first: what was found, how surely, how fast, and where the copy is."""
+        done = self.labels
+        if done is None:
+            return []
+        order = sorted(done.counts, key=done.counts.__getitem__, reverse=True)
+        found = [
+            (name, f"{count:,} ({100 * count / done.points:.1f} %), label {self.codes[name]}")
+            for name, count in ((name, done.counts[name]) for name in order) if count
+        ]  # fmt: skip
+        absent = ", ".join(name for name in order if not done.counts[name])
+        rate = done.points / max(done.seconds, 1e-9)
+        return [
+            ("file", str(self.path)),
+            *found,
+            *([("not found", absent)] if absent else []),
+            ("confidence", f"{100 * done.confidence:.1f} % (mean over the points)"),
+            ("points", f"{done.points:,} in {done.tiles:,} tiles, {done.samples:,} samples"),
+            ("time", f"{duration(done.seconds)}, {rate:,.0f} points a second"),
+            ("peak memory", size(done.peak_memory_bytes)),
+            ("labelled copy", f"{done.out}: written to {done.field}"),
+        ]
 
 
 class SceneLabeller:
@@ -69,10 +100,10 @@ class SceneLabeller:
     ) -> None:  # fmt: skip
         self.model = load_ready(adapter, backbone)
         config = self.model.adapter.about
-        if config["task"] != "scene_segmentation":
+        if TASKS[config["task"]].predictor != SceneFiles.name:
             raise ConfigError(f"{adapter} segments no scenes: its task is {config['task']}")
         trained = training_config(config)
-        data = _data_of(trained)
+        data = trained_data(trained)
         width = block if block is not None else getattr(data, "block", None)
         if width is None:
             raise ConfigError(
@@ -88,7 +119,7 @@ class SceneLabeller:
         self.trained_field = _by_name(getattr(data, "label", None))
 
     def files(
-        self, paths: Iterable[Path | str], out: Path | str, on_progress: Progress | None = None
+        self, paths: Paths, out: Path | str, on_progress: OnProgress | None = None
     ) -> list[ScenePrediction]:
         """Label files and folders of files; a bad one is reported in its place.
 
@@ -115,7 +146,7 @@ class SceneLabeller:
 
     def label(
         self, path: Path, out: Path, codes: Sequence[int] | None = None,
-        on_progress: Progress | None = None,
+        on_progress: OnProgress | None = None,
     ) -> SceneLabels:  # fmt: skip
         """Label one scene; see :func:`pointadapt.scenes.label_scene`."""
         las = path.suffix.lower() in (".las", ".laz")
@@ -133,28 +164,51 @@ class SceneLabeller:
         return predict_probabilities(self.model, points, n, features=features).numpy()
 
 
-def write_table(path: Path | str, rows: Sequence[ScenePrediction]) -> None:
-    """The predictions as CSV: a line for each class of each file."""
-    table: list[list[object]] = []
-    for row in rows:
-        if row.labels is None:
-            table.append([row.path, "", "", "", "", "", row.error])
-            continue
-        for name, count in row.labels.counts.items():
-            share = f"{count / row.labels.points:.6f}"
-            table.append([row.path, name, row.codes[name], count, share, row.labels.out, ""])
-    write_csv(path, [["path", "class", "label", "points", "share", "labelled", "error"], *table])
+@PREDICTORS.register("scenes")
+@dataclass(frozen=True, kw_only=True)
+class SceneFiles(Predictor):
+    """Labels every point of scenes of any size, in copies that differ in the labels alone.
 
+    Attributes:
+        out: folder for the copies; the copy of a single scene may be named itself.
+        field: where labels are written; by default the classification of LAS, else the column of
+            labels. A name that a file does not have is added to it.
+        block: width of a tile in metres; by default as in training.
+        overlap: share of a tile that the next one covers too, up to 0.75; votes add up.
+        passes: samples of a tile that the network sees at most; the points left over take their
+            neighbours' probabilities. 0 lets it see every point, which takes longer.
+        temp: folder for temporary files; by default that of the copies.
+    """
 
-def _data_of(trained: TrainConfig | None) -> object:
-    """The data set of training, with its options, not loaded."""
-    if trained is None:
-        return None
-    if trained.data == "folds":  # of a cross-validation
-        index = read_folds(Path(trained.root or ".") / NAME)
-        return load_dataset(index.data, **index.options)
-    options = {"root": trained.root, "points": trained.points, **key_values(trained.data_options)}
-    return load_dataset(trained.data, **{k: v for k, v in options.items() if v is not None})
+    about: ClassVar[str] = "labels every point of scenes"
+    counts: ClassVar[str] = "points"
+    panels: ClassVar[bool] = True
+
+    out: Path = Path("predicted")
+    field: str | None = None
+    block: float | None = None
+    overlap: float = 0.5
+    passes: int = 1
+    temp: Path | None = None
+
+    def files(
+        self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
+        draw: int = 0, on_progress: OnProgress | None = None,
+    ) -> Found:  # fmt: skip
+        """See :meth:`Predictor.files`."""
+        if draw:
+            raise ConfigError("scenes are too large for a picture: leave out --picture")
+        label = SceneLabeller(
+            adapter, backbone=backbone, block=self.block, overlap=self.overlap,
+            passes=self.passes, field=self.field, temp=self.temp,
+        )  # fmt: skip
+        return Found(label.files(paths, self.out, on_progress))
+
+    def next_steps(self, rows: Sequence[ScenePrediction]) -> tuple[tuple[str, str], ...]:
+        """Look at the first copy."""
+        done = [row.labels.out for row in rows if row.labels is not None]
+        return tuple(("Look at it in CloudCompare", command_line("CloudCompare", out))
+                     for out in done[:1])  # fmt: skip
 
 
 def _by_name(label: str | None) -> str | None:

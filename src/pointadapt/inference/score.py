@@ -38,11 +38,21 @@ def score(model: PointModel, clouds: Clouds, predicted: Tensor) -> dict[str, Any
     Raises:
         PointAdaptError: there is a NaN in it.
     """
-    if not (predicted >= 0).all():  # NaN, or the label -1 that stands for it
-        raise PointAdaptError("the model predicts NaN")
+    check_numbers(predicted)
     task = model.adapter.task
     target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
     return task.score(predicted, target, model.adapter.names, category)
+
+
+def check_numbers(predicted: Tensor) -> None:
+    """Refuse predictions with a NaN, or with the label -1, which stands for it.
+
+    Raises:
+        PointAdaptError: there is one.
+    """
+    whole = not predicted.is_floating_point()
+    if not (predicted >= 0 if whole else predicted.isfinite()).all():
+        raise PointAdaptError("the model predicts NaN")
 
 
 def check_names(model: PointModel, clouds: Clouds) -> None:

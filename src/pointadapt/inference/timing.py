@@ -33,13 +33,13 @@ def inference_time(folder: Path | str, config: TrainConfig) -> dict[str, Any]:
         torch.set_num_threads(config.threads)
     model = load_ready(folder, config.backbone if Path(config.backbone).exists() else None)
     device = next(model.parameters()).device
-    draw = torch.Generator().manual_seed(0)
-    points = torch.rand(BATCH, config.points, 3, generator=draw)
+    task, names = model.adapter.task, model.adapter.names
+    given: dict[str, Any] = {**task.example(names, BATCH, config.points)}
     seconds = []
     with autocast(model, config.precision):
         for _ in range(2 + REPEATS):
             began = time.perf_counter()
-            predict_probabilities(model, points, config.points, batch_size=BATCH)  # ends on the CPU
+            predict_probabilities(model, n=config.points, batch_size=BATCH, **given)  # to the CPU
             seconds.append(time.perf_counter() - began)
     return {
         "seconds_per_cloud": statistics.median(seconds[2:]) / BATCH,

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from ..core.config import PretrainConfig, key_values
 from ..core.errors import ConfigError
-from ..data.base import Clouds, load_dataset
+from ..data.base import DATASETS, Clouds, load_dataset
 from ..data.reading.benchmark import Benchmark
 from ..data.sets.shapes import ATTRIBUTES, CLASSES, Described, ShapeStream
 
-STREAM = "shapes"
 CYCLE = 1000  # clouds after which a mixture has given each source its exact share
 
 
@@ -170,13 +169,15 @@ def make_source(config: PretrainConfig) -> Source:
     Raises:
         UnknownNameError: no such data set.
         DataLayoutError, FileFormatError: its files are missing or damaged.
-        ConfigError: roots or weights of data sets that are not asked for, or not of all.
+        ConfigError: roots or weights of data sets that are not asked for, or not of all; a loss on
+            what is not known of any of them.
     """
+    _check_losses(config)
     roots = key_values(config.roots)
     _known(roots, config.data, "--roots")
     sources: dict[str, Source] = {}
     for name in config.data:
-        if name == STREAM:
+        if DATASETS[name].streams:
             sources[name] = Made(config.seed, config.points, config.assembly_fraction)
         else:
             clouds = _load(config, name, Path(roots[name]) if name in roots else config.root)
@@ -184,6 +185,18 @@ def make_source(config: PretrainConfig) -> Source:
     if len(sources) == 1:
         return sources[config.data[0]]
     return Mixture(sources, _weights(config, sources), config.seed)
+
+
+def _check_losses(config: PretrainConfig) -> None:
+    """Refuse losses on labels or attributes where no data set tells them."""
+    if any(DATASETS[name].streams for name in config.data):
+        return
+    made = ", ".join(name for name in DATASETS if DATASETS[name].streams)
+    names = " ".join(config.data)
+    if config.attribute_weight:
+        raise ConfigError(f"attributes are known of {made} only, not of {names}")
+    if config.label_weight and len(config.data) > 1:
+        raise ConfigError(f"a mixture keeps the labels of {made} only: {names} has none")
 
 
 def _load(config: PretrainConfig, name: str, root: Path | None) -> Clouds:

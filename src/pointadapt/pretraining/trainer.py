@@ -206,7 +206,8 @@ class _Run:
         if (step + 1) % AGREE:
             return False
         asked: Any = torch.tensor(float(stops.asked()), device=self.device)
-        return bool(self.acc.reduce(asked) > 0)
+        summed: Any = self.acc.reduce(asked)
+        return bool(summed > 0)
 
     def _save_and_stop(self, step: int) -> None:
         if self.pending:

@@ -26,6 +26,7 @@ class Recipe:
         time: how long it took there.
         needs: what a user has to get first, if anything.
         subcommand: the command it is for.
+        root: the folder of the data in its command; by default DIR and the name of the data set.
     """
 
     name: str
@@ -37,13 +38,13 @@ class Recipe:
     time: str = NOT_MEASURED
     needs: str = ""
     subcommand: str = "train"
+    root: str = ""
 
     @property
     def command(self) -> str:
         """The command that runs it."""
-        data = self.config.data
-        root = {"shapes": "", "folder": " --root DIR"}.get(data, f" --root DIR/{data}")
-        return f"pointadapt {self.subcommand} --recipe {self.name}{root}"
+        root = self.root or f"DIR/{self.config.data}"
+        return f"pointadapt {self.subcommand} --recipe {self.name} --root {root}"
 
 
 def recipe(name: str, base: TrainConfig, *, about: dict[str, str], **changes: Any) -> Recipe:

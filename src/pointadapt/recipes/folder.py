@@ -35,7 +35,7 @@ TRIAL = "10 ModelNet40 classes, 24 training clouds each, 200 others, 512 points,
 
 def _folder(method: str, title: str, score: str, **changes: object) -> Recipe:
     about = {"summary": f"{title} on a folder of your own files, on a CPU", "score": score,
-             "source": SOURCE}  # fmt: skip
+             "source": SOURCE, "root": "DIR"}  # fmt: skip
     return recipe(f"{method.replace('_', '-')}-folder", BASE, about=about, method=method, **changes)
 
 

@@ -71,16 +71,17 @@ SCORES = {  # accuracy in percent, Point-MAE backbone, best epoch on the test se
     ("linear_probe", "scanobjectnn-pb"): "75.99",
 }
 
-METHODS = {  # name of the method -> (what the summary says, source)
-    "dapt": ("DAPT", "Zhou et al., CVPR 2024, Tab. 1 and 2, and the released configurations"),
-    "full": ("Full fine-tuning", "Pang et al., ECCV 2022"),
-    "linear_probe": ("Frozen backbone, trained head", "Zhou et al., CVPR 2024, Tab. 6"),
+METHODS: dict[str, tuple[str, str, dict[str, dict[str, Any]]]] = {
+    # name of the method -> (what the summary says, source, what is its own on each data)
+    "dapt": ("DAPT", "Zhou et al., CVPR 2024, Tab. 1 and 2, and the released configurations", DAPT),
+    "full": ("Full fine-tuning", "Pang et al., ECCV 2022", {}),
+    "linear_probe": ("Frozen backbone, trained head", "Zhou et al., CVPR 2024, Tab. 6", {}),
 }
 
 
 def _published(method: str, data: str) -> Recipe:
     base, table = DATA[data]
-    title, source = METHODS[method]
+    title, source, own = METHODS[method]
     score = SCORES.get((method, data))
     about = {
         "summary": f"{title} on {table}, the papers' protocol",
@@ -88,9 +89,8 @@ def _published(method: str, data: str) -> Recipe:
         "source": source,
         "needs": NEEDS,
     }
-    changes = DAPT[data] if method == "dapt" else {}
     name = f"{method.replace('_', '-')}-{data}"
-    return recipe(name, base, about=about, method=method, **changes)
+    return recipe(name, base, about=about, method=method, **own.get(data, {}))
 
 
 PUBLISHED = tuple(_published(method, data) for method in METHODS for data in DATA)

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.padding import Padding
 from rich.panel import Panel
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from ..core.console import command_line, duration, size
 
 if TYPE_CHECKING:
-    from ..inference.classify_files import Prediction
-    from ..inference.label_parts import PartPrediction
-    from ..inference.label_scenes import ScenePrediction
+    from ..tasks import Task
 
 SHOWN = 10  # classes of a summary
 NARROW = 100  # columns that a listing needs to be a table
@@ -34,26 +32,14 @@ def share(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({100 * part / whole:.2f} %)"
 
 
-def _panel(to: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
+def panel(to: Console, title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """A box of facts: what and how much."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
     to.print(Panel.fit(table, title=Text(title)))
-
-
-def _headline(scores: Mapping[str, Any]) -> tuple[str, str]:
-    """What the task is judged by: its name and its value."""
-    if "instance_miou" in scores:
-        text = f"{scores['instance_miou']:.2f} % (mean of classes {scores['class_miou']:.2f} %)"
-        return "instance mIoU", f"{text}, points right {scores['accuracy']:.2f} %"
-    if "miou" in scores:
-        text = f"{scores['miou']:.2f} % (points right {scores['accuracy']:.2f} %"
-        return "mIoU", f"{text}, mean of classes {scores['class_accuracy']:.2f} %)"
-    text = f"mean of classes {scores['class_accuracy']:.2f} %"
-    text += f", macro F1 {scores['macro_f1']:.2f} %" if "macro_f1" in scores else ""
-    return "accuracy", f"{scores['accuracy']:.2f} % ({text})"
 
 
 def _worst(per_class: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -72,13 +58,15 @@ def _untested(confusion: Mapping[str, Sequence[int]]) -> list[tuple[str, str]]:
 
 def train_summary(results: Mapping[str, Any], to: Console) -> None:
     """The panel at the end of training, and how to use the adapter."""
+    from ..tasks import TASKS
+
     p, adapter = results["protocol"], results["adapter"]
     trained = share(results["trainable_parameters"], results["total_parameters"])
     votes = f"{p['votes']} votes" if p["votes"] else "no voting"
     drawn = ", ".join(p["augmentation"]) or "none"
     drawn += ", classes equally often" if p.get("sampling") == "balanced" else ""
     rows = [
-        _headline(results),
+        TASKS[results["task"]].headline(results),
         *_worst(results.get("per_class", {})),
         *_untested(results.get("confusion", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
@@ -89,7 +77,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
         ("peak memory", size(results["peak_memory_bytes"])),
         ("adapter", f"{adapter} ({size(results['adapter_bytes'])})"),
     ]  # fmt: skip
-    _panel(to, f"{results['method']} on {results['data']}", rows)
+    panel(to, f"{results['method']} on {results['data']}", rows)
     next_steps(to, ("Use it", command_line("pointadapt predict FILE --adapter", adapter)))
 
 
@@ -112,7 +100,7 @@ def pretrain_summary(summary: Mapping[str, Any], to: Console) -> None:
         rows.insert(1, ("linear SVM", f"{probe['accuracy']:.2f} % on {at} (was {first})"))
     if "picture" in summary:
         rows.append(("pictures", summary["picture"]))
-    _panel(to, "pre-training", rows)
+    panel(to, "pre-training", rows)
     next_steps(
         to,
         ("Measure it beside random weights (linear SVM on ModelNet40)",
@@ -136,7 +124,7 @@ def probe_summary(result: Mapping[str, Any], to: Console) -> None:
         ("protocol", f"{result['protocol']}, C = {result['c']:g}, {result['precision']}"),
         ("sha256", result["sha256"]),
     ]
-    _panel(to, f"probe of {result['backbone']}", rows)
+    panel(to, f"probe of {result['backbone']}", rows)
     command = command_line("pointadapt train --backbone", result["backbone"], "--data")
     next_steps(to, ("Adapt it", f"{command} {result['data']} --root DIR"))
 
@@ -160,7 +148,7 @@ def convert_summary(report: Mapping[str, Any], to: Console) -> None:
     adapter = report.get("adapter")
     if adapter:
         rows.append(("adapter", adapter))
-    _panel(to, report["file"], rows)
+    panel(to, report["file"], rows)
     if adapter:
         next_steps(to, ("Use it", command_line("pointadapt predict FILE --adapter", adapter)))
     else:
@@ -178,7 +166,7 @@ def fetch_summary(record: Mapping[str, Any], name: str, to: Console) -> None:
         ("backbone", f"{record['folder']} ({record['parameters']:,} parameters)"),
         ("sha256", record["backbone_sha256"]),
     ]
-    _panel(to, f"{record['tag']}: {'fetched' if record['new'] else 'in the cache'}", rows)
+    panel(to, f"{record['tag']}: {'fetched' if record['new'] else 'in the cache'}", rows)
     command = command_line("pointadapt train --backbone", name)
     next_steps(to, ("Adapt it", f"{command} --data folder --root DIR"))
 
@@ -192,109 +180,46 @@ def fold_summary(done: Mapping[str, Any], to: Console) -> None:
         ("backbone", done["backbone"]),
         ("sha256", done["sha256"]),
     ]
-    _panel(to, done["folded_from"], rows)
+    panel(to, done["folded_from"], rows)
     command = command_line("pointadapt predict FILE --adapter", done["adapter"])
     next_steps(to, ("Use it", command))
 
 
-def evaluation(scores: Mapping[str, Any], title: str, to: Console) -> None:
+def _by_class(scores: Mapping[str, Any], task: type[Task], to: Console) -> None:
+    ranked = sorted(scores.get("per_class", {}).items(), key=lambda item: item[1])
+    lines([[("class", name), (task.class_measure, f"{value:.1f}")] for name, value in ranked], to)
+    to.print(*task.headline(scores))
+
+
+def evaluation(scores: Mapping[str, Any], task: type[Task], title: str, to: Console) -> None:
     """Overall scores, and the classes with the worst first."""
     votes = f"{scores['votes']} votes" if scores["votes"] else "no voting"
-    table = Table("class")
-    what, text = _headline(scores)
-    table.add_column(f"{what.removeprefix('instance ')} %", justify="right")
-    for name, value in sorted(scores["per_class"].items(), key=lambda item: item[1]):
-        table.add_row(name, f"{value:.1f}")
     to.print(f"{title}: {scores['count']:,} clouds, {votes}", style="bold")
-    to.print(table)
-    to.print(what, text)
+    _by_class(scores, task, to)
 
 
-def rooms(scores: Mapping[str, Any], title: str, to: Console) -> None:
+def rooms(scores: Mapping[str, Any], task: type[Task], title: str, to: Console) -> None:
     """Scores of whole scenes, the classes with the worst first."""
-    table = Table("class")
-    table.add_column("IoU %", justify="right")
-    for name, value in sorted(scores["per_class"].items(), key=lambda item: item[1]):
-        table.add_row(name, f"{value:.1f}")
     points = f"{scores['labelled']:,} labelled points"
     to.print(f"{title}: {scores['count']:,} scenes, {points}", style="bold")
-    to.print(table)
-    to.print(*_headline(scores))
+    _by_class(scores, task, to)
     for name, text in _untested(scores.get("confusion", {})):
         to.print(f"{name}:", text)
 
 
-def predictions(rows: Sequence[Prediction], to: Console) -> None:
-    """The files that could be read, with class, confidence, and what else they may be."""
-    table = Table(Column("file", overflow="fold"), "class")
-    table.add_column("confidence", justify="right")
-    others = max((len(row.top) for row in rows), default=0) > 1
-    if others:
-        table.add_column("runner-up")
-    for row in rows:
-        if row.error is None:
-            rest = ", ".join(f"{name} {100 * p:.0f} %" for name, p in row.top[1:])
-            cells = [str(row.path), row.label, f"{100 * row.confidence:.0f} %"]
-            table.add_row(*cells, *([rest] if others else []))
-    if table.row_count:
-        to.print(table)
-
-
-def prediction_counts(rows: Sequence[Prediction], where: str, to: Console) -> None:
-    """How many of many files are what, and where each one's prediction is."""
-    table = Table("class", show_footer=True)
-    good = [row for row in rows if row.error is None]
-    table.columns[0].footer = "all"
-    table.add_column("files", str(len(good)), justify="right")
-    sure = sum(row.confidence for row in good) / len(good) if good else 0.0
-    table.add_column("mean confidence", f"{100 * sure:.0f} %", justify="right")
-    for label in sorted({row.label for row in good}):
-        own = [row.confidence for row in good if row.label == label]
-        table.add_row(label, str(len(own)), f"{100 * sum(own) / len(own):.0f} %")
+def lines(rows: Sequence[Sequence[tuple[str, str]]], to: Console) -> None:
+    """A table of rows of headings and texts; columns of numbers stand to the right."""
+    if not rows:
+        return
+    heads = list(dict.fromkeys(head for row in rows for head, _ in row))
+    cells = [[dict(row).get(head, "") for head in heads] for row in rows]
+    table = Table()
+    for head, column in zip(heads, zip(*cells, strict=True), strict=True):
+        right = all(cell[-1:] in "0123456789%" for cell in column)
+        table.add_column(head, overflow="fold", justify="right" if right else "left")
+    for row in cells:
+        table.add_row(*row)
     to.print(table)
-    bad = len(rows) - len(good)
-    to.print(
-        f"{len(rows):,} files, {bad:,} of them not readable; each one: {where}", soft_wrap=True
-    )
-
-
-def part_predictions(rows: Sequence[PartPrediction], to: Console) -> None:
-    """The files that could be read, with their parts, and where the labelled points are."""
-    table = Table(*(Column(head, overflow="fold") for head in ("file", "class", "parts")))
-    table.add_column("confidence", justify="right")
-    table.add_column("labelled points", overflow="fold")
-    for row in rows:
-        if row.error is None:
-            own = f"{row.category}/"  # is in the column beside
-            shares = ", ".join(f"{n.removeprefix(own)} {100 * s:.0f} %" for n, s in row.shares)
-            sure = f"{100 * row.confidence:.0f} %"
-            table.add_row(str(row.path), row.category or "-", shares, sure, str(row.out))
-    if table.row_count:
-        to.print(table)
-
-
-def scene_predictions(rows: Sequence[ScenePrediction], to: Console) -> None:
-    """What was found in each scene, how long it took, and where the labelled copy is."""
-    done = [(row, row.labels) for row in rows if row.labels is not None]
-    for row, labels in done:
-        order = sorted(labels.counts, key=labels.counts.__getitem__, reverse=True)
-        found = [
-            (name, f"{labels.counts[name]:,} ({100 * labels.counts[name] / labels.points:.1f} %), "
-             f"label {row.codes[name]}")
-            for name in order if labels.counts[name]
-        ]  # fmt: skip
-        absent = ", ".join(name for name in order if not labels.counts[name])
-        rate = labels.points / max(labels.seconds, 1e-9)
-        facts = [
-            ("confidence", f"{100 * labels.confidence:.1f} % (mean over the points)"),
-            ("points", f"{labels.points:,} in {labels.tiles:,} tiles, {labels.samples:,} samples"),
-            ("time", f"{duration(labels.seconds)}, {rate:,.0f} points a second"),
-            ("peak memory", size(labels.peak_memory_bytes)),
-            ("labelled copy", f"{labels.out}: written to {labels.field}"),
-        ]
-        _panel(to, str(row.path), [*found, *([("not found", absent)] if absent else []), *facts])
-    for _, labels in done[:1]:
-        next_steps(to, ("Look at it in CloudCompare", command_line("CloudCompare", labels.out)))
 
 
 JSON_ONLY = ("source", "needs", "command", "licence", "hardware")  # too long for a table

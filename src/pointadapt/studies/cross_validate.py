@@ -64,7 +64,7 @@ def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None)
     predicted, task = _held_out(config, index, clouds)
     results = _summary(config, index, folds, _pooled(task, predicted, clouds))
     if not task.per_point:
-        _write_predictions(config.out / PREDICTIONS, index, clouds, predicted)
+        _write_predictions(config.out / PREDICTIONS, index, clouds, task, predicted)
     if config.final:
         last = _job(config, NONE, FINAL, FINAL)
         (outcome,) = run_all([last], what="final training", on_done=on_done)
@@ -145,9 +145,10 @@ def _pooled(task: Task, predicted: torch.Tensor, clouds: Clouds) -> dict[str, An
     names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
     target, category = torch.from_numpy(task.target(clouds)), torch.from_numpy(clouds.labels)
     scores = task.score(predicted, target, names, category)
-    if not task.per_point:
-        matrix = confusion_matrix(predicted.argmax(dim=1), target, len(clouds.classes))
-        scores["confusion"] = dict(zip(clouds.classes, matrix.tolist(), strict=True))
+    chosen, labels = task.chosen(predicted), task.labels(names)
+    if chosen is not None and not task.per_point:
+        matrix = confusion_matrix(chosen, target, len(labels))
+        scores["confusion"] = dict(zip(labels, matrix.tolist(), strict=True))
     return scores
 
 
@@ -194,16 +195,23 @@ def _summary(
 
 
 def _write_predictions(
-    path: Path, index: FoldIndex, clouds: Clouds, predicted: torch.Tensor
+    path: Path, index: FoldIndex, clouds: Clouds, task: Task, predicted: torch.Tensor
 ) -> None:
-    """A row a cloud; wrong and sure is where to look for mistaken labels."""
-    sure, best = predicted.float().max(dim=1)
+    """A row a cloud; wrong and sure is where to look for mistaken labels.
+
+    Of tasks without labels, whether a number is right is left open.
+    """
+    import torch
+
+    names = task.names(clouds.classes, clouds.part_names, clouds.feature_names)
+    target = torch.from_numpy(task.target(clouds))
     rows: list[tuple[object, ...]] = [("path", "label", "predicted", "confidence", "right", "fold")]
-    for place, k, p in zip(index.clouds, best.tolist(), sure.tolist(), strict=True):
+    for place, row, true in zip(index.clouds, predicted, target, strict=True):
         name = place.id or f"{place.split}/{place.index}"
-        guess = clouds.classes[k]
-        right = "yes" if guess == place.label else "no"
-        rows.append((name, place.label, guess, f"{p:.6f}", right, place.fold))
+        truth, said = task.truth(true, names), task.answer(row, names)
+        sure = "" if said.confidence is None else f"{said.confidence:.6f}"
+        right = "" if not task.labels(names) else "yes" if said.label == truth else "no"
+        rows.append((name, truth, said.label, sure, right, place.fold))
     write_csv(path, rows)
 
 

@@ -35,10 +35,10 @@ MARK = "demo.json"  # tells a demo's folder from anyone else's
 # DAPT starts as the pre-trained network here: so few steps leave no time to recover from the
 # released start values, see docs/decisions.md.
 DAPT = ("rank=64", "position=every_block", "scale_shift_std=0", "scale_start=one")
-METHODS = {
-    "linear_probe": ("Linear probe", {"lr": 1e-2}),
-    "dapt": ("DAPT", {"lr": 1e-2, "options": DAPT}),
-    "full": ("Full fine-tuning", {"lr": 2.5e-3}),
+METHODS = {  # name -> (title, its own values, style of its line)
+    "linear_probe": ("Linear probe", {"lr": 1e-2}, ""),
+    "dapt": ("DAPT", {"lr": 1e-2, "options": DAPT}, "bold"),
+    "full": ("Full fine-tuning", {"lr": 2.5e-3}, ""),
 }
 POSE = "rotate=lying"  # the backbone knows such objects upright, clean, of more points
 
@@ -179,7 +179,7 @@ def table(results: dict[str, dict[str, Any]]) -> Table:
             METHODS[name][0], f"{trained:,} ({100 * trained / total:.1f} %)",
             f"{r['accuracy']:.1f} %", console.duration(r["seconds"]),
             console.size(r["peak_memory_bytes"]), console.size(r["adapter_bytes"]),
-            style="bold" if name == "dapt" else "",
+            style=METHODS[name][2],
         )  # fmt: skip
     return rows
 

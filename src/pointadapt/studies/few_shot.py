@@ -22,9 +22,9 @@ from .jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
     from ..data.sets.episodes import Setting
+    from ..tasks import Measure
 
 RESULTS = "few_shot.json"
-OFFICIAL = "modelnet_fewshot"
 
 
 def few_shot(
@@ -66,9 +66,9 @@ def _episodes(config: FewShotConfig) -> tuple[Setting, int]:
 
     common = {k: getattr(config, k) for k in ("way", "shot", "queries", "seed", "pool")}
     setting = Setting(config.data, key_values(config.data_options), **common)
-    if config.data == OFFICIAL:
+    if _official(config):
         if config.episodes is not None:
-            raise ConfigError(f"{OFFICIAL} brings its own episodes: leave out --episodes")
+            raise ConfigError(f"{config.data} brings its own episodes: leave out --episodes")
         return replace(setting, queries=20), config.folds
     folder = episodes_folder(config)
     files = [folder / f"{k}.json" for k in range(config.folds)]
@@ -90,6 +90,13 @@ def _episodes(config: FewShotConfig) -> tuple[Setting, int]:
     return given, len(there)
 
 
+def _official(config: FewShotConfig) -> bool:
+    """Whether the data set is episodes that somebody published."""
+    from ..data import DATASETS
+
+    return DATASETS[config.data].own_episodes
+
+
 def episodes_folder(config: FewShotConfig) -> Path:
     """Where the index files are, or are to be written."""
     return config.episodes or config.out / "episodes"
@@ -108,10 +115,10 @@ def _check_same(where: Path, was: Setting, now: Setting) -> None:
 def _fold(config: FewShotConfig, setting: Setting, k: int) -> Job:
     """The training run of fold ``k``, whose data set is its episode."""
     values = {f.name: getattr(config, f.name) for f in fields(TrainConfig)}
-    if config.data == OFFICIAL:
+    if _official(config):
         of = {"way": setting.way, "shot": setting.shot, "fold": k}
         options = (*config.data_options, *(f"{key}={value}" for key, value in of.items()))
-        data = {"data": OFFICIAL, "data_options": options}
+        data = {"data": config.data, "data_options": options}
     else:
         source = (f"source_root={config.root}",) if config.root else ()
         data = {
@@ -126,8 +133,10 @@ def _fold(config: FewShotConfig, setting: Setting, k: int) -> Job:
 def _summary(
     config: FewShotConfig, setting: Setting, folds: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    accuracies, first = [r["accuracy"] for r in folds], folds[0]
-    drawn = config.data != OFFICIAL
+    from ..tasks import TASKS
+
+    metric, first, drawn = TASKS[config.task].metric, folds[0], not _official(config)
+    values = [r[metric] for r in folds]
     protocol = dict(first["protocol"])
     selected = protocol.pop("selected_epoch")
     protocol |= {
@@ -140,7 +149,7 @@ def _summary(
     rows = [
         {
             "fold": k,
-            "accuracy": r["accuracy"],
+            metric: r[metric],
             "classes": list(r["per_class"]),
             "selected_epoch": r["protocol"].get("selected_epoch", selected),
             "seconds": r["seconds"],
@@ -149,11 +158,11 @@ def _summary(
         for k, r in enumerate(folds)
     ]
     return {
-        "method": config.method, "options": list(config.options), "data": setting.data,
-        "backbone": config.backbone, "way": setting.way, "shot": setting.shot,
-        "queries": setting.queries,
-        "accuracy": round(statistics.mean(accuracies), 4),
-        "accuracy_sd": round(statistics.stdev(accuracies), 4) if len(folds) > 1 else None,
+        "method": config.method, "options": list(config.options), "task": config.task,
+        "data": setting.data, "backbone": config.backbone, "metric": metric,
+        "way": setting.way, "shot": setting.shot, "queries": setting.queries,
+        metric: round(statistics.mean(values), 4),
+        f"{metric}_sd": round(statistics.stdev(values), 4) if len(folds) > 1 else None,
         "trainable_parameters": first["trainable_parameters"],
         "total_parameters": first["total_parameters"],
         "adapter_bytes": first["adapter_bytes"],
@@ -173,20 +182,26 @@ def read_results(out: Path | str) -> dict[str, Any]:
 
 def table(results: Mapping[str, Any]) -> Table:
     """The folds, and mean ± standard deviation below."""
+    measure = _measure(results)
     rows = Table("fold", "classes", show_footer=True)
     rows.columns[0].footer = "mean ± sd"
-    rows.add_column("accuracy %", mean_sd(results), justify="right")
+    rows.add_column(measure.head, mean_sd(results), justify="right")
     rows.add_column("epoch", justify="right")
     rows.add_column("time", console.duration(results["seconds"]), justify="right")
     for row in results["folds"]:
-        cells = [str(row["fold"]), ", ".join(row["classes"]), f"{row['accuracy']:.2f}"]
+        cells = [str(row["fold"]), ", ".join(row["classes"]), measure.number(row[measure.key])]
         cells += [str(row["selected_epoch"]), console.duration(row["seconds"])]
         rows.add_row(*cells)
     return rows
 
 
 def mean_sd(results: Mapping[str, Any], digits: int = 2) -> str:
-    """The accuracy as tables state it: 93.20 ± 2.10, or without a deviation for a single run."""
-    sd = results["accuracy_sd"]
-    mean = f"{results['accuracy']:.{digits}f}"
-    return mean if sd is None else f"{mean} ± {sd:.{digits}f}"
+    """The score as tables state it: 93.20 ± 2.10, or without a deviation for a single run."""
+    measure = _measure(results)
+    return measure.mean(results[measure.key], results[f"{measure.key}_sd"], digits)
+
+
+def _measure(results: Mapping[str, Any]) -> Measure:
+    from ..tasks import TASKS
+
+    return TASKS[results["task"]].measures[0]

@@ -23,7 +23,7 @@ from ..core.files import read_json, sha256_of, write_json
 from ..core.folders import only_run_in
 from ..core.results import RobustnessResults
 from ..data import Clouds, load_dataset
-from ..data.corruptions import SEVERITIES, SUITES, corrupt
+from ..data.corruptions import ABOUT, SEVERITIES, SUITES, corrupt
 from ..data.reading.corrupted import CLEAN, CorruptedTest
 from ..data.sets.modelnet40 import CLASSES
 from ..recipes.start import configured
@@ -32,18 +32,7 @@ OnCell = Callable[[int, int], None]
 
 FORMAT = "pointadapt-robustness/1"
 RESULTS, PICTURE = "robustness.json", "robustness.png"
-# DGCNN's overall accuracies, means over the severities, that ModelNet-C's authors publish.
-DGCNN = {
-    "clean": 0.926, "scale": 0.906, "jitter": 0.684, "rotate": 0.785, "dropout_global": 0.752,
-    "dropout_local": 0.793, "add_global": 0.705, "add_local": 0.725,
-}  # fmt: skip
-DEFINITIONS = {
-    "modelnet40_c": "mean error: plain mean of the error rates over corruptions and severities",
-    "modelnet_c": "mean error: plain mean of the error rates over corruptions and severities; CE: "
-    "error summed over severities / DGCNN's published one, mCE: mean over corruptions; RmCE: the "
-    "same of the losses against clean clouds",
-}
-
+ACCURACY = "accuracy"  # the one score that the benchmarks' figures are made of
 
 Cell = tuple[str, int]  # corruption and severity; the clean clouds have severity 0
 
@@ -89,10 +78,11 @@ def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
     missing = [cell for cell in cells if _key(cell) not in record["scores"]]
     if missing:
         model = load_ready(config.adapter, config.backbone)
-        if model.adapter.task.per_point:
+        task = model.adapter.task
+        if task.per_point or task.metric != ACCURACY:
             raise ConfigError(
-                f"{config.adapter}: labels points, and robustness is measured of classes: pass an "
-                "adapter trained with --task classification"
+                f"{config.adapter}: its task, {task.name}, has no accuracy of whole clouds, which "
+                "both benchmarks are of: pass an adapter trained with --task classification"
             )
         with autocast(model, source.precision):
             for cell in missing:
@@ -121,25 +111,27 @@ def summarize(
         suite: whose corruptions they are.
         clean: accuracy on clean clouds.
         cells: corruption -> five of {"accuracy": …}.
-        classes: DGCNN's errors are those on ModelNet40's classes; for others there is no CE.
+        classes: the suite's reference is of ModelNet40's classes; for others there is no CE.
 
     Returns:
         ``clean_accuracy``, ``mean_accuracy``, ``mean_error`` in percent, ``corruptions`` name ->
         its ``accuracy``, ``error`` and, of ModelNet-C, ``ce`` and ``rce``; ``mce`` and ``rmce``,
-        where 1 is DGCNN; ``definition``.
+        where 1 is the suite's reference; ``definition``.
     """
+    about = ABOUT[suite]
+    known = about.reference if classes == CLASSES else {}
     rows: dict[str, dict[str, float]] = {}
     for name, scores in cells.items():
         accuracy = float(np.mean([score["accuracy"] for score in scores]))
         rows[name] = {"accuracy": accuracy, "error": 100 - accuracy}
-        if suite == "modelnet_c" and classes == CLASSES:
-            ours, theirs = accuracy / 100, DGCNN[name]
+        if known:
+            ours, theirs = accuracy / 100, known[name]
             rows[name]["ce"] = (1 - ours) / (1 - theirs)
-            rows[name]["rce"] = (clean / 100 - ours) / (DGCNN[CLEAN] - theirs)
+            rows[name]["rce"] = (clean / 100 - ours) / (known[CLEAN] - theirs)
     mean = float(np.mean([row["accuracy"] for row in rows.values()]))
     out: dict[str, Any] = {
         "clean_accuracy": clean, "mean_accuracy": mean, "mean_error": 100 - mean,
-        "definition": DEFINITIONS[suite],
+        "definition": about.definition,
     }  # fmt: skip
     for key, name in (("mce", "ce"), ("rmce", "rce")):
         if all(name in row for row in rows.values()):
@@ -239,7 +231,7 @@ def _score(model: Any, clouds: Clouds) -> dict[str, Any]:
     from ..inference.score import evaluate
 
     n = clouds.points.shape[1]
-    return {"accuracy": evaluate(model, clouds, n)["accuracy"], "points": n}
+    return {"accuracy": evaluate(model, clouds, n)[ACCURACY], "points": n}
 
 
 def _key(cell: Cell) -> str:

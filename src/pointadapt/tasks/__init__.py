@@ -1,5 +1,5 @@
 """What is predicted from the tokens, one task a file. See :mod:`pointadapt.tasks.base`."""
 
-from .base import TASKS, Task, make_task
+from .base import TASKS, Answer, Head, Measure, Names, Task, check_inputs, make_task
 
-__all__ = ["TASKS", "Task", "make_task"]
+__all__ = ["Answer", "Head", "Measure", "Names", "TASKS", "Task", "check_inputs", "make_task"]

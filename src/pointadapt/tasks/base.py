@@ -1,4 +1,4 @@
-"""What a task is: a head on the tokens, a loss, and a score."""
+"""What a task is: a head on the tokens, a loss, a score, and all that others must know of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
-from ..backbones.tokens import GLOBALS, POOLS
-from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import build
 from ..core.registry import Registry
+from .answers import Answer, Measure, Names, headline, numbers
+from .head import Head, check_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,54 +22,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Names:
-    """What a task's labels are called, and what it is given of each point.
-
-    Attributes:
-        classes: of whole clouds.
-        parts: of points; empty for tasks that label none.
-        features: of each point besides its coordinates; empty for tasks that take none.
-    """
-
-    classes: tuple[str, ...]
-    parts: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-
-
-class Head(nn.Module):
-    """Base of all heads: tokens in, task output out.
-
-    Attributes:
-        blocks: numbers of the blocks, from 0 and without the last, whose tokens it needs besides
-            the final ones; they come as ``tokens.hidden``.
-    """
-
-    blocks: tuple[int, ...] = ()
-
-    def forward(
-        self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
-        features: Tensor | None = None,
-    ) -> Tensor:  # fmt: skip
-        """Logits, (B, classes) of clouds or (B, N, names) of points.
-
-        Args:
-            tokens: of the backbone, G of them patches.
-            points: (B, N, 3) the clouds as the backbone saw them.
-            category: (B,) class of each cloud, for tasks that are told it.
-            features: (B, N, C) of the points, for tasks whose names have features.
-        """
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
 class Task:
-    """Base of all tasks. Options are fields."""
+    """Base of all tasks. Options are fields.
+
+    Every task has ``measures``, ``make_head``, ``target``, ``loss`` and ``score``. The rest fits a
+    task that predicts numbers of each cloud and needs no labels; other kinds replace what differs.
+    No other part of the package asks which task it has: it asks the task.
+    """
 
     name: ClassVar[str] = ""
-    metric: ClassVar[str] = ""  # the key of the score that selection maximises
+    measures: ClassVar[tuple[Measure, ...]] = ()  # its scores; selection and ranks go by the first
+    metric: ClassVar[str] = ""  # the key of the first measure, of which more is better
+    class_measure: ClassVar[str] = "score"  # what ``per_class`` among its scores is
+    answers: ClassVar[str] = "value"  # what tables call its answers
     head_inputs: ClassVar[tuple[str, ...]] = ()  # default inputs of its head; empty: the method's
     per_point: ClassVar[bool] = False  # it labels points, not clouds
     batch: ClassVar[int] = 64  # clouds that are predicted at a time
+    predictor: ClassVar[str] = "clouds"  # what predicts files: a name of inference.PREDICTORS
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.metric = cls.measures[0].key if cls.measures else ""
+
+    # ---- what it is given
 
     @property
     def given_class(self) -> bool:
@@ -79,34 +54,73 @@ class Task:
     def names(
         self, classes: Sequence[str], parts: Sequence[str] = (), features: Sequence[str] = ()
     ) -> Names:
-        """The names this task needs, of those that the data give.
+        """The names this task needs, of those that the data give; here none.
 
         Raises:
             DataLayoutError: the data are not labelled as the task needs it.
         """
-        del parts, features
-        return Names(tuple(classes))
+        del classes, parts, features
+        return Names(())
 
-    def make_head(self, config: BackboneConfig, inputs: Sequence[str], names: Names) -> Head:
-        """A new head for the tokens of a backbone of this size."""
-        raise NotImplementedError
+    def labels(self, names: Names) -> tuple[str, ...]:
+        """What the last dimension of the output is called; empty where it has no names."""
+        return names.parts if self.per_point else names.classes
 
     def target(self, clouds: Clouds) -> np.ndarray:
-        """The true labels, (n,) of clouds or (n, N) of points."""
-        return clouds.labels
+        """The truth, (n, …) of clouds or (n, N, …) of points, whole numbers or float32.
+
+        From the clouds' classes, from their parts, or from ``clouds.extras``.
+
+        Raises:
+            DataLayoutError: the data do not have it.
+        """
+        raise NotImplementedError
+
+    def check(self, clouds: Clouds, split: str) -> None:
+        """Refuse the clouds of a split that nothing can be learned from, or scored on.
+
+        Raises:
+            DataLayoutError: why.
+        """
 
     def fitted(self, clouds: Clouds) -> Task:
         """The task with what its loss has to know of the training clouds; most need nothing."""
         del clouds
         return self
 
+    def example(self, names: Names, batch: int, points: int) -> dict[str, Tensor]:
+        """Made-up clouds, to measure time with: ``points``, and what else the head is given."""
+        draw = torch.Generator().manual_seed(0)
+        given = {"points": torch.rand(batch, points, 3, generator=draw)}
+        if self.given_class:
+            given["category"] = torch.arange(batch) % len(names.classes)
+        if names.features:
+            given["features"] = torch.rand(batch, points, len(names.features), generator=draw)
+        return given
+
+    # ---- training
+
+    def make_head(self, config: BackboneConfig, inputs: Sequence[str], names: Names) -> Head:
+        """A new head for the tokens of a backbone of this size."""
+        raise NotImplementedError
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Scalar training loss."""
         raise NotImplementedError
 
-    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
-        """Scalar share of the labels that the output gets right, for the training log."""
-        return (output.argmax(dim=-1) == target).float().mean()
+    def running(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Scalars for the training log besides the loss, by name; means over a batch."""
+        del output, target
+        return {}
+
+    # ---- prediction
+
+    def activate(self, output: Tensor) -> Tensor:
+        """The head's output as probabilities, such as its softmax; here as it is.
+
+        Augmented copies of a cloud are averaged after it, and so are a point's neighbours.
+        """
+        return output
 
     def predict(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
         """What is kept of a batch's probabilities for :meth:`score`: by default all of them.
@@ -114,7 +128,7 @@ class Task:
         Labels of points are -1 where the probabilities are NaN.
 
         Args:
-            probabilities: (B, classes) or (B, N, names), softmax of the head's output.
+            probabilities: (B, …) or (B, N, …) what :meth:`activate` gave.
             category: (B,) class of each cloud, where it is known.
             names: as :meth:`names` gave them.
         """
@@ -128,41 +142,62 @@ class Task:
         del category, names
         return probabilities
 
+    def chosen(self, predicted: Tensor) -> Tensor | None:
+        """The one label of each cloud or point, of several, in what :meth:`predict` gave.
+
+        None for tasks that do not choose one: they have no confusions and no calibration.
+        """
+        del predicted
+        return None
+
+    def answer(self, predicted: Tensor, names: Names, top: int = 1) -> Answer:
+        """What is said of a cloud, from its row of what :meth:`predict` gave; here the numbers.
+
+        Args:
+            predicted: (…) of one cloud.
+            names: as :meth:`names` gave them.
+            top: how many of the most probable labels to name.
+        """
+        del names, top
+        values = predicted.flatten().tolist()
+        return Answer(numbers(values), values={"value": values[0] if len(values) == 1 else values})
+
+    def truth(self, target: Tensor, names: Names) -> str:
+        """A row of :meth:`target` in the words that a right :meth:`answer` would have as label."""
+        del names
+        return numbers(target.flatten().tolist())
+
+    # ---- scores
+
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> dict[str, Any]:
-        """Metrics over a whole split; ``predicted`` is :meth:`predict`'s, all batches together."""
+        """Metrics over a whole split; ``predicted`` is :meth:`predict`'s, all batches together.
+
+        ``count`` is how many clouds there are, ``per_class``, if it is there, a score of each class
+        in percent, ``confusion`` counts (true label -> predicted ones).
+        """
         raise NotImplementedError
 
     def cloud_scores(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> Tensor:
-        """(n,) how well each cloud does, in percent, to find the worst: here its points right.
+        """(n,) how well each cloud does, to find the worst: here the mean error, below 0.
 
         Args:
-            predicted: (n, N) labels of points.
-            target: (n, N) the true ones; -1 where that is not known.
+            predicted: (n, …) as :meth:`predict` gave it.
+            target: (n, …) of that shape.
             names: as :meth:`names` gave them.
             category: (n,) class of each cloud.
         """
         del names, category
-        known = target >= 0
-        right = ((predicted == target) & known).double().sum(dim=1)
-        return 100 * right / known.sum(dim=1).clamp(min=1)
+        apart = (predicted.double().reshape(target.shape) - target.double()).abs()
+        return -apart.reshape(len(target), -1).mean(dim=1)
 
-
-def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
-    """``inputs`` of a head, if each is a pooling of tokens.
-
-    Raises:
-        ConfigError, UnknownNameError: there is none, or an unknown one.
-    """
-    if not inputs:
-        raise ConfigError(f"a head needs at least one input: choose among {', '.join(POOLS)}")
-    for name in inputs:
-        if name not in (*POOLS, *GLOBALS):
-            raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
-    return tuple(inputs)
+    @classmethod
+    def headline(cls, scores: Mapping[str, Any]) -> tuple[str, str]:
+        """What the task is judged by: its name, and its value with the other measures."""
+        return headline(cls.measures, scores)
 
 
 TASKS: Registry[Task] = Registry("task", "pointadapt.tasks")
@@ -176,3 +211,6 @@ def make_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
         ConfigError: a value of the wrong type.
     """
     return build(TASKS[name], options or {}, f"task {name!r}")
+
+
+__all__ = ["Answer", "Head", "Measure", "Names", "TASKS", "Task", "check_inputs", "make_task"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,15 @@ from torch import Tensor, nn
 
 from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
+from ..core.errors import DataLayoutError
 from ..core.fields import at_least, share
-from .base import TASKS, Head, Names, Task, check_inputs
+from .base import TASKS, Answer, Head, Measure, Names, Task, check_inputs
 from .metrics import classification_scores
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..data import Clouds
 
 
 class ClassificationHead(Head):
@@ -64,7 +70,13 @@ class Classification(Task):
         label_smoothing: share of the target spread over all classes.
     """
 
-    metric = "accuracy"
+    measures = (
+        Measure("accuracy", "accuracy"),
+        Measure("class_accuracy", "mean of classes"),
+        Measure("macro_f1", "macro F1"),
+    )
+    class_measure = "accuracy %"
+    answers = "class"
 
     hidden: int = 256
     dropout: float = 0.5
@@ -73,6 +85,22 @@ class Classification(Task):
     def __post_init__(self) -> None:
         at_least(self, 0, "hidden")
         share(self, "dropout", "label_smoothing")
+
+    def names(
+        self, classes: Sequence[str], parts: Sequence[str] = (), features: Sequence[str] = ()
+    ) -> Names:
+        del parts, features
+        return Names(tuple(classes))
+
+    def target(self, clouds: Clouds) -> np.ndarray:
+        return clouds.labels
+
+    def check(self, clouds: Clouds, split: str) -> None:
+        if len(clouds.classes) < 2:
+            raise DataLayoutError(
+                f"all clouds are of the class {', '.join(clouds.classes)!r}, and two are needed to "
+                "tell apart: in a folder of your own, ROOT/CLASS/FILE"
+            )
 
     def make_head(
         self, config: BackboneConfig, inputs: Sequence[str], names: Names
@@ -83,8 +111,33 @@ class Classification(Task):
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=self.label_smoothing)
 
+    def running(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        return {"accuracy": 100 * (output.argmax(dim=-1) == target).float().mean()}
+
+    def activate(self, output: Tensor) -> Tensor:
+        return output.softmax(dim=-1)
+
+    def chosen(self, predicted: Tensor) -> Tensor:
+        return predicted.argmax(dim=-1)
+
+    def answer(self, predicted: Tensor, names: Names, top: int = 1) -> Answer:
+        values, index = predicted.topk(min(top, len(predicted)))
+        labels = [names.classes[k] for k in index.tolist()]
+        ranked = tuple(zip(labels, values.tolist(), strict=True))
+        return Answer(*ranked[0], top=ranked)
+
+    def truth(self, target: Tensor, names: Names) -> str:
+        return names.classes[int(target)]
+
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
     ) -> dict[str, Any]:
         del category
         return classification_scores(predicted, target, names.classes)
+
+    def cloud_scores(
+        self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
+    ) -> Tensor:
+        """(n,) probability of each cloud's true class, in percent."""
+        del names, category
+        return 100 * predicted.gather(1, target.unsqueeze(1)).squeeze(1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataLayoutError
-from .base import TASKS, Names
+from .base import TASKS, Measure, Names
 from .parts import part_mask, part_scores, parts_by_class, shape_ious
 from .point_head import PointTask, most_probable
 
@@ -30,7 +30,13 @@ class PartSegmentation(PointTask):
         restrict: only the parts of the cloud's class compete in prediction, as in the field.
     """
 
-    metric = "instance_miou"
+    measures = (
+        Measure("instance_miou", "instance mIoU"),
+        Measure("class_miou", "mean of classes"),
+        Measure("accuracy", "points right"),
+    )
+    class_measure = "mIoU %"
+    answers = "part"
 
     category: bool = True
     restrict: bool = True

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
-from ..core.errors import ConfigError
+from ..core.errors import ConfigError, DataLayoutError
 from ..core.fields import at_least, share
 from .base import Head, Names, Task, check_inputs
 from .parts import Propagation, one_hot, thirds
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..data import Clouds
 
 LABEL_WIDTH = 64  # of the embedded class
+IGNORE = -1  # the label of points that nobody labelled
 
 
 class PointHead(Head):
@@ -134,6 +135,7 @@ class PointTask(Task):
     head_inputs = ("token_max", "token_mean")
     per_point = True
     batch = 16
+    predictor = "points"
 
     width: int = 1024
     hidden: tuple[int, int] = (512, 256)
@@ -153,14 +155,41 @@ class PointTask(Task):
         assert clouds.parts is not None  # names() refuses data without
         return clouds.parts
 
+    def check(self, clouds: Clouds, split: str) -> None:
+        if not (self.target(clouds) >= 0).any():
+            raise DataLayoutError(
+                f"no point of the {split} split is labelled, so there is nothing to score"
+            )
+
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         flat = output.float().flatten(0, -2)
         return F.cross_entropy(flat, target.flatten(), label_smoothing=self.label_smoothing)
+
+    def running(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Share of the labelled points that the output gets right, in percent."""
+        known = target != IGNORE
+        right = (output.argmax(dim=-1) == target) & known
+        return {"accuracy": 100 * right.sum() / known.sum().clamp(min=1)}
+
+    def activate(self, output: Tensor) -> Tensor:
+        return output.softmax(dim=-1)
 
     def predict(self, probabilities: Tensor, category: Tensor | None, names: Names) -> Tensor:
         """(B, N) most probable label of each point."""
         del category, names
         return most_probable(probabilities, probabilities)
+
+    def chosen(self, predicted: Tensor) -> Tensor:
+        return predicted
+
+    def cloud_scores(
+        self, predicted: Tensor, target: Tensor, names: Names, category: Tensor
+    ) -> Tensor:
+        """(n,) share of each cloud's labelled points (n, N) that are right, in percent."""
+        del names, category
+        known = target != IGNORE
+        right = ((predicted == target) & known).double().sum(dim=1)
+        return 100 * right / known.sum(dim=1).clamp(min=1)
 
 
 def most_probable(competing: Tensor, probabilities: Tensor) -> Tensor:

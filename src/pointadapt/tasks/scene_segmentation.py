@@ -14,14 +14,12 @@ from torch import Tensor
 
 from ..core.errors import DataLayoutError
 from ..core.fields import at_least
-from .base import TASKS, Names
+from .base import TASKS, Measure, Names
 from .metrics import confusion_matrix, segmentation_scores
-from .point_head import PointTask
+from .point_head import IGNORE, PointTask
 
 if TYPE_CHECKING:
     from ..data import Clouds
-
-IGNORE = -1  # the label of points that nobody labelled
 
 
 @TASKS.register("scene_segmentation")
@@ -41,7 +39,14 @@ class SceneSegmentation(PointTask):
         class_weights: what ``balance`` comes to, one for each label; training sets it.
     """
 
-    metric = "miou"
+    measures = (
+        Measure("miou", "mIoU"),
+        Measure("accuracy", "points right"),
+        Measure("class_accuracy", "mean of classes"),
+    )
+    class_measure = "IoU %"
+    answers = "class"
+    predictor = "scenes"
 
     features: bool = True
     balance: float = 0.0
@@ -82,11 +87,6 @@ class SceneSegmentation(PointTask):
         # Products, not a choice of rows, whose number a captured step could not know.
         whole = (known if weight is None else weight[labels.clamp(min=0)] * known).sum()
         return total / whole.clamp(min=1e-6)
-
-    def accuracy(self, output: Tensor, target: Tensor) -> Tensor:
-        known = target != IGNORE
-        right = (output.argmax(dim=-1) == target) & known
-        return right.sum() / known.sum().clamp(min=1)
 
     def score(
         self, predicted: Tensor, target: Tensor, names: Names, category: Tensor

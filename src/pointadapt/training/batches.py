@@ -21,7 +21,7 @@ class Batch:
 
     Attributes:
         points: (B, n, 3).
-        target: (B,) labels of clouds, or (B, n) of points.
+        target: (B, …) the truth of clouds, or (B, n, …) of points.
         told: what else the model takes, by name: see :func:`told_of`.
     """
 
@@ -31,20 +31,20 @@ class Batch:
 
 
 def training_batch(
-    clouds: Clouds, at: np.ndarray, adapter: Adapter, n: int, augmentations: Sequence[str],
-    g: Generator, there: Resident, first: FirstPoints | None = None,
+    clouds: Clouds, truth: np.ndarray, at: np.ndarray, adapter: Adapter, n: int,
+    augmentations: Sequence[str], g: Generator, there: Resident, first: FirstPoints | None = None,
 ) -> Batch:  # fmt: skip
     """The clouds ``at``, prepared, ``n`` points of each, augmented with draws from ``g``.
 
-    They come from ``there``, and are where it is. ``first`` remembers the sampling of clouds from
-    epoch to epoch, where coordinates are all.
+    They come from ``there``, and are where it is. ``truth`` is the task's target of all clouds.
+    ``first`` remembers the sampling of clouds from epoch to epoch, where coordinates are all.
     """
 
     def put(array: np.ndarray | None) -> Tensor | None:
         return None if array is None else there.rows(array, at)
 
     task = adapter.task
-    points, target = put(clouds.points), put(task.target(clouds))
+    points, target = put(clouds.points), put(truth)
     category = put(clouds.labels) if task.given_class else None
     features = put(clouds.features) if adapter.names.features else None
     assert points is not None and target is not None

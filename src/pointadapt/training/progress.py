@@ -64,7 +64,8 @@ class TrainingDisplay:
         """An epoch is over; ``row`` is its line of the log."""
         self.epoch = row["epoch"]
         self.note = f" · epoch {row['epoch']}/{self.config.epochs}"
-        self.note += f" · train {row['train_accuracy']:.1f} %"
+        told = {key: value for key, value in row.items() if key.startswith("train_")}
+        self.note += "".join(f" · {key.replace('_', ' ')} {v:.4g}" for key, v in told.items())
         if not self.main:
             return
         append_line(self.config.out / "log.jsonl", json.dumps(row))

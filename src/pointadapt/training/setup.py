@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ..adapters.model import Adapter, PointModel
@@ -68,16 +69,11 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
     train_set, test_set = load_split(data, "train"), load_split(data, "test")
     if train_set.classes != test_set.classes:
         raise DataLayoutError(f"{config.data}: train and test name different classes")
-    if config.task == "classification" and len(train_set.classes) < 2:
-        raise DataLayoutError(
-            f"{config.data}: all clouds are of the class {', '.join(train_set.classes)!r}, and two "
-            "are needed to tell apart: in a folder of your own, ROOT/CLASS/FILE"
-        )
     if train_set.part_names != test_set.part_names:
         raise DataLayoutError(f"{config.data}: train and test name different parts")
     if train_set.feature_names != test_set.feature_names:
         raise DataLayoutError(f"{config.data}: train and test have different features of points")
-    if config.data == "folder":  # benchmarks are as they are
+    if data.own_files:  # benchmarks are as they are
         tell_shared(train_set, test_set)
     if config.select != "val":
         return train_set, test_set, None
@@ -85,17 +81,25 @@ def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
     return train_set.subset(kept), test_set, train_set.subset(held)
 
 
-def check_labelled(task: Task, **splits: Clouds | None) -> None:
-    """Check, before training, that there is something to score on in each of the ``splits``.
+def check_splits(task: Task, data: str, **splits: Clouds | None) -> None:
+    """Let the task refuse, before training, a split that it can make nothing of.
 
     Raises:
-        DataLayoutError: the task labels points, and none of a split has a label.
+        DataLayoutError: why, with the name of the data.
     """
-    for name, clouds in splits.items():
-        if task.per_point and clouds is not None and not (task.target(clouds) >= 0).any():
-            raise DataLayoutError(
-                f"no point of the {name} split is labelled, so there is nothing to score"
-            )
+    for split, clouds in splits.items():
+        if clouds is not None:
+            try:
+                task.check(clouds, split)
+            except DataLayoutError as error:
+                raise DataLayoutError(f"{data}: {error}") from error
+
+
+def truth_of(task: Task, clouds: Clouds) -> np.ndarray:
+    """The task's target of these clouds, (n, …), as training takes it: int64, or float32."""
+    target = task.target(clouds)
+    whole = np.issubdtype(target.dtype, np.integer)
+    return np.ascontiguousarray(target, dtype=np.int64 if whole else np.float32)
 
 
 def build_model(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch import Tensor
 
 from ..adapters import folder as hub
 from ..adapters.protocol import stated
@@ -42,7 +43,15 @@ from .epoch_order import epoch_order
 from .progress import TrainingDisplay
 from .sampled_once import FirstPoints
 from .schedule import warmup_cosine
-from .setup import build_model, check_folder, check_labelled, check_names, load_clouds, show_clouds
+from .setup import (
+    build_model,
+    check_folder,
+    check_names,
+    check_splits,
+    load_clouds,
+    show_clouds,
+    truth_of,
+)
 from .step import make_step
 
 AGREE = 10  # optimizer steps after which several processes ask one another whether to stop
@@ -86,8 +95,9 @@ class _Run:
         self.model = build_model(
             config, known.classes, known.part_names, known.feature_names, known.normalise
         )
-        self.task = self.model.adapter.task.fitted(known)
-        check_labelled(self.task, test=self.test_set, val=self.val_set)
+        task = self.model.adapter.task
+        check_splits(task, config.data, train=known, test=self.test_set, val=self.val_set)
+        self.task, self.truth = task.fitted(known), truth_of(task, known)
         optimizer = torch.optim.AdamW(
             self.model.parameter_groups(config.weight_decay), lr=config.lr, fused=True
         )
@@ -101,8 +111,8 @@ class _Run:
             clip=config.clip, accumulate=config.accumulate, task=self.task,
         )  # fmt: skip
         self.epoch, self.done, self.seconds = 0, 0, 0.0  # done: steps of this epoch
-        self.sums = torch.zeros(2, device=accelerator.device)  # of its losses and accuracies
-        self.inside: list[dict[str, torch.Tensor]] = []  # of each process, to go on in an epoch
+        self.sums: dict[str, Tensor] = {}  # of what these steps gave: loss, accuracy
+        self.inside: list[dict[str, Any]] = []  # of each process, to go on in an epoch
         self.began = time.monotonic()
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
@@ -183,8 +193,8 @@ class _Run:
         seed = derive_seed(c.seed, self.epoch, step, self.acc.process_index)
         draw = torch.Generator().manual_seed(seed)
         return training_batch(
-            self.train_set, at, self.model.adapter, c.points, c.augment, draw, self.resident,
-            self.first,
+            self.train_set, self.truth, at, self.model.adapter, c.points, c.augment, draw,
+            self.resident, self.first,
         )  # fmt: skip
 
     def _lr(self, step: int) -> float:
@@ -208,14 +218,14 @@ class _Run:
             self.model.adapter.taps.loss_scale = self._loss_scale()
             batch = self._batch(step, order)
             loss, output = self.step(batch.points, batch.target, **batch.told)
-            self.sums += torch.stack([loss.float(), self.task.accuracy(output, batch.target)])
+            self._add({"loss": loss, **self.task.running(output, batch.target)})
             self.done = step + 1
             if step % 10 == 9 or step + 1 == self.steps:
-                display.step_done(step + 1, float(self.sums[0]) / (step + 1))
+                display.step_done(step + 1, float(self.sums["loss"]) / (step + 1))
             if self._asked_to_stop():
                 raise stops.Stopped
-        sums: Any = acc.reduce(self.sums, reduction="mean")
-        loss_mean, accuracy = float(sums[0]) / self.steps, float(sums[1]) / self.steps
+        all_of_it: Any = acc.reduce(torch.stack(list(self.sums.values())), reduction="mean")
+        loss_mean, *others = (all_of_it / self.steps).tolist()
         if not math.isfinite(loss_mean):
             raise PointAdaptError(
                 f"the loss became {loss_mean} in epoch {self.epoch + 1}: lower --lr, "
@@ -224,7 +234,7 @@ class _Run:
         return {
             "epoch": self.epoch + 1,
             "loss": round(loss_mean, 6),
-            "train_accuracy": round(100.0 * accuracy, 3),
+            **{f"train_{k}": round(v, 3) for k, v in zip(list(self.sums)[1:], others, strict=True)},
             "lr": self._lr(self.steps - 1),
         }
 
@@ -239,10 +249,17 @@ class _Run:
         if self.done:
             own = self.inside[rank]
             set_draws(own, self.acc.device)
-            self.sums.copy_(own["sums"])
+            self.sums = {k: v.to(self.acc.device) for k, v in own["sums"].items()}
             return
         torch.manual_seed(derive_seed(self.config.seed, self.epoch, rank))
-        self.sums.zero_()
+        self.sums = {}
+
+    def _add(self, values: dict[str, Tensor]) -> None:
+        """Add what a step gave to the epoch's sums."""
+        for name, value in values.items():
+            before = self.sums.get(name)
+            now = value.detach().float()
+            self.sums[name] = now.clone() if before is None else before + now
 
     def _asked_to_stop(self) -> bool:
         """Whether the run ends after this step, in which the optimizer must have moved.
@@ -255,7 +272,8 @@ class _Run:
         if moved % AGREE:
             return False
         asked: Any = torch.tensor(float(stops.asked()), device=self.acc.device)
-        return bool(self.acc.reduce(asked) > 0)
+        summed: Any = self.acc.reduce(asked)
+        return bool(summed > 0)
 
     @property
     def trained(self) -> int:
@@ -298,7 +316,7 @@ class _Run:
         return json.dumps(plain, sort_keys=True)
 
     def _save(self) -> None:
-        own = {**get_draws(self.acc.device), "sums": self.sums.cpu()}
+        own = {**get_draws(self.acc.device), "sums": {k: v.cpu() for k, v in self.sums.items()}}
         inside = gather_object([own]) if self.done else []
         if not self.acc.is_main_process:
             return

@@ -19,6 +19,7 @@ from pointadapt.cli.listing import LISTS
 from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.io import write_points
+from pointadapt.tasks import TASKS
 
 
 def run(*args, **env):
@@ -205,7 +206,7 @@ def test_evaluate_shows_the_worst_class_first(capsys):
 
     scores = {"accuracy": 50.0, "class_accuracy": 50.0, "count": 2, "votes": 0,
               "per_class": {"good": 100.0, "bad": 0.0}}  # fmt: skip
-    report.evaluation(scores, "x test", console.output())
+    report.evaluation(scores, TASKS["classification"], "x test", console.output())
     text = capsys.readouterr().out
     assert text.index("bad") < text.index("good")
 

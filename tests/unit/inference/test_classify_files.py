@@ -11,13 +11,13 @@ import pointadapt
 from pointadapt.cli import main as cli
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data.sets.folder import upright
-from pointadapt.inference.classify_files import list_files, predict, reader_of
+from pointadapt.inference.classify_files import answer_files, list_files, reader_of
 from pointadapt.io import read_points, write_points
 from pointadapt.ops import normalize
 
 
 def test_equal_to_the_model(own_files, micro_adapter):
-    rows = predict(own_files, micro_adapter, top=2)
+    rows = answer_files(own_files, micro_adapter, top=2)
     assert [row.path for row in rows] == sorted(own_files.rglob("*.*"))
     model = pointadapt.load(micro_adapter)
     for row in rows:
@@ -32,8 +32,8 @@ def test_equal_to_the_model(own_files, micro_adapter):
 
 def test_batches_change_nothing(own_files, micro_adapter):
     done = []
-    one = predict(own_files, micro_adapter, batch_size=1)
-    many = predict(own_files, micro_adapter, batch_size=3, on_batch=done.append)
+    one = answer_files(own_files, micro_adapter, batch_size=1)
+    many = answer_files(own_files, micro_adapter, batch_size=3, on_batch=done.append)
     assert [r.label for r in one] == [r.label for r in many]
     assert np.allclose([r.confidence for r in one], [r.confidence for r in many], rtol=1e-5)
     assert done == [3, 6, 8]
@@ -42,10 +42,12 @@ def test_batches_change_nothing(own_files, micro_adapter):
 def test_a_loaded_model(own_files, micro_adapter):
     file = own_files / "flat" / "0.ply"
     model = pointadapt.load(micro_adapter)
-    (row,) = predict(file, model, points=64)
-    assert row.confidence == pytest.approx(predict(file, micro_adapter)[0].confidence, rel=1e-6)
+    (row,) = answer_files(file, model, points=64)
+    assert row.confidence == pytest.approx(
+        answer_files(file, micro_adapter)[0].confidence, rel=1e-6
+    )
     with pytest.raises(ConfigError, match="points="):
-        predict(file, model)
+        answer_files(file, model)
 
 
 def test_bad_files_keep_their_place(own_files, micro_adapter, tmp_path):
@@ -54,7 +56,7 @@ def test_bad_files_keep_their_place(own_files, micro_adapter, tmp_path):
     bad.write_bytes(b"\xff\xd8\xff\xe0 JPEG")
     (tmp_path / "empty").mkdir()
     paths = [tmp_path / "none.ply", good, bad, tmp_path / "empty", good]
-    rows = predict(paths, micro_adapter, batch_size=2)
+    rows = answer_files(paths, micro_adapter, batch_size=2)
     assert [row.error is None for row in rows] == [False, True, False, False, True]
     assert rows[1] == rows[4]
     assert all(row.label == "" and str(row.path) in str(row.error) for row in rows if row.error)
@@ -86,16 +88,16 @@ def test_files_are_read_as_in_training(y_up_adapter, micro_adapter, tmp_path):
     config = json.loads((y_up_adapter / "adapter_config.json").read_text())
     assert np.array_equal(reader_of(config)(tmp_path / "c.npy"), upright(cloud, "y"))
     assert np.array_equal(reader_of(config, "z")(tmp_path / "c.npy"), cloud)
-    turned, plain = (predict(tmp_path / "c.npy", a)[0] for a in (y_up_adapter, micro_adapter))
+    turned, plain = (answer_files(tmp_path / "c.npy", a)[0] for a in (y_up_adapter, micro_adapter))
     assert turned.confidence != plain.confidence
-    again = predict(tmp_path / "c.npy", micro_adapter, up="y")[0]
+    again = answer_files(tmp_path / "c.npy", micro_adapter, up="y")[0]
     assert again.confidence == pytest.approx(turned.confidence, rel=1e-6)
 
 
 def test_fewest_points(y_up_adapter, micro_adapter, tmp_path):
     (tmp_path / "c.xyz").write_text("0 0 0\n1 0 0\n0 1 0\n0 0 1\n")
-    assert "4 points" in str(predict(tmp_path / "c.xyz", micro_adapter)[0].error)
-    assert predict(tmp_path / "c.xyz", y_up_adapter)[0].error is None
+    assert "4 points" in str(answer_files(tmp_path / "c.xyz", micro_adapter)[0].error)
+    assert answer_files(tmp_path / "c.xyz", y_up_adapter)[0].error is None
 
 
 def test_without_a_training_configuration(micro_adapter, tmp_path, own_files):
@@ -107,7 +109,7 @@ def test_without_a_training_configuration(micro_adapter, tmp_path, own_files):
     config = json.loads((folder / "adapter_config.json").read_text())
     config["results"] = {}
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    assert predict(own_files, folder)[0].error is None
+    assert answer_files(own_files, folder)[0].error is None
     with pytest.raises(ConfigError, match="--data"):
         Protocol.of(folder)
     protocol = Protocol.of(folder, "shapes", options=("test_size=3",))
@@ -128,10 +130,10 @@ def test_protocol_of_a_training(micro_adapter):
 
 def test_arguments(own_files, micro_adapter):
     with pytest.raises(ConfigError, match="at least 1"):
-        predict(own_files, micro_adapter, top=0)
+        answer_files(own_files, micro_adapter, top=0)
     with pytest.raises(UnknownNameError, match="axis"):
-        predict(own_files, micro_adapter, up="w")  # type: ignore[arg-type]
-    assert len(predict(own_files, micro_adapter, top=99)[0].top) > 9
+        answer_files(own_files, micro_adapter, up="w")  # type: ignore[arg-type]
+    assert len(answer_files(own_files, micro_adapter, top=99)[0].top) > 9
 
 
 def test_many_files_are_counted_where_a_table_is_written(

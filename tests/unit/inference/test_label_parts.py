@@ -11,7 +11,7 @@ from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, DataLayoutError, UnknownNameError
 from pointadapt.data import load_dataset
 from pointadapt.data.sets.shapes import Shapes
-from pointadapt.inference.classify_files import predict
+from pointadapt.inference.classify_files import answer_files
 from pointadapt.inference.forward import predict_clouds
 from pointadapt.inference.label_parts import Labeller
 from pointadapt.inference.score import evaluate
@@ -141,12 +141,6 @@ def test_the_command_evaluates_and_draws(run, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def test_no_picture_of_parts_without_parts(micro_adapter, tmp_path, capsys):
-    flags = ["--adapter", str(micro_adapter), "--picture", str(tmp_path / "p.png")]
-    assert main(["evaluate", *flags]) == 2
-    assert "only part segmentation" in capsys.readouterr().err
-
-
 # ---- files
 
 
@@ -240,7 +234,7 @@ def test_confidence_is_that_among_the_parts_of_the_class(run, clouds, files, tmp
 
 
 def test_the_wrong_adapter(run, micro_adapter, files, tmp_path):
-    with pytest.raises(ConfigError, match="labels points"):
-        predict(files, run / "adapter")
+    with pytest.raises(ConfigError, match="part_segmentation, which says nothing of a file"):
+        answer_files(files, run / "adapter")
     with pytest.raises(ConfigError, match="labels whole clouds"):
         Labeller(micro_adapter, tmp_path / "out")

@@ -292,7 +292,7 @@ def test_made_up_shapes_are_the_default(config):
     third = pretrain(replace(made, out=config.out / "2", attribute_weight=0.1))
     assert third["loss"] > summary["loss"]
     with pytest.raises(ConfigError, match="attributes are known of shapes only"):
-        replace(config, attribute_weight=0.1)
+        pretrain(replace(config, out=config.out / "3", attribute_weight=0.1))
 
 
 def test_goes_on_from_a_backbone(config, micro_backbone):

@@ -4,14 +4,18 @@ import base64
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.data import Clouds
+from pointadapt.reports import evaluation as module
 from pointadapt.reports.evaluation import Examination, facts_of, remarks, write_page
+from pointadapt.tasks import Names, make_task
 
 CLASSES = ("<script>alert(1)</script>", "a&b", 'c"d', "plain")
 VOID = {"meta", "img", "br", "line", "rect", "circle"}
@@ -30,7 +34,26 @@ def classified():
     predicted[[2, 7]] = [1, 0]
     confidence = np.array([0.91, 0.5, 0.6, 0.95, 0.8, 0.7, 0.55, 0.99], np.float32)
     scores = {"accuracy": 75.0, "class_accuracy": 75.0, "per_class": {}, "count": 8, "votes": 0}
-    return Examination(scores, given, CLASSES, given.labels, predicted, confidence)
+    return seen_as("classification", Names(CLASSES), scores, given, predicted, confidence)
+
+
+def seen_as(task, names, scores, given, predicted, confidence):
+    """An examination of clouds whose labels are predicted, each as surely as that."""
+    rows = torch.zeros(len(given), len(names.classes))
+    rows[range(len(given)), predicted] = torch.from_numpy(np.asarray(confidence, np.float32))
+    return Examination(
+        make_task(task), names, scores, given, torch.from_numpy(given.labels), rows,
+        100 * (predicted == given.labels).astype(float), predicted, np.asarray(confidence),
+    )  # fmt: skip
+
+
+def labelled(task, names, scores, given, target, predicted, each):
+    """An examination of clouds whose points are labelled, all as surely."""
+    sure = np.full(target.shape, 0.7, np.float32)
+    return Examination(
+        make_task(task), names, scores, given, torch.from_numpy(target),
+        torch.from_numpy(predicted), np.array(each, float), predicted, sure,
+    )  # fmt: skip
 
 
 def segmented():
@@ -44,8 +67,8 @@ def segmented():
         "instance_miou": 80.0, "class_miou": 80.0, "accuracy": 83.0, "per_class": {"a&b": 80.0},
         "count": 3, "votes": 0,
     }  # fmt: skip
-    sure = np.full((3, 32), 0.7, np.float32)
-    return Examination(scores, given, names, target, predicted, sure, np.array([100.0, 40.0, 100]))
+    names = Names(CLASSES, names)
+    return labelled("part_segmentation", names, scores, given, target, predicted, [100, 40, 100])
 
 
 class Strict(HTMLParser):
@@ -120,8 +143,8 @@ def scene():
         "miou": 61.5, "accuracy": 75.0, "class_accuracy": 70.0, "count": 3, "votes": 0,
         "per_class": {"floor": 61.0, "wall": 60.0, "door": 63.5}, "labelled": 64,
     }  # fmt: skip
-    sure = np.full((3, 32), 0.7, np.float32)
-    return Examination(scores, given, names, target, predicted, sure, np.array([100.0, 50.0, 0]))
+    names = Names(("scene",), names)
+    return labelled("scene_segmentation", names, scores, given, target, predicted, [100, 50, 0])
 
 
 def test_blocks_without_a_label_are_neither_good_nor_bad():
@@ -134,7 +157,7 @@ def test_the_page_of_a_scene(tmp_path):
     page = parsed(write_page(tmp_path / "page.html", scene(), facts_of(scene(), 4)))
     text = "".join(page.text)
     assert "61.50 %mIoU" in text and "75.00 %points right" in text
-    assert "Each class" in text and "Mean IoU of the clouds" not in text  # they are of labels
+    assert "Each class" in text and "Scores of the classes" not in text  # they are of labels
 
 
 def test_words():
@@ -169,6 +192,8 @@ def test_the_page_is_whole_by_itself(make, tmp_path):
         assert image["alt"]
         assert base64.b64decode(image["src"].partition(",")[2]).startswith(b"\x89PNG")
     assert sum("aria-label" in attrs for tag, attrs in page.tags if tag == "svg") == 2
+    own = (Path(module.__file__).with_name("page.css")).read_text()
+    assert own.strip() in text  # the look is in the page, not beside it
     heads = [attrs for tag, attrs in page.tags if tag == "th"]
     assert all(attrs.get("scope") in ("row", "col") for attrs in heads)
 
@@ -180,7 +205,8 @@ def test_many_labels_show_those_with_errors(tmp_path):
     predicted[99] = 3
     given = Clouds(np.zeros((200, 4, 3), np.float32), target, names)
     scores = {"accuracy": 99.5, "count": 200, "votes": 0}
-    seen = Examination(scores, given, names, target, predicted, np.full(200, 0.9))
+    sure = np.full(200, 0.9)
+    seen = seen_as("classification", Names(names), scores, given, predicted, sure)
     text = write_page(tmp_path / "page.html", seen, facts_of(seen)).read_text()
     matrix = text[text.index('<table class="matrix"') :]
     matrix = matrix[: matrix.index("</table>")]

@@ -153,9 +153,9 @@ def test_board(config, here):
     assert board["finished"] and board["protocol"]["seeds"] == [0, 1]
     probe, dapt = board["methods"]
     stored = [json.loads((config.out / f"runs/d/seed{s}/results.json").read_text()) for s in (0, 1)]
-    assert dapt["accuracies"] == [r["accuracy"] for r in stored]
-    assert dapt["accuracy"] == pytest.approx(np.mean(dapt["accuracies"]), abs=1e-3)
-    assert dapt["accuracy_sd"] == pytest.approx(np.std(dapt["accuracies"], ddof=1), abs=1e-3)
+    assert dapt["scores"] == [r["accuracy"] for r in stored]
+    assert dapt["accuracy"] == pytest.approx(np.mean(dapt["scores"]), abs=1e-3)
+    assert dapt["accuracy_sd"] == pytest.approx(np.std(dapt["scores"], ddof=1), abs=1e-3)
     assert dapt["peak_memory_bytes"] == max(r["peak_memory_bytes"] for r in stored)
     assert (dapt["lr"], dapt["options"], probe["lr"]) == (3e-3, ["rank=4"], 5e-4)
     assert probe["trainable_parameters"] < dapt["trainable_parameters"]
@@ -176,7 +176,7 @@ def test_methods_and_seeds_may_be_added(config, here):
     before = results.stat().st_mtime_ns
     more = compare(replace(config, methods=("linear_probe", "bitfit"), method_options=()))
     assert results.stat().st_mtime_ns == before
-    assert more["methods"][0]["accuracies"][0] == first["methods"][0]["accuracies"][0]
+    assert more["methods"][0]["scores"][0] == first["methods"][0]["scores"][0]
     assert len(more["methods"]) == 2 and more["protocol"]["seeds"] == [0, 1]
     with pytest.raises(ConfigError, match=r"epochs: 1 then, 2 now"):
         compare(replace(config, epochs=2))
@@ -253,7 +253,7 @@ def made_up(n=16, seed=0):
     rows = [
         {
             "label": name, "method": name, "options": [], "lr": 1e-3, "own": "", "error": "",
-            "accuracy": float(rng.normal(82, 2)), "accuracy_sd": 0.4, "accuracies": [],
+            "accuracy": float(rng.normal(82, 2)), "accuracy_sd": 0.4, "scores": [],
             "trainable_parameters": int(10 ** rng.normal(5.2, 0.5)), "total_parameters": 10**7,
             "adapter_bytes": 10**6, "seconds": 100.0, "peak_memory_bytes": 10**9,
             "inference_seconds": 2e-3,
@@ -261,8 +261,9 @@ def made_up(n=16, seed=0):
         for name in names
     ]  # fmt: skip
     protocol = {"epochs": 10, "selection": "last epoch", "seeds": [0, 1]}
-    return {"data": "d", "data_options": [], "backbone": "b", "methods": rows, "finished": True,
-            "protocol": protocol, "machine": {}, "command": "pointadapt compare"}  # fmt: skip
+    return {"task": "classification", "data": "d", "data_options": [], "backbone": "b",
+            "methods": rows, "finished": True, "protocol": protocol, "machine": {},
+            "command": "pointadapt compare"}  # fmt: skip
 
 
 def texts(board, path, monkeypatch):
@@ -304,7 +305,9 @@ def test_the_front():
 
 def test_nothing_to_draw(tmp_path):
     with pytest.raises(PointAdaptError, match="no result to draw"):
-        _plot.trade_off({"methods": [{"accuracy": None}]}, tmp_path / "p.png")
+        _plot.trade_off(
+            {"task": "classification", "methods": [{"accuracy": None}]}, tmp_path / "p.png"
+        )
 
 
 def test_the_best_stands_first_and_the_failed_last():
@@ -353,7 +356,7 @@ def test_each_method_gets_the_best_of_the_learning_rates(config, here):
         results["config"]["lr"] == probe["lr"] and results["protocol"]["selection"] == "last epoch"
     )
     assert "the best of 1e-09, 0.01 after 2 epochs" in to_markdown(board)
-    assert compare(config)["methods"][0]["accuracies"] == probe["accuracies"]
+    assert compare(config)["methods"][0]["scores"] == probe["scores"]
     # The choice stays, whatever becomes of the short runs.
     folder = config.out / "tuning" / "linear_probe"
     for log in folder.glob("lr*/log.jsonl"):
@@ -391,7 +394,7 @@ def test_the_table_is_whole_on_a_narrow_screen_too(width):
         "inference_seconds": 0.10785, "own": "rank=64", "lr": 0.005, "error": None,
     }  # fmt: skip
     to = Console(width=width, file=io.StringIO(), markup=False, highlight=False)
-    to.print(to_terminal({"methods": [row]}, narrow=width < 100))
+    to.print(to_terminal({"task": "classification", "methods": [row]}, narrow=width < 100))
     text = to.file.getvalue()
     for whole in ("linear_probe", "81.25 ± 1.50", "22,093,327", "parameters", "lr=0.005 rank=64"):
         assert whole in text

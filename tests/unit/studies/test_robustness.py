@@ -11,12 +11,13 @@ import pytest
 from pointadapt.cli.main import main
 from pointadapt.core.config.robustness import RobustnessConfig
 from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError, PointAdaptError
-from pointadapt.data.corruptions import SUITES
+from pointadapt.data.corruptions import ABOUT, SUITES
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.reports.robustness_picture import heat_map
-from pointadapt.studies.robustness import DGCNN, cells_of, robustness, summarize
+from pointadapt.studies.robustness import cells_of, robustness, summarize
 
 TESTS = Path(__file__).parents[2]
+DGCNN = ABOUT["modelnet_c"].reference
 
 
 def cells(suite, accuracy):
@@ -115,8 +116,8 @@ def test_official_files_of_another_data_set(micro_adapter, tmp_path):
     (root / "jitter_2.h5").unlink()
     with pytest.raises(DataLayoutError, match=r"no jitter_2\.h5"):  # before anything is scored
         robustness(config)
-    with pytest.raises(ConfigError, match="--root DIR"):
-        robustness(RobustnessConfig(micro_adapter, data="modelnet_c"))
+    with pytest.raises(DataLayoutError, match="--root DIR"):
+        robustness(replace(config, root=None))
 
 
 def test_official_files(micro_backbone, tmp_path, capsys):

@@ -153,7 +153,7 @@ def test_unlabelled_points_do_not_count():
     assert not output.grad[:, [2, 4]].any()
     assert t.loss(output, torch.full((2, 5), -1)).item() == 0.0
     sure = F.one_hot(torch.tensor([[0, 1, 2, 0, 0]] * 2), 3).float()
-    assert t.accuracy(sure, target).item() == pytest.approx(2 / 3)
+    assert t.running(sure, target)["accuracy"].item() == pytest.approx(200 / 3)
     found = t.predict(sure, None, NAMES)
     scores = t.score(found, target, NAMES, torch.zeros(2))
     assert scores["accuracy"] == pytest.approx(200 / 3, abs=1e-3)
@@ -222,4 +222,4 @@ def test_the_loss_asks_for_no_value():
     with FakeTensorMode(allow_non_fake_inputs=True) as fake:
         logits, labels = fake.from_tensor(logits), fake.from_tensor(labels)
         assert weighted.loss(logits, labels).shape == ()  # raises where a shape needs a value
-        assert weighted.accuracy(logits, labels).shape == ()
+        assert weighted.running(logits, labels)["accuracy"].shape == ()

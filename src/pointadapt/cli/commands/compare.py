@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from rich.console import Console
 from tyro.conf import Suppress
@@ -14,9 +14,7 @@ from ...core import console
 from ...reports import terminal as report
 from ...studies.compare import CompareConfig
 from ..base import command, plain
-
-if TYPE_CHECKING:
-    from ...studies.jobs import Outcome
+from ..outcomes import tell
 
 
 @command("compare")
@@ -51,7 +49,7 @@ class Compare(CompareConfig):
         from ...studies.compare import compare
 
         to = console.output(stderr=self.json)
-        board = compare(config, on_done=lambda outcome: _tell(outcome, to))
+        board = compare(config, on_done=lambda outcome: tell(outcome, to))
         _show(board, config, to)
         if self.json:
             console.print_json(board)
@@ -59,14 +57,6 @@ class Compare(CompareConfig):
         for error in failed:
             console.error_line(error)
         return 2 if failed else 0
-
-
-def _tell(outcome: Outcome, to: Console) -> None:
-    if outcome.results is None:
-        to.print(f"{outcome.job.name}: failed", style="red")
-        return
-    how = "kept" if outcome.kept else console.duration(outcome.results["seconds"])
-    to.print(f"{outcome.job.name}: {outcome.results['accuracy']:.2f} % ({how})")
 
 
 def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
@@ -85,7 +75,7 @@ def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
             console.command_line("pointadapt predict FILE --adapter", folder),
         ),
         (
-            "Its accuracy class by class",
+            "See where it errs",
             console.command_line("pointadapt evaluate --adapter", folder),
         ),
     )

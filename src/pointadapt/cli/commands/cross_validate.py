@@ -16,9 +16,10 @@ from ...core.config.cross_validate import CrossValidateConfig
 from ...reports import terminal as report
 from ...studies.cross_validate import FINAL
 from ..base import command, plain
+from ..outcomes import tell
 
 if TYPE_CHECKING:
-    from ...studies.jobs import Outcome
+    from ...tasks import Measure
 
 
 @command("cross-validate")
@@ -48,31 +49,21 @@ class CrossValidate(CrossValidateConfig):
         from ...studies.cross_validate import cross_validate
 
         to = console.output(stderr=self.json)
-        results = cross_validate(config, on_done=lambda outcome: _tell(outcome, to))
+        results = cross_validate(config, on_done=lambda o: tell(o, to, scored=o.job.name != FINAL))
         _show(results, config, to)
         if self.json:
             console.print_json(results)
         return 0
 
 
-def _tell(outcome: Outcome, to: Console) -> None:
-    if outcome.results is not None:
-        how = "kept" if outcome.kept else console.duration(outcome.results["seconds"])
-        from ...tasks import TASKS
-
-        right = f"{outcome.results[TASKS[outcome.job.config.task].metric]:.2f} %"
-        what = "done" if outcome.job.name == FINAL else right
-        to.print(f"{outcome.job.name}: {what} ({how})")
-
-
 def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) -> None:
     from ...studies.cross_validate import PREDICTIONS, RESULTS
+    from ...tasks import TASKS
 
-    p, pooled = results["protocol"], results["pooled"]
+    p, pooled, task = results["protocol"], results["pooled"], TASKS[results["task"]]
     if "confusion" in pooled:
-        what = "clouds" if "macro_f1" in pooled else "points"
-        to.print(_class_table(pooled["confusion"], what))
-    to.print(_fold_table(results))
+        to.print(_class_table(pooled["confusion"], "points" if task.per_point else "clouds"))
+    to.print(_fold_table(results, task.measures[0]))
     trained = report.share(results["trainable_parameters"], results["total_parameters"])
     augmentation = ", ".join(p["augmentation"]) or "none"
     lines = [
@@ -81,9 +72,8 @@ def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) 
         f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
         f"selection: {p['selection']}; augmentation {augmentation}",
     ]
-    if "macro_f1" in pooled:
-        text = f"{pooled['accuracy']:.2f} %, mean of classes {pooled['class_accuracy']:.2f} %"
-        lines.append(f"all held-out clouds: {text}, macro F1 {pooled['macro_f1']:.2f} %")
+    lines.append(f"all held-out clouds: {' '.join(task.headline(pooled))}")
+    if not task.per_point:
         lines.append(f"each cloud's prediction: {config.out / PREDICTIONS}")
     lines.append(f"results: {config.out / RESULTS}")
     for line in lines:
@@ -91,18 +81,18 @@ def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) 
     report.next_steps(to, *_next(results, config))
 
 
-def _fold_table(results: Mapping[str, Any]) -> Table:
+def _fold_table(results: Mapping[str, Any], measure: Measure) -> Table:
     """The folds, and mean ± standard deviation below."""
-    metric = results["metric"]
-    mean = f"{results[metric]:.2f} ± {results[f'{metric}_sd']:.2f}"
+    metric = measure.key
+    mean = measure.mean(results[metric], results[f"{metric}_sd"])
     rows = Table("fold", show_footer=True)
     rows.columns[0].footer = "mean ± sd"
     rows.add_column("clouds", str(results["protocol"]["clouds"]), justify="right")
-    rows.add_column(f"{metric.replace('_', ' ')} %", mean, justify="right")
+    rows.add_column(measure.head, mean, justify="right")
     rows.add_column("epoch", justify="right")
     rows.add_column("time", console.duration(results["seconds"]), justify="right")
     for row in results["folds"]:
-        cells = [str(row["fold"]), str(row["clouds"]), f"{row[metric]:.2f}"]
+        cells = [str(row["fold"]), str(row["clouds"]), measure.number(row[metric])]
         rows.add_row(*cells, str(row["selected_epoch"]), console.duration(row["seconds"]))
     return rows
 

@@ -27,8 +27,8 @@ class Evaluate:
         split: which part of it.
         votes: augmented copies whose probabilities are averaged; 0 scores the clouds as they are.
         backbone: where the backbone is now, if the adapter does not find it.
-        picture: for part segmentation, also draw true above predicted parts of the first clouds of
-            the classes to this .png, .pdf or .svg file.
+        picture: also draw the first clouds of the classes, with what is predicted beside what is
+            so, to this .png, .pdf or .svg file.
         html: also write a page: confusions, scores of each class, calibration, pictures of the
             worst errors, and the protocol, in one file that needs no other.
         report_json: also write what the page tells, as a JSON file.
@@ -54,9 +54,9 @@ class Evaluate:
     def run(self) -> int:
         from ...adapters.protocol import Protocol, autocast, load_ready
         from ...core.files import check_target, write_json
-        from ...inference.label_parts import draw_parts
         from ...reports.drawing import check_picture
         from ...reports.evaluation import (
+            draw_examination,
             examine,
             facts_of,
             next_steps,
@@ -80,8 +80,8 @@ class Evaluate:
         with bar as done, autocast(model, precision):
             seen = examine(model, clouds, protocol.points, votes=self.votes, on_batch=done)
             seconds = round(time.monotonic() - began, 1)
-            if self.picture is not None:
-                draw_parts(model, clouds, protocol.points, self.picture)
+        if self.picture is not None:
+            draw_examination(seen, self.picture)
         facts, steps = facts_of(seen, self.pictures), next_steps(self)
         facts["protocol"] = protocol_facts(
             self.adapter, model, protocol, split=self.split, clouds=len(clouds), votes=self.votes,
@@ -92,13 +92,19 @@ class Evaluate:
             write_json(self.report_json, facts)
         if self.html is not None:
             write_page(self.html, seen, facts, steps)
-        scores = {**seen.scores, "ece": facts["calibration"]["ece"]}
-        scores |= {"adapter": str(self.adapter), "data": protocol.data, "split": self.split}
+        ece = {"ece": facts["calibration"]["ece"]} if "calibration" in facts else {}
+        scores = {
+            **seen.scores,
+            **ece,
+            "adapter": str(self.adapter),
+            "data": protocol.data,
+            "split": self.split,
+        }
         if self.json:
             console.print_json(scores)
             return 0
         to = console.output()
-        report.evaluation(scores, f"{protocol.data} {self.split}", to)
+        report.evaluation(scores, type(seen.task), f"{protocol.data} {self.split}", to)
         for text in facts["remarks"]:
             to.print(f"- {text}", soft_wrap=True)
         if self.html is not None:

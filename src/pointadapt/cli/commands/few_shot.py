@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from rich.console import Console
 from tyro.conf import Suppress
@@ -14,9 +14,7 @@ from ...core import console
 from ...core.config.few_shot import FewShotConfig
 from ...reports import terminal as report
 from ..base import command, plain
-
-if TYPE_CHECKING:
-    from ...studies.jobs import Outcome
+from ..outcomes import tell
 
 
 @command("few-shot")
@@ -46,17 +44,11 @@ class FewShot(FewShotConfig):
         from ...studies.few_shot import few_shot
 
         to = console.output(stderr=self.json)
-        results = few_shot(config, on_done=lambda outcome: _tell(outcome, to))
+        results = few_shot(config, on_done=lambda outcome: tell(outcome, to))
         _show(results, config, to)
         if self.json:
             console.print_json(results)
         return 0
-
-
-def _tell(outcome: Outcome, to: Console) -> None:
-    if outcome.results is not None:
-        how = "kept" if outcome.kept else console.duration(outcome.results["seconds"])
-        to.print(f"{outcome.job.name}: {outcome.results['accuracy']:.2f} % ({how})")
 
 
 def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> None:
@@ -82,14 +74,11 @@ def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> Non
 
 def _next(results: Mapping[str, Any], config: FewShotConfig) -> tuple[tuple[str, str], ...]:
     """What to do next: (why, command)."""
-    from ...studies.few_shot import OFFICIAL
-
-    method = "full" if config.method == "linear_probe" else "linear_probe"
-    out = config.out.with_name(f"{config.out.name}-{method}")
-    other = replace(config, method=method, options=(), head=(), recipe="", out=out)
-    if config.data != OFFICIAL:
+    other = replace(config, method="METHOD", options=(), head=(), recipe="")
+    other = replace(other, out=config.out.with_name(f"{config.out.name}-METHOD"))
+    if results["protocol"]["episode_seed"] is not None:  # they were drawn here
         other = replace(other, episodes=Path(results["protocol"]["episodes"]))
-    best = max(results["folds"], key=lambda row: row["accuracy"])
+    best = max(results["folds"], key=lambda row: row[results["metric"]])
     use = console.command_line("pointadapt predict FILE --adapter", best["adapter"])
     again = console.invocation("few-shot", other)
     return ("Another method on the same episodes", again), ("Use an adapter", use)

@@ -33,5 +33,8 @@ class Pool:
         if self.json:
             console.print_json(scores)
         else:
-            report.rooms(scores, f"{len(self.results)} results", console.output())
+            from ...tasks.scene_segmentation import SceneSegmentation
+
+            title = f"{len(self.results)} results"
+            report.rooms(scores, SceneSegmentation, title, console.output())
         return 0

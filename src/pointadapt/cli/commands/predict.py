@@ -1,181 +1,128 @@
-"""``pointadapt predict``: classify files, or label their points, or those of whole scenes."""
+"""``pointadapt predict``: what an adapter says of files; its task decides what that is."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from tyro.conf import Positional, arg
 
 from ...core import console
 from ...core.errors import PointAdaptError
 from ...reports import terminal as report
-from ..base import command
+from ..base import command, plain
 
 if TYPE_CHECKING:
-    from ...inference.classify_files import Prediction
-
+    from ...inference.predictor import Drawing, Found, Predictor
 
 MANY = 30  # files whose predictions are listed on the screen although they are in a CSV file
+DRAWN = 24  # clouds of a picture
 
 
 @command("predict")
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Classify files in any format that is read, or all such files in a folder, or label points.
+    """Predict files in any format that is read: their class, or their points' labels.
+
+    There are more options, which depend on what the adapter's task predicts: see them with
+    pointadapt predict --adapter DIR --help.
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
         adapter: the folder that training wrote.
         backbone: where the backbone is now, if the adapter does not find it.
-        top: how many classes to list for each file.
-        up: the files' axis that points up; by default as in training.
-        category: part segmentation: the files' class; by default the name of each one's folder.
-        out: folder for the labelled points, a file for each; a scene's copy may be named itself.
-        form: part segmentation: their format. Scenes keep theirs.
-        field: scenes: where labels are written; by default the classification of LAS, else the
-            column of labels. A name that a file does not have is added to it.
-        block: scenes: width of a tile in metres; by default as in training.
-        overlap: scenes: share of a tile that the next one covers too, up to 0.75; votes add up.
-        passes: scenes: samples of a tile that the network sees at most; the points left over take
-            their neighbours' probabilities. 0 lets it see every point, which takes longer.
-        temp: scenes: folder for temporary files; by default that of the copies.
         csv: also write the predictions to this CSV file.
         picture: also draw the first 24 clouds to this .png, .pdf or .svg file.
         json: print the predictions as JSON on standard output.
     """
 
+    kind: ClassVar[Any] = None  # the class of what predicts, where that is known
+
     paths: Annotated[Positional[tuple[Path, ...]], arg(metavar="FILE_OR_DIR …")]
     adapter: Path
     backbone: str | None = None
-    top: int = 3
-    up: Literal["x", "y", "z"] | None = None
-    category: str | None = None
-    out: Path = Path("predicted")
-    form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
-    field: str | None = None
-    block: float | None = None
-    overlap: float = 0.5
-    passes: int = 1
-    temp: Path | None = None
     csv: Path | None = None
     picture: Path | None = None
     json: bool = False
 
+    @classmethod
+    def fitting(cls, args: Sequence[str]) -> type[Predict]:
+        """The command with the options of what predicts for the adapter in ``args``."""
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        early.add_argument("--adapter", nargs="?", default=None)
+        adapter = early.parse_known_args(list(args))[0].adapter
+        if adapter is None:
+            return cls
+        from ...inference.predictor import predictor_of
+
+        kind = predictor_of(adapter)
+        about = f"Predict files with {adapter}, which {kind.about}."
+        made = type("Predict", (cls, kind), {"kind": kind, "__doc__": about})
+        return dataclass(frozen=True, kw_only=True)(made)
+
     def run(self) -> int:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
-        from ...adapters.folder import read_adapter_config
         from ...core.files import check_target
-        from ...inference.classify_files import list_files, predict
+        from ...inference.predictor import predictor_of, write_table
         from ...reports.drawing import check_picture
 
         if self.csv is not None:
             check_target(self.csv)
         if self.picture is not None:
             check_picture(self.picture)
-        task = read_adapter_config(self.adapter)["task"]
-        if task == "part_segmentation":
-            return self._parts()
-        if task == "scene_segmentation":
-            return self._scenes()
-        many = len(list_files(self.paths))
-        bar = console.progress("predicting", many) if many > 1 else nullcontext(lambda done: None)
-        with bar as done:
-            rows = predict(
-                self.paths, self.adapter, backbone=self.backbone, up=self.up, top=self.top,
-                on_batch=done,
+        predictor = plain(self.kind, self) if self.kind else predictor_of(self.adapter)()
+        with console.stages(predictor.counts) as stage:
+            found = predictor.files(
+                self.paths, self.adapter, backbone=self.backbone,
+                draw=DRAWN if self.picture is not None else 0, on_progress=stage,
             )  # fmt: skip
         if self.csv is not None:
-            _write_csv(self.csv, rows, self.top)
-        if self.picture is not None:
-            self._draw(rows)
+            write_table(self.csv, found.rows)
+        if self.picture is not None and found.drawing is not None:
+            _draw(found.drawing, self.picture)
+        self._print(found, predictor)
+        return _errors(found, brief=self.csv is not None or self.json)
+
+    def _print(self, found: Found, predictor: Predictor) -> None:
+        rows, to = found.rows, console.output()
+        counts = predictor.tally(rows) if self.csv is not None and len(rows) > MANY else []
         if self.json:
             console.print_json([row.to_dict() for row in rows])
-        elif self.csv is not None and len(rows) > MANY:
-            report.prediction_counts(rows, str(self.csv), console.output())
+        elif counts:
+            bad = sum(row.error is not None for row in rows)
+            report.lines([list(line.items()) for line in counts], to)
+            text = f"{len(rows):,} files, {bad:,} of them not readable; each one: {self.csv}"
+            to.print(text, soft_wrap=True)
         else:
-            report.predictions(rows, console.output())
-        return _errors(rows, brief=self.csv is not None or self.json)
-
-    def _parts(self) -> int:
-        from ...inference.label_parts import Labeller, write_table
-        from ...reports.drawing import part_grid
-
-        label = Labeller(
-            self.adapter, self.out, backbone=self.backbone, category=self.category, up=self.up,
-            form=self.form,
-        )  # fmt: skip
-        rows, shown = label.files(self.paths, 24 if self.picture is not None else 0)
-        if self.csv is not None:
-            write_table(self.csv, rows)
-        if self.picture is not None and shown.titles:
-            parts = {"predicted": shown.parts}
-            part_grid(shown.points, parts, shown.titles, label.names.parts, self.picture)
-        if self.json:
-            console.print_json([row.to_dict() for row in rows])
-        else:
-            report.part_predictions(rows, console.output())
-        return _errors(rows)
-
-    def _scenes(self) -> int:
-        from ...inference.label_scenes import SceneLabeller, write_table
-
-        for name in ("category", "up", "picture"):
-            if getattr(self, name) is not None:
-                raise PointAdaptError(f"scenes take no --{name}: leave it out")
-        label = SceneLabeller(
-            self.adapter, backbone=self.backbone, block=self.block, overlap=self.overlap,
-            passes=self.passes, field=self.field, temp=self.temp,
-        )  # fmt: skip
-        with console.stages() as stage:
-            rows = label.files(self.paths, self.out, stage)
-        if self.csv is not None:
-            write_table(self.csv, rows)
-        if self.json:
-            console.print_json([row.to_dict() for row in rows])
-        else:
-            report.scene_predictions(rows, console.output())
-        return _errors(rows)
-
-    def _draw(self, rows: Sequence[Prediction]) -> None:
-        import numpy as np
-
-        from ...adapters.folder import read_adapter_config
-        from ...inference.classify_files import reader_of
-        from ...reports.drawing import prediction_grid
-
-        good = [row for row in rows if row.error is None][:24]
-        if good and self.picture is not None:
-            read = reader_of(read_adapter_config(self.adapter), self.up)
-            titles = [f"{row.path.name}\n{row.label} {100 * row.confidence:.0f} %" for row in good]
-            clouds = np.stack([read(row.path) for row in good])
-            prediction_grid(clouds, titles, [None] * len(good), self.picture)
+            shown = [row.shown() for row in rows if row.error is None]
+            if predictor.panels:
+                for (_, title), *facts in shown:
+                    report.panel(to, title, facts)
+            else:
+                report.lines(shown, to)
+            report.next_steps(to, *predictor.next_steps(rows))
 
 
-def _errors(rows: Sequence[Any], brief: bool = False) -> int:
+def _draw(drawing: Drawing, path: Path) -> None:
+    from ...reports.drawing import part_grid, prediction_grid
+
+    points, titles = drawing.points, drawing.titles
+    if drawing.labels is None:
+        prediction_grid(points, titles, [None] * len(points), path)
+    else:
+        part_grid(points, {"predicted": drawing.labels}, titles, drawing.names, path)
+
+
+def _errors(found: Found, brief: bool) -> int:
     """Print why files could not be predicted, ``MANY`` of them where ``brief``; the exit status."""
-    errors = [row.error for row in rows if row.error is not None]
+    errors = [row.error for row in found.rows if row.error is not None]
     told = MANY if brief else len(errors)
     for error in errors[:told]:
         console.error_line(error)
     if errors[told:]:
         console.error_line(f"and {len(errors) - told} more files that could not be read")
     return 2 if errors else 0
-
-
-def _write_csv(path: Path, rows: Sequence[Prediction], top: int) -> None:
-    from ...core.files import write_csv
-
-    ranks = range(2, top + 1)
-    header = ["path", "label", "confidence"]
-    header += [name for k in ranks for name in (f"label_{k}", f"confidence_{k}")]
-    table: list[list[object]] = [[*header, "error"]]
-    for row in rows:
-        cells = [cell for name, p in row.top for cell in (name, f"{p:.6f}")]
-        cells += [""] * (2 * top - len(cells))
-        table.append([row.path, *cells, row.error or ""])
-    write_csv(path, table)

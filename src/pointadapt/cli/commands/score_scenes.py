@@ -51,5 +51,9 @@ class ScoreScenes:
         if self.json:
             console.print_json(scores)
         else:
-            report.rooms(scores, f"{scores.get('data')} {self.split}", console.output())
+            from ...adapters.folder import read_adapter_config
+            from ...tasks import TASKS
+
+            task = TASKS[read_adapter_config(self.adapter)["task"]]
+            report.rooms(scores, task, f"{scores.get('data')} {self.split}", console.output())
         return 0

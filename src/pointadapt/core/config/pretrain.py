@@ -127,10 +127,3 @@ class PretrainConfig:
             )
         if self.weights and len(self.data) == 1:
             raise ConfigError(f"weights are for mixtures, but data is {self.data[0]} alone")
-        if "shapes" in self.data:
-            return
-        names = " ".join(self.data)
-        if self.attribute_weight:
-            raise ConfigError(f"attributes are known of shapes only, not of {names}")
-        if self.label_weight and len(self.data) > 1:
-            raise ConfigError(f"a mixture keeps the labels of shapes only: {names} has none")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,23 @@ class Corruption:
 
 
 SUITES: dict[str, dict[str, Corruption]] = {}
+
+
+@dataclass(frozen=True)
+class About:
+    """What else there is to know of a suite.
+
+    Attributes:
+        definition: what its figures are, in words.
+        reference: accuracies (0 to 1), by corruption and "clean", of the network to whose errors
+            the suite compares; empty where it compares to none.
+    """
+
+    definition: str
+    reference: Mapping[str, float] = field(default_factory=dict)
+
+
+ABOUT: dict[str, About] = {}  # of each suite
 
 
 def corruption(suite: str, name: str, kind: str, values: Sequence[Any]) -> Callable[[Apply], Apply]:

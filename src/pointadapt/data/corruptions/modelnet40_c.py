@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import corruption, keep, nearest, rotations, scaled
+from ._base import ABOUT, About, corruption, keep, nearest, rotations, scaled
 from ._bend import free_form, radial
 from ._sight import rings, seen, viewpoint
 
 SUITE = "modelnet40_c"
 CLUSTER = 100  # points of a region whose density changes
 HOLE = 30  # points of a hole
+
+ABOUT[SUITE] = About("mean error: plain mean of the error rates over corruptions and severities")
 
 
 def cube(points: np.ndarray) -> np.ndarray:

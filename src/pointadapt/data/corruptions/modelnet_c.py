@@ -10,11 +10,20 @@ import math
 
 import numpy as np
 
-from ._base import corruption, keep, nearest, rotations, scaled, unit_sphere
+from ._base import ABOUT, About, corruption, keep, nearest, rotations, scaled, unit_sphere
 
 SUITE = "modelnet_c"
 MOST_CLUSTERS = 7  # the page says U{1, 8}; the files were drawn from 1 to 7
 CLUSTER_POINTS = (100, 200, 300, 400, 500)
+
+ABOUT[SUITE] = About(
+    "mean error: plain mean of the error rates over corruptions and severities; CE: error summed "
+    "over severities / DGCNN's published one, mCE: mean over corruptions; RmCE: the same of the "
+    "losses against clean clouds",
+    # DGCNN's overall accuracies, means over the severities, that the authors publish.
+    {"clean": 0.926, "scale": 0.906, "jitter": 0.684, "rotate": 0.785, "dropout_global": 0.752,
+     "dropout_local": 0.793, "add_global": 0.705, "add_local": 0.725},
+)  # fmt: skip
 
 
 @corruption(SUITE, "scale", "transformation", (1.6, 1.7, 1.8, 1.9, 2.0))

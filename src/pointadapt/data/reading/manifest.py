@@ -1,10 +1,16 @@
-"""Labels in a CSV: columns path, label and, if wanted, split, in any order and beside others."""
+"""Labels in a CSV: columns path, label and, if wanted, split, in any order and beside others.
+
+Other columns that hold a number in every row are kept, for tasks that predict numbers.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import DataLayoutError
@@ -12,6 +18,7 @@ from ...io import SUFFIXES
 from .sample import SPLITS, Sample
 
 Row = Mapping[str, str]
+COLUMNS = ("path", "label", "split")
 
 
 def read_manifest(path: Path, root: Path | None = None) -> list[Sample]:
@@ -26,6 +33,7 @@ def read_manifest(path: Path, root: Path | None = None) -> list[Sample]:
     """
     rows = _rows(path)
     has_split = "split" in rows[0][1] if rows else False
+    numbers = _numbers([row for _, row in rows])
     samples: list[Sample] = []
     seen: dict[Path, int] = {}
     for line, row in rows:
@@ -35,10 +43,22 @@ def read_manifest(path: Path, root: Path | None = None) -> list[Sample]:
             raise DataLayoutError(
                 f"{path}: row {line} lists {row['path']} again, after row {first}"
             )
-        samples.append(sample)
+        samples.append(replace(sample, numbers={k: v[len(samples)] for k, v in numbers.items()}))
     if not samples:
         raise DataLayoutError(f"{path}: lists no file")
     return samples
+
+
+def _numbers(rows: Sequence[Row]) -> dict[str, list[float]]:
+    """The columns, besides those that are read as such, that hold finite numbers throughout."""
+    found = {}
+    for name in rows[0] if rows else ():
+        if name and name not in COLUMNS:
+            with suppress(ValueError):
+                values = [float(row[name]) for row in rows]
+                if all(map(math.isfinite, values)):
+                    found[name] = values
+    return found
 
 
 def _rows(path: Path) -> list[tuple[int, Row]]:
@@ -79,7 +99,7 @@ def _header(path: Path, cells: Sequence[str]) -> list[str]:
     if not {"path", "label"} <= set(names):
         found = ", ".join(cells) or "nothing"
         raise DataLayoutError(f"{path}: needs columns path,label[,split] in row 1, not: {found}")
-    for name in ("path", "label", "split"):
+    for name in COLUMNS:
         if names.count(name) > 1:
             raise DataLayoutError(f"{path}: has two columns called {name}")
     return names

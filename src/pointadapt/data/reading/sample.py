@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 SPLITS = ("train", "test")
@@ -10,8 +11,16 @@ SPLITS = ("train", "test")
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled file; ``split`` is None where it is still to be drawn."""
+    """One labelled file.
+
+    Attributes:
+        path: the file.
+        label: its class.
+        split: train or test; None where it is still to be drawn.
+        numbers: what else is known of it, by name.
+    """
 
     path: Path
     label: str
     split: str | None = None
+    numbers: Mapping[str, float] = field(default_factory=dict)

@@ -162,18 +162,6 @@ def read_episode(path: Path | str) -> Episode:
         ) from error
 
 
-def source_options(data: str, root: Path | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the data set that an episode indexes, if that is ``data``; otherwise none.
-
-    Args:
-        data: name of the data set that is asked about.
-        root: folder of the index files.
-        options: those of :class:`Episodes`.
-    """
-    setting = read_episode(Path(root or ".") / f"{options.get('fold', 0)}.json").setting
-    return dict(setting.options) if setting.data == data else {}
-
-
 @DATASETS.register("episodes")
 @dataclass
 class Episodes(Dataset):
@@ -195,6 +183,15 @@ class Episodes(Dataset):
     fold: int = 0
     source_root: Path | None = None
 
+    def origin(self) -> Dataset:
+        """The data set that the episodes index."""
+        path = Path(self.root or ".") / f"{self.fold}.json"
+        return self._source(path, read_episode(path).setting).origin()
+
+    def _source(self, path: Path, setting: Setting) -> Dataset:
+        options = {"points": self.points, **setting.options}
+        return load_indexed(path, setting.data, self.source_root, options)
+
     def load(self, split: str) -> Clouds:
         """The support ("train") or the queries ("test"), in the order of the file.
 
@@ -208,8 +205,7 @@ class Episodes(Dataset):
         path = self.found_root() / f"{self.fold}.json"
         episode = read_episode(path)
         setting, loaded = episode.setting, {}
-        options = {"points": self.points, **setting.options}
-        source = load_indexed(path, setting.data, self.source_root, options)
+        source = self._source(path, setting)
         points, labels, ids = [], [], []
         for label, (_, support, query) in enumerate(episode.classes):
             for part, items in (support if split == "train" else query).items():

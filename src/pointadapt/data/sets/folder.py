@@ -44,7 +44,8 @@ class Folder(Dataset):
         ROOT/train/chair/a.ply       ROOT/test/chair/b.ply
         ROOT/chair/train/a.off       ROOT/chair/test/b.off       (ModelNet40 as published)
         ROOT/manifest.csv            columns path,label[,split]; used instead where present, or
-                                     another CSV with manifest=labels.csv
+                                     another CSV with manifest=labels.csv. Other columns of numbers
+                                     are kept for tasks that predict them (``Clouds.extras``).
 
     Classes are the sorted names of train. Hidden files and other endings are ignored.
 
@@ -73,6 +74,7 @@ class Folder(Dataset):
     licence: ClassVar[str] = "yours"
     citation: ClassVar[str] = ""
     url: ClassVar[str] = ""
+    own_files: ClassVar[bool] = True
     where: ClassVar[str] = "Put the files of each class into a folder of its name: ROOT/CLASS/FILE."
 
     test_fraction: float = 0.2
@@ -116,6 +118,7 @@ class Folder(Dataset):
             labels=np.array([classes.index(s.label) for s in wanted], dtype=np.int64),
             classes=tuple(classes),
             ids=tuple(_name(s.path, root) for s in wanted),
+            extras=_numbers(wanted),
             **self._features(wanted, clouds),
         )
 
@@ -187,6 +190,12 @@ class Folder(Dataset):
                 f"points={self.points}, seed={self.seed}, test_fraction={self.test_fraction}: "
                 "use points >= 1, seed >= 0 and a test_fraction between 0 and 1"
             )
+
+
+def _numbers(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
+    """(n,) float32 of each number that is known of all samples, by name."""
+    known = samples[0].numbers if samples else {}
+    return {name: np.array([s.numbers[name] for s in samples], np.float32) for name in known}
 
 
 def upright(points: np.ndarray, up: Axis) -> np.ndarray:

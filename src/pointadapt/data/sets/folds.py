@@ -145,12 +145,6 @@ def read_folds(path: Path | str) -> FoldIndex:
     return index
 
 
-def source_options(data: str, root: Path | None) -> dict[str, Any]:
-    """Options of the data set that the folds in ``root`` index, if it is ``data``; else none."""
-    index = read_folds(Path(root or ".") / NAME)
-    return dict(index.options) if index.data == data else {}
-
-
 def joined(first: Clouds, second: Clouds) -> Clouds:
     """The clouds of two splits of one data set, one after the other.
 
@@ -162,6 +156,8 @@ def joined(first: Clouds, second: Clouds) -> Clouds:
         a, b = getattr(first, field.name), getattr(second, field.name)
         if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
             changes[field.name] = np.concatenate([a, b])
+        elif isinstance(a, Mapping) and isinstance(b, Mapping):
+            changes[field.name] = {k: np.concatenate([a[k], b[k]]) for k in a if k in b}
         elif field.name == "ids":
             changes["ids"] = (*a, *b)
         elif a is not None and b is not None and a != b:
@@ -201,6 +197,15 @@ class Folds(Dataset):
     fold: int = 0
     source_root: Path | None = None
 
+    def origin(self) -> Dataset:
+        """The data set that the folds index."""
+        path = Path(self.root or ".") / NAME
+        return self._source(path, read_folds(path)).origin()
+
+    def _source(self, path: Path, index: FoldIndex) -> Dataset:
+        options = {"points": self.points, **index.options}
+        return load_indexed(path, index.data, self.source_root, options)
+
     def load(self, split: str) -> Clouds:
         """The clouds that the fold trains on ("train") or holds out ("test").
 
@@ -216,8 +221,7 @@ class Folds(Dataset):
         index = read_folds(path)
         if not NONE <= self.fold < index.folds:
             raise ConfigError(f"{path}: has folds 0 to {index.folds - 1}, not {self.fold}")
-        options = {"points": self.points, **index.options}
-        source = load_indexed(path, index.data, self.source_root, options)
+        source = self._source(path, index)
         if self.fold == NONE and split == "test" and index.pool == "train":
             return load_split(source, "test")
         clouds = _whole(source, index.pool)[0]

@@ -48,6 +48,7 @@ class ModelNetFewshot(Benchmark):
         "holds 5way_10shot/0.pkl."
     )
     CLASSES: ClassVar[tuple[str, ...]] = CLASSES
+    own_episodes: ClassVar[bool] = True
 
     way: int = 5
     shot: int = 10

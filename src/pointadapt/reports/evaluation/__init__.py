@@ -1,5 +1,6 @@
 """Evaluation that says something: where a model errs, how sure it is, and what it was scored on."""
 
+from .draw import draw_examination
 from .facts import facts_of
 from .look import Examination, examine
 from .page import write_page
@@ -7,5 +8,6 @@ from .protocol import protocol_facts
 from .words import next_steps, remarks
 
 __all__ = [
-    "Examination", "examine", "facts_of", "next_steps", "protocol_facts", "remarks", "write_page",
+    "Examination", "draw_examination", "examine", "facts_of", "next_steps", "protocol_facts",
+    "remarks", "write_page",
 ]  # fmt: skip

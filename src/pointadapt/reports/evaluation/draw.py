@@ -1,4 +1,4 @@
-"""Pictures of single clouds as data URIs, so that a page needs no other file."""
+"""Pictures of clouds: single ones as data URIs, so that a page needs no other file, and many."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import base64
 import math
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ...core.errors import PointAdaptError
 from ...core.foreign_text import for_picture
-from ..drawing import PLAIN, _cloud, _figure, _palette
+from ..drawing import PLAIN, _cloud, _figure, _palette, part_grid, prediction_grid
+from .look import Examination
 
 DRAWN = 2048  # points of a cloud in a picture
 DPI = 100
@@ -47,6 +50,41 @@ def parts_picture(points: np.ndarray, rows: dict[str, np.ndarray], names: Sequen
             x, y, f"● {for_picture(name[:14])}", color=color, fontsize=7.5, ha="center", va="center"
         )
     return _data_uri(figure)
+
+
+def draw_examination(seen: Examination, path: Path | str, most: int = 12) -> Path:
+    """Write a picture of the first clouds of ``most`` of the classes: what is said, and what is so.
+
+    Points that are labelled are drawn with their true labels above the predicted ones.
+
+    Raises:
+        PointAdaptError: no cloud is labelled on all its points, or the picture cannot be written.
+    """
+    some = _first_of_classes(seen, most)
+    points = seen.clouds.points[some]
+    if seen.task.per_point and seen.chosen is not None:
+        if not len(some):
+            raise PointAdaptError("no cloud has a label on each of its points: leave out --picture")
+        labels = {"true": seen.target[some].numpy(), "predicted": seen.chosen[some]}
+        titles = [f"{seen.class_of(i)} {seen.cloud_scores[i]:.0f} %" for i in some]
+        return part_grid(points, labels, titles, seen.task.labels(seen.names), path)
+    said = [seen.task.answer(seen.predicted[i], seen.names).label for i in some]
+    true = [seen.task.truth(seen.target[i], seen.names) for i in some]
+    titles = [a if a == b else f"{a} (is: {b})" for a, b in zip(said, true, strict=True)]
+    right = [a == b if seen.task.labels(seen.names) else None
+             for a, b in zip(said, true, strict=True)]  # fmt: skip
+    return prediction_grid(points, titles, right, path)
+
+
+def _first_of_classes(seen: Examination, most: int) -> np.ndarray:
+    """Numbers of the clouds to draw: one of each class, or the first where there is one class."""
+    good = np.arange(len(seen.clouds))
+    if seen.task.per_point:
+        good = np.flatnonzero((seen.target.numpy() >= 0).all(axis=1))
+    first = good[np.unique(seen.clouds.labels[good], return_index=True)[1]]
+    if len(first) < 2:
+        return good[:most]
+    return first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
 
 
 def _some(count: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from ...adapters.model import PointModel
 from ...data import Clouds
 from ...inference.score import evaluate
+from ...tasks import Names, Task
 
 
 @dataclass(frozen=True)
@@ -20,67 +21,64 @@ class Examination:
     """A model's predictions on a split beside the truth.
 
     Attributes:
-        scores: what :func:`pointadapt.inference.forward.evaluate` gives.
+        task: what is predicted.
+        names: what its labels are called.
+        scores: what :func:`pointadapt.inference.score.evaluate` gives.
         clouds: the split.
-        names: of the labels: classes, or parts where points are labelled.
-        target: (n,) or (n, N) the true labels; -1 where it is not known.
-        predicted: of that shape, the predicted labels.
-        confidence: of that shape, the probability of what is predicted.
-        cloud_scores: (n,) percent, where points are labelled; empty otherwise.
+        target: (n, …) of clouds or (n, N) of points, the truth; labels that are not known are -1.
+        predicted: (n, …) what :meth:`Task.predict` gave.
+        cloud_scores: (n,) how well each cloud does.
+        chosen: of the shape of ``target``, the predicted labels, of tasks that choose one of
+            several; None for others.
+        confidence: of that shape, the probability of what is chosen.
     """
 
+    task: Task
+    names: Names
     scores: dict[str, Any]
     clouds: Clouds
-    names: tuple[str, ...]
-    target: np.ndarray
-    predicted: np.ndarray
-    confidence: np.ndarray
-    cloud_scores: np.ndarray = field(default_factory=lambda: np.zeros(0))
-
-    @property
-    def per_point(self) -> bool:
-        """Whether points are labelled, not clouds."""
-        return self.target.ndim == 2
-
-    @property
-    def known(self) -> np.ndarray:
-        """Of the shape of ``target``: where the truth is known."""
-        return self.target >= 0
+    target: Tensor
+    predicted: Tensor
+    cloud_scores: np.ndarray
+    chosen: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
     def name_of(self, index: int) -> str:
         """The cloud's identifier, or its number where it has none."""
         return self.clouds.ids[index] if self.clouds.ids else f"cloud {index}"
+
+    def class_of(self, index: int) -> str:
+        """The name of the cloud's class."""
+        return self.clouds.classes[self.clouds.labels[index]]
 
 
 def examine(
     model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
     on_batch: Callable[[int], None] | None = None,
 ) -> Examination:  # fmt: skip
-    """Score ``model`` on ``clouds`` as :func:`evaluate` does, in one pass, and keep the labels.
+    """Score ``model`` on ``clouds`` as :func:`evaluate` does, in one pass, and keep the answers.
 
-    Memory: 12 bytes a label besides the clouds.
+    Memory besides the clouds: 16 bytes a label of points, or what the task predicts of clouds.
 
     Raises:
         DataLayoutError, PointAdaptError: as :func:`evaluate`.
     """
-    task, own = model.adapter.task, model.adapter.names
-    labels: list[Tensor] = []
+    task, names = model.adapter.task, model.adapter.names
+    kept: list[Tensor] = []
     sure: list[Tensor] = []
 
     def watch(probabilities: Tensor, predicted: Tensor) -> None:
-        # NaN has the label -1; evaluate refuses it in the end.
-        found = (predicted if task.per_point else predicted.argmax(dim=-1)).clamp(min=0)
-        labels.append(found.cpu())
-        sure.append(probabilities.gather(-1, found.unsqueeze(-1)).squeeze(-1).float().cpu())
+        kept.append(predicted.cpu())
+        chosen = task.chosen(predicted)
+        if chosen is not None:  # NaN has the label -1; evaluate refuses it in the end
+            at = chosen.clamp(min=0).unsqueeze(-1)
+            sure.append(probabilities.gather(-1, at).squeeze(-1).float().cpu())
 
     scores = evaluate(model, clouds, n, votes=votes, seed=seed, on_batch=on_batch, watch=watch)
-    predicted, target = torch.cat(labels), torch.from_numpy(task.target(clouds))
-    each = np.zeros(0)
-    if task.per_point:
-        category = torch.from_numpy(clouds.labels)
-        each = task.cloud_scores(predicted, target, own, category).numpy()
-    names = own.parts if task.per_point else own.classes
+    predicted, target = torch.cat(kept), torch.from_numpy(task.target(clouds))
+    each = task.cloud_scores(predicted, target, names, torch.from_numpy(clouds.labels))
+    chosen = task.chosen(predicted)
     return Examination(
-        scores, clouds, tuple(names), target.numpy(), predicted.numpy(), torch.cat(sure).numpy(),
-        each,
+        task, names, scores, clouds, target, predicted, each.double().numpy(),
+        None if chosen is None else chosen.numpy(), torch.cat(sure).numpy() if sure else None,
     )  # fmt: skip

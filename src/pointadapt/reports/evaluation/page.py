@@ -1,4 +1,7 @@
-"""The findings as one HTML file that needs no other: pictures inside, no network, no library."""
+"""The findings as one HTML file that needs no other: pictures inside, no network, no library.
+
+What the page looks like is in ``page.html.j2``, its charts in ``charts.svg.j2``.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...core.files import atomic
-from ...core.foreign_text import for_html as escape
-from . import charts as _charts
-from .figures import pictures
-from .look import Examination
-from .style import CSS, SCRIPT
-from .tables import confused, confusion_table, per_label, scroll, table_of
-from .words import remarks
+from jinja2 import Environment, FileSystemLoader
 
-# The browser itself refuses anything from outside this file.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+from ...core.files import atomic
+from ...core.foreign_text import for_terminal
+from .draw import cloud_picture, parts_picture
+from .look import Examination
+from .words import confusion, remarks
+
+MATRIX = 60  # labels of a confusion matrix that is shown whole
+SECTIONS = {  # which of the facts have pictures, and their titles
+    "confident_errors": "Most confident errors",
+    "doubtful_right": "Least confident right ones, for contrast",
+    "worst": "Worst clouds",
+    "best": "Best clouds, for contrast",
+}
 
 
 def write_page(
@@ -34,128 +41,82 @@ def write_page(
     Raises:
         PointAdaptError: it cannot be written.
     """
-    page = _document(seen, facts, steps)
+    p, shown = facts.get("protocol", {}), set(facts.get("labels", ()))
+    title = f"{p.get('method', 'model')} on {p.get('data', 'data')} {p.get('split', '')}".strip()
+    classes = facts["scores"].get("per_class", {})
+    page = _template().render(
+        facts=facts, title=title, steps=steps, remarks=remarks(facts),
+        pictures=_pictures(seen, facts), matrix=_matrix(facts),
+        by_class={name: score for name, score in classes.items() if name not in shown},
+    )  # fmt: skip
     with atomic(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page.lstrip(), encoding="utf-8")
     return Path(path)
 
 
-def _document(seen: Examination, facts: Mapping[str, Any], steps: Sequence[tuple[str, str]]) -> str:
-    p = facts.get("protocol", {})
-    title = f"{p.get('method', 'model')} on {p.get('data', 'data')} {p.get('split', '')}".strip()
-    sections = [
-        _headline(facts, title), _look_at(facts, steps), confused(facts), *pictures(seen, facts),
-        per_label(facts), confusion_table(facts), _calibration(facts), _protocol(p),
+def _template() -> Any:
+    here = FileSystemLoader(Path(__file__).parent)
+    made = Environment(loader=here, autoescape=True, trim_blocks=True, lstrip_blocks=True,
+                       finalize=_harmless)  # fmt: skip
+    own = {"confusion": confusion, "number": _number, "percent": _percent, "words": _words}
+    made.filters.update(own)
+    return made.get_template("page.html.j2")
+
+
+def _harmless(value: Any) -> Any:
+    """A value as it may stand in the page, before it is escaped; made parts of it are done."""
+    return for_terminal(value) if type(value) is str else value
+
+
+def _pictures(seen: Examination, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Sections with pictures of the clouds that ``facts`` name."""
+    make = _shape if seen.task.per_point else _cloud
+    return [
+        {"title": title, "figures": [{**row, **make(seen, row)} for row in facts[key]]}
+        for key, title in SECTIONS.items() if key in facts
     ]  # fmt: skip
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        f"<title>{escape(title)}</title><style>{CSS}</style></head>\n<body><main>\n"
-        + "\n".join(sections)
-        + f"\n</main><script>{SCRIPT}</script></body></html>\n"
-    )
 
 
-def _headline(facts: Mapping[str, Any], title: str) -> str:
-    scores, c = facts["scores"], facts["calibration"]
-    if "instance_miou" in scores:
-        tiles = [
-            (f"{scores['instance_miou']:.2f} %", "instance mIoU"),
-            (f"{scores['class_miou']:.2f} %", "class mIoU"),
-            (f"{scores['accuracy']:.2f} %", "points right"),
-        ]
-    elif "miou" in scores:
-        tiles = [
-            (f"{scores['miou']:.2f} %", "mIoU"),
-            (f"{scores['accuracy']:.2f} %", "points right"),
-            (f"{scores['class_accuracy']:.2f} %", "mean of classes"),
-        ]
-    else:
-        low, high = facts.get("interval", (None, None))
-        note = f", 95 % interval {low:.1f} to {high:.1f}" if low is not None else ""
-        tiles = [(f"{scores['accuracy']:.2f} %", "accuracy" + note)]
-        if "class_accuracy" in scores:
-            tiles.append((f"{scores['class_accuracy']:.2f} %", "mean of classes"))
-    tiles.append((f"{c['ece']:.1f}", "calibration error (ECE), points"))
-    tiles.append((f"{scores['count']:,}", "clouds"))
-    p = facts.get("protocol", {})
-    if p:
-        tiles.append((f"{p['trainable_parameters']:,}", "trained parameters"))
-    body = "".join(
-        f'<div class="tile"><b>{escape(a)}</b><span>{escape(b)}</span></div>' for a, b in tiles
-    )
-    under = f'<p class="soft">{escape(str(p["adapter"]))} · {escape(p["date"])}</p>' if p else ""
-    return f'<h1>{escape(title)}</h1>{under}<div class="tiles">{body}</div>'
+def _cloud(seen: Examination, row: Mapping[str, Any]) -> dict[str, Any]:
+    sure = "" if row["confidence"] is None else f", {row['confidence']:.1f} % sure"
+    taken = "found" if row["true"] == row["predicted"] else f"taken for {row['predicted']}"
+    picture = cloud_picture(seen.clouds.points[row["index"]])
+    return {"sure": sure, "picture": picture, "alt": f"{row['id']}: {row['true']}, {taken}"}
 
 
-def _look_at(facts: Mapping[str, Any], steps: Sequence[tuple[str, str]]) -> str:
-    said = "".join(f"<li>{escape(text)}</li>" for text in remarks(facts))
-    todo = "".join(f"<p>{escape(why)}:</p><pre>{escape(line)}</pre>" for why, line in steps)
-    return f"<h2>What to look at</h2><ul>{said}</ul>" + (f"<h2>Next</h2>{todo}" if todo else "")
+def _shape(seen: Examination, row: Mapping[str, Any]) -> dict[str, Any]:
+    i, wrong = row["index"], f"{row['points_wrong']:,} of {row['points']:,} points wrong"
+    assert seen.chosen is not None
+    labels = {"true": seen.target[i].numpy(), "predicted": seen.chosen[i]}
+    picture = parts_picture(seen.clouds.points[i], labels, seen.task.labels(seen.names))
+    alt = f"{row['id']}, a {row['class']}: true and predicted labels, {wrong}"
+    return {"wrong": wrong, "picture": picture, "alt": alt}
 
 
-def _calibration(facts: Mapping[str, Any]) -> str:
-    c = facts["calibration"]
-    kept = [
-        [f"{100 * row['above']:.0f} %", _percent(row["share"]), _percent(row["accuracy"])]
-        for row in c["kept"]
-    ]
-    bins = [
-        [
-            f"{100 * b['from']:.1f} to {100 * b['to']:.1f} %", f"{b['count']:,}", f"{b['right']:,}",
-            _percent(b["confidence"]), _percent(b["accuracy"]),
-        ]
-        for b in c["bins"]
-    ]  # fmt: skip
-    gap = c["confidence"] - c["accuracy"]
-    way = "more" if gap > 0 else "less"
-    return (
-        "<h2>Calibration</h2>"
-        f"<p>Expected calibration error over {len(c['bins'])} bins: {c['ece']:.2f} points. The "
-        f"mean confidence is {c['confidence']:.2f} %, {abs(gap):.2f} points {way} than the "
-        "accuracy.</p>"
-        f'<div class="charts"><figure>{_charts.reliability(c)}<figcaption>Bars: accuracy in each '
-        "bin; dots: at the mean confidence of the bin; dashed: perfect calibration.</figcaption>"
-        f"</figure><figure>{_charts.histogram(c)}<figcaption>"
-        '<span class="key" style="background:var(--right)"></span> right, '
-        '<span class="key" style="background:var(--wrong)"></span> wrong.</figcaption></figure>'
-        "</div>"
-        + table_of(
-            "If only predictions above a confidence are taken",
-            ["confidence at least", f"share of {facts['unit']}", "accuracy of these"],
-            kept,
-        )
-        + "<details><summary>The bins as a table</summary>"
-        + table_of(
-            "Bins", ["confidence", "predictions", "right", "mean confidence", "accuracy"], bins
-        )
-        + "</details>"
-    )
+def _matrix(facts: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The confusion matrix: rows (name, sum, counts); of many labels those with most errors."""
+    if "confusion_matrix" not in facts:
+        return None
+    matrix, names = facts["confusion_matrix"], facts["labels"]
+    keep = list(range(len(names)))
+    wrong = [sum(matrix[k]) + sum(row[k] for row in matrix) - 2 * matrix[k][k] for k in keep]
+    keep = sorted(sorted(keep, key=lambda k: -wrong[k])[:MATRIX])
+    rows = [(names[i], sum(matrix[i]), [matrix[i][j] for j in keep]) for i in keep]
+    return {"names": [names[k] for k in keep], "rows": rows}
 
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f} %"
 
 
-def _protocol(protocol: Mapping[str, Any]) -> str:
-    if not protocol:
-        return ""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(key.replace("_", " "))}</th>'
-        f"<td>{escape(_plain(value))}</td></tr>"
-        for key, value in protocol.items()
-        if value not in ("", {}, [], None)
-    )
-    table = (
-        f'<table class="facts"><caption>What was measured</caption><tbody>{rows}</tbody></table>'
-    )
-    return f"<h2>Protocol</h2>{scroll(table, 'Protocol')}"
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
 
 
-def _plain(value: Any) -> str:
+def _words(value: Any) -> str:
+    """A plain value of the protocol in words."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_plain(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {_words(v)}" for k, v in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_plain, value))
+        return ", ".join(map(_words, value))
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -20,8 +20,14 @@ def confusion(row: Mapping[str, Any], unit: str = "clouds") -> str:
 
 def remarks(facts: Mapping[str, Any]) -> list[str]:
     """Sentences on what stands out, the most useful first."""
+    if "calibration" not in facts:
+        return [_worst(row) for row in facts["worst"][:3]]
     found = [_mistakes(facts), _weak(facts), _sureness(facts), _kept(facts), _few(facts)]
     return [text for text in found if text]
+
+
+def _worst(row: Mapping[str, Any]) -> str:
+    return f"Far off: {row['id']} is {row['true']}, taken for {row['predicted']}."
 
 
 def _mistakes(facts: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The picture of a board: accuracy against trainable parameters."""
+"""The picture of a board: the score against trainable parameters."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from ...core.errors import PointAdaptError
 from ...core.foreign_text import for_picture
 from ...reports.drawing import PLAIN, RIGHT, _figure, _save
+from .tables import measure_of
 
 # Where a label may stand, from its point, in points of 1/72 inch; the nearest first.
 _DISTANCES = (7, 14, 24, 36, 50)
@@ -30,17 +31,18 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     """
     from matplotlib.ticker import EngFormatter, NullFormatter
 
-    rows = [row for row in board["methods"] if row["accuracy"] is not None]
+    measure = measure_of(board)
+    rows = [row for row in board["methods"] if row[measure.key] is not None]
     if not rows:
         raise PointAdaptError("there is no result to draw")
     x = np.array([max(row["trainable_parameters"], 1) for row in rows], float)
-    y = np.array([row["accuracy"] for row in rows], float)
+    y = np.array([row[measure.key] for row in rows], float)
     figure = _figure(8.0, 5.2)
     axes = figure.add_subplot()
     axes.set_xscale("log")
     front = _front(x, y)
     axes.plot(x[front], y[front], color=RIGHT, alpha=0.35, linewidth=1.5, zorder=1)
-    bars = [row["accuracy_sd"] or 0.0 for row in rows]
+    bars = [row[f"{measure.key}_sd"] or 0.0 for row in rows]
     axes.errorbar(x, y, yerr=bars, fmt="none", ecolor=PLAIN, alpha=0.45, capsize=2, zorder=2)
     best = np.isin(np.arange(len(rows)), front)
     axes.scatter(x, y, s=34, c=np.where(best, RIGHT, PLAIN), zorder=3)
@@ -48,7 +50,7 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     narrow = x.max() < 10 * x.min()  # a decade may hold no other labels
     axes.xaxis.set_minor_formatter(EngFormatter(sep=" ") if narrow else NullFormatter())
     axes.set_xlabel("trainable parameters")
-    axes.set_ylabel("accuracy (%)")
+    axes.set_ylabel(f"{measure.name} ({measure.unit})" if measure.unit else measure.name)
     p = board["protocol"]
     axes.set_title(
         f"{board['data']}, backbone {for_picture(Path(board['backbone']).name)}: "

@@ -71,7 +71,7 @@ def _run(config: CompareConfig, on_done: Callable[[Outcome], None] | None) -> Bo
         on_done=one_done,
     )  # fmt: skip
     board = _board(config, lines, jobs, done)
-    if all(row["accuracy"] is None for row in board["methods"]):
+    if not any(row["scores"] for row in board["methods"]):
         raise PointAdaptError(f"every method failed; the first: {board['methods'][0]['error']}")
     trade_off(board, config.out / f"{NAME}.png")
     return cast(Board, board)
@@ -97,6 +97,7 @@ def _board(
         protocol.pop(key, None)
     return {
         "finished": len(done) == len(jobs),
+        "task": config.task,
         "data": config.data,
         "data_options": list(config.data_options),
         "backbone": config.backbone,
@@ -114,9 +115,11 @@ def _board(
 
 def _row(line: Tuned, config: CompareConfig, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """A line of the table; None where nothing is known yet."""
-    entry = line.entry
+    from ...tasks import TASKS
+
+    entry, metric = line.entry, TASKS[config.task].metric
     good = [o.results for o in outcomes if o.results]
-    accuracies = [r["accuracy"] for r in good]
+    scores = [r[metric] for r in good]
     sizes = ("trainable_parameters", "total_parameters", "adapter_bytes")
     timing = [r["timing"] for r in good]
     return {
@@ -126,9 +129,9 @@ def _row(line: Tuned, config: CompareConfig, outcomes: Sequence[Outcome]) -> dic
         "lr": entry.changes.get("lr", config.lr),
         "own": entry.stated,
         "tuned": {f"{lr:g}": score for lr, score in line.scores.items()},
-        "accuracy": round(statistics.mean(accuracies), 4) if good else None,
-        "accuracy_sd": round(statistics.stdev(accuracies), 4) if len(good) > 1 else None,
-        "accuracies": accuracies,
+        metric: round(statistics.mean(scores), 4) if good else None,
+        f"{metric}_sd": round(statistics.stdev(scores), 4) if len(good) > 1 else None,
+        "scores": scores,
         **{key: good[0][key] if good else None for key in sizes},
         "seconds": round(statistics.mean(r["seconds"] for r in good), 2) if good else None,
         "peak_memory_bytes": max(r["peak_memory_bytes"] for r in good) if good else None,

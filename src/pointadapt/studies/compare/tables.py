@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
@@ -11,33 +12,54 @@ from rich.table import Table
 from ...core.console import duration, size
 from ...core.foreign_text import csv_text, for_markdown, markdown_block
 
-COLUMNS = (
-    "label", "method", "options", "lr", "own", "accuracy", "accuracy_sd", "trainable_parameters",
-    "total_parameters", "adapter_bytes", "seconds", "peak_memory_bytes", "inference_seconds",
-    "error",
-)  # fmt: skip
-HEAD = (
-    "method", "accuracy %", "trained parameters", "adapter", "training", "peak memory",
-    "inference/cloud", "its own options",
-)  # fmt: skip
+if TYPE_CHECKING:
+    from ...tasks import Measure
+
+
+def measure_of(board: Mapping[str, Any]) -> Measure:
+    """What the methods are ranked by."""
+    from ...tasks import TASKS
+
+    return TASKS[board["task"]].measures[0]
+
+
+def columns(board: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the CSV file."""
+    key = measure_of(board).key
+    return (
+        "label", "method", "options", "lr", "own", key, f"{key}_sd", "trainable_parameters",
+        "total_parameters", "adapter_bytes", "seconds", "peak_memory_bytes", "inference_seconds",
+        "error",
+    )  # fmt: skip
+
+
+def head(board: Mapping[str, Any]) -> tuple[str, ...]:
+    """Headings of the table."""
+    return (
+        "method", measure_of(board).head, "trained parameters", "adapter", "training",
+        "peak memory", "inference/cloud", "its own options",
+    )  # fmt: skip
 
 
 def ranked(board: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The lines, the most accurate first, and last those without a score."""
-    return sorted(board["methods"], key=lambda r: -1.0 if r["accuracy"] is None else r["accuracy"],
+    """The lines, the best first, and last those without a score."""
+    key = measure_of(board).key
+    return sorted(board["methods"], key=lambda r: -math.inf if r[key] is None else r[key],
                   reverse=True)  # fmt: skip
 
 
 def to_csv(board: Mapping[str, Any]) -> str:
     """One line a method, in the order they were given; plain numbers in bytes and seconds."""
+    keys = columns(board)
     rows = ({**row, "options": " ".join(row["options"])} for row in board["methods"])
-    return csv_text([COLUMNS, *([row.get(key) for key in COLUMNS] for row in rows)])
+    return csv_text([keys, *([row.get(key) for key in keys] for row in rows)])
 
 
 def to_markdown(board: Mapping[str, Any]) -> str:
     """The table with the protocol above it and the command below."""
-    lines = [f"| {' | '.join(HEAD)} |", "|---|" + "--:|" * (len(HEAD) - 2) + "---|"]
-    lines += [f"| {' | '.join(map(for_markdown, _cells(r)))} |" for r in ranked(board)]
+    heads, measure = head(board), measure_of(board)
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 2) + "---|"]
+    lines += [f"| {' | '.join(map(for_markdown, _cells(r, measure)))} |" for r in ranked(board)]
     about = [for_markdown(line) for line in protocol_lines(board)]
     command = markdown_block(board["command"])
     return "\n".join([*about[:1], "", *about[1:], "", *lines, "", command, ""])
@@ -46,15 +68,16 @@ def to_markdown(board: Mapping[str, Any]) -> str:
 def to_terminal(board: Mapping[str, Any], narrow: bool = False) -> Group:
     """The table, for rich; where there is little room, with the methods' own options below it."""
     table = Table(padding=(0, 0 if narrow else 1))
-    for name in HEAD[:-1]:
-        side = "left" if name == HEAD[0] else "right"
-        head = name.replace(" ", "\n", 1).replace("/", "\n/")
-        table.add_column(head, justify=side, no_wrap=True)
+    (first, *others, last), measure = head(board), measure_of(board)
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        text = name.replace(" ", "\n", 1).replace("/", "\n/")
+        table.add_column(text, justify="right", no_wrap=True)
     if not narrow:
-        table.add_column(HEAD[-1], overflow="fold")
+        table.add_column(last, overflow="fold")
     below = []
     for row in ranked(board):
-        *cells, own = _cells(row)
+        *cells, own = _cells(row, measure)
         table.add_row(*cells, *([] if narrow else [own]))
         below += [f"{cells[0]}: {own}"] if narrow and own else []
     return Group(table, *below)
@@ -89,20 +112,19 @@ def protocol_lines(board: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def accuracy(row: Mapping[str, Any]) -> str:
-    """Accuracy in percent, with its deviation where there are seeds: 85.21 ± 0.30."""
-    if row["accuracy"] is None:
+def score(row: Mapping[str, Any], measure: Measure) -> str:
+    """A method's score, with its deviation where there are seeds: 85.21 ± 0.30."""
+    if row[measure.key] is None:
         return "failed" if row["error"] else "-"
-    sd = row["accuracy_sd"]
-    return f"{row['accuracy']:.2f}" + ("" if sd is None else f" ± {sd:.2f}")
+    return measure.mean(row[measure.key], row[f"{measure.key}_sd"])
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(row: Mapping[str, Any], measure: Measure) -> list[str]:
     own = row["own"] if "lr=" in f" {row['own']}" else f"lr={row['lr']:g} {row['own']}".strip()
-    if row["accuracy"] is None:
-        return [row["label"], accuracy(row), *["-"] * 5, row["error"] or own]
+    if row[measure.key] is None:
+        return [row["label"], score(row, measure), *["-"] * 5, row["error"] or own]
     return [
-        row["label"], accuracy(row), f"{row['trainable_parameters']:,}",
+        row["label"], score(row, measure), f"{row['trainable_parameters']:,}",
         size(row["adapter_bytes"]), duration(row["seconds"]), size(row["peak_memory_bytes"]),
         f"{1000 * row['inference_seconds']:.2f} ms", own,
     ]  # fmt: skip
