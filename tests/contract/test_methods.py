@@ -361,6 +361,7 @@ def test_says_where_it_comes_from(name):
     assert cls.paper
     assert cls.__doc__
     assert cls().head_inputs
+    assert set(cls.formerly) <= {field.name for field in dataclasses.fields(cls)}
 
 
 def test_its_file_states_the_parameters_that_train():

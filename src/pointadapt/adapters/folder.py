@@ -264,7 +264,7 @@ def _weights(saved: Saved, adapter: Adapter) -> dict[str, Tensor]:
 def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     try:
         name, options = config["method"], config["method_options"]
-        method = make_method(name, {**METHODS[name].before, **options})
+        method = make_method(name, {**METHODS[name].formerly, **options})
         task = make_task(config["task"], config["task_options"])
         parts, features = (config.get(key, ()) for key in ("parts", "features"))  # once absent
         task.names(config["classes"], parts, features)

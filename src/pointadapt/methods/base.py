@@ -34,7 +34,7 @@ class Method:
         starts_as_pretrained: with default options and before training, the tokens are bit for bit
             those of the backbone alone with the position in every block.
         why_not_fold: what of the method no frozen layer can take up.
-        before: options that adapters from before them do not name -> the values they had.
+        formerly: options that older adapters do not name -> the values they had.
     """
 
     name: ClassVar[str] = ""
@@ -43,7 +43,7 @@ class Method:
     head_inputs: ClassVar[tuple[str, ...]] = ("cls", "patch_max")
     starts_as_pretrained: ClassVar[bool] = False
     why_not_fold: ClassVar[str] = "it defines no fold"
-    before: ClassVar[Mapping[str, Any]] = {}
+    formerly: ClassVar[Mapping[str, Any]] = {}
 
     position: Literal["every_block", "once"] = "every_block"
     batchnorm: Literal["train", "frozen"] = "train"

@@ -60,7 +60,7 @@ class PointGst(ClsMethod):
     paper = "Liang et al., PEFT in Spectral Domain for Point Cloud Learning, arXiv 2410.08114"
     why_not_fold = "it mixes patches along the graph of each cloud, which no weight does"
     starts_as_pretrained = True
-    before: ClassVar[Mapping[str, Any]] = {"laplacian": "unnormalised"}
+    formerly: ClassVar[Mapping[str, Any]] = {"laplacian": "unnormalised"}
 
     rank: int = 36
     local: int = 32
