@@ -29,7 +29,7 @@ lint: $(STAMP)
 	@$(BIN)/python tools/structure.py
 
 docs: $(STAMP)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "documentation: site/index.html"
 
 test: lint docs

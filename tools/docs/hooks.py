@@ -5,6 +5,7 @@
 - ``decisions/index.md`` lists the decisions by topic.
 - A link from a page to a file of the repository outside ``docs/`` takes that file along, so that
   the site is whole without the repository.
+- A page that would load anything from another host ends the build.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import yaml
 from command_pages import command_pages, index_page
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -25,6 +27,9 @@ LIST = "<!-- list of decisions -->"
 DECISIONS = "decisions"
 OTHERS = "Other"  # topic of a decision that states none
 ALONG = "repository"  # folder of the site for files from outside docs/
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|link rel="?stylesheet"?)[^>]*(?:src|href)="?(https?://[^"\s>]+)"""
+)
 LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+)(#[^)\s]*)?(?=\))")
 
 
@@ -73,6 +78,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
     return LINK.sub(rewritten, markdown)
 
 
+def on_post_page(output: str, page: Page, **_: Any) -> str:
+    """Refuse a page that loads something from another host."""
+    foreign = LOADED.search(output)
+    if foreign:
+        raise PluginError(f"{page.file.src_uri} loads {foreign[1]}: the site must work offline")
+    return output
+
+
 def outside(docs: Path, place: Path, text: str) -> list[Path]:
     """The files outside ``docs`` that a page in the folder ``place`` of it links to."""
     found = (_target(docs, place, link[1]) for link in LINK.finditer(text))
@@ -101,7 +114,9 @@ def decision_list(docs: Path) -> str:
         for topic, pages in topics.items():
             lines += ["", f"## {topic}", ""]
             for page in pages:
-                title = re.search(r"^# (.+)$", (docs / page).read_text(encoding="utf-8"), re.MULTILINE)
+                title = re.search(
+                    r"^# (.+)$", (docs / page).read_text(encoding="utf-8"), re.MULTILINE
+                )
                 lines.append(f"- [{title[1] if title else page}]({Path(page).name})")
     return "\n".join(lines)
 
