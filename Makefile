@@ -1,5 +1,6 @@
 # make demo: set up, then run the main job on what the package carries.
-# make test: set up, then lint, type-check and run the tests.
+# make test: set up, then lint, type-check, build the documentation and run the tests.
+# make docs: set up, then build the documentation into site/.
 # Both need Python 3.10 or newer and nothing else; everything goes into .venv.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -27,8 +28,12 @@ lint: $(STAMP)
 	@$(BIN)/lint-imports --no-logo 2>&1 | tail -n 3
 	@$(BIN)/python tools/structure.py
 
-test: lint
+docs: $(STAMP)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "documentation: site/index.html"
+
+test: lint docs
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 clean:
-	rm -rf $(VENV) runs demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) runs demo site .pytest_cache .ruff_cache

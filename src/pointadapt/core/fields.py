@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import ConfigError, UnknownNameError
@@ -77,7 +78,7 @@ def _scalar(value: Any, hint: type, what: str) -> Any:
     wrong = ConfigError(f"{what} must be {names.get(hint, hint.__name__)}, not {value!r}")
     if isinstance(value, bool) or (hint is int and isinstance(value, float) and value % 1 != 0):
         raise wrong
-    if hint is str and not isinstance(value, (str, int, float)):  # str() would take anything
+    if hint is str and not isinstance(value, (str, int, float, Path)):  # str() would take anything
         raise wrong
     try:
         return hint(value)

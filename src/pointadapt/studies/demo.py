@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MARK = "demo.json"  # tells a demo's folder from anyone else's
 # DAPT starts as the pre-trained network here: so few steps leave no time to recover from the
-# released start values, see docs/decisions.md.
+# released start values, see docs/decisions/start-as-the-pretrained-network.md.
 DAPT = ("rank=64", "position=every_block", "scale_shift_std=0", "scale_start=one")
 METHODS = {  # name -> (title, its own values, style of its line)
     "linear_probe": ("Linear probe", {"lr": 1e-2}, ""),

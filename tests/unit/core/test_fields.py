@@ -35,6 +35,7 @@ class Sample:
         ({"on": "True"}, True),
         ({"on": 0}, False),
         ({"name": 7}, "7"),
+        ({"name": Path("a/b")}, "a/b"),
         ({"mode": "slow"}, "slow"),
         ({"path": "a/b"}, Path("a/b")),
         ({"path": None}, None),

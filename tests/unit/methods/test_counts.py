@@ -1,4 +1,4 @@
-"""Trainable parameters on the published size, exactly: shared/PAPER.md §2 (Tab. 1 of the paper)."""
+"""Trainable parameters on the published size, exactly (Tab. 1 of the paper)."""
 
 import pytest
 import torch
