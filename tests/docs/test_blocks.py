@@ -2,14 +2,11 @@
 
 A page's blocks run in order, in a folder with small files of the names that the page uses, in this
 process, and with a network and numbers of a toy's size. What cannot run stands below a comment that
-says why: ``<!-- not run: REASON -->``.
+says why: ``<!-- not run: REASON -->``. A block with a ``title="PATH"`` is written to that file.
 
-A block whose first line is a comment with a path, or that has a ``title="PATH"``, is written to
-that file. A module of the package is then imported as if it lay there; any other Python file must
-be used by a later block.
+The guides for those who extend the package (``write-*.md``) are run by ``test_extending.py``.
 """
 
-import importlib.util
 import inspect
 import re
 import runpy
@@ -22,19 +19,17 @@ from pathlib import Path
 import pytest
 
 import pointadapt
-from pointadapt.backbones import BACKBONES
 from pointadapt.cli.main import main
 from pointadapt.core.config import save_config
-from pointadapt.data import DATASETS
-from pointadapt.methods import METHODS
 from pointadapt.studies import cross_validate, few_shot
 from pointadapt.studies.compare import run, tune
 from pointadapt.studies.jobs import Outcome, work
-from pointadapt.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 FILES = runpy.run_path(str(ROOT / "tests/data/guides/make.py"))
-PAGES = [ROOT / "README.md", ROOT / "docs/index.md", *sorted((ROOT / "docs/guides").glob("*.md"))]
+GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
+USING = [path for path in GUIDES if not path.name.startswith("write-")]
+PAGES = [ROOT / "README.md", ROOT / "docs/index.md", *USING]
 FENCE = re.compile(
     r"(?P<before>[^\n]*\n)(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```\s*$",
     re.MULTILINE | re.DOTALL,
@@ -56,12 +51,6 @@ class Block:
     title: str
     text: str
     reason: str
-
-    @property
-    def file(self) -> str:
-        """The path of the file that it is; empty if it is none."""
-        first = re.match(r"#\s*([\w./-]+\.(?:py|toml|ya?ml|csv|txt))\s*$", self.text.split("\n")[0])
-        return self.title or (first[1] if first else "")
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}, line {self.line}"
@@ -124,7 +113,6 @@ class Reader:
     def __init__(self, backbone, monkeypatch):
         self.backbone, self.patch = backbone, monkeypatch
         self.names = {"__name__": "__main__"}
-        self.written = {}  # path of a Python file -> whether it was used
         for name in ("train", "compare", "cross_validate", "few_shot", "pretrain", "probe",
                      "robustness"):  # fmt: skip
             monkeypatch.setattr(pointadapt, name, self.smaller(name))
@@ -142,29 +130,15 @@ class Reader:
         return smaller
 
     def read(self, block):
-        if block.file:
-            self.write(block)
+        if block.title:
+            Path(block.title).write_text(block.text, encoding="utf-8")
         elif block.language == "python":
             exec(compile(block.text, f"<{block}>", "exec"), self.names)
         elif block.language in SHELL:
             for words in commands_of(block.text):
                 self.type(words, block)
 
-    def write(self, block):
-        path = Path(block.file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.text, encoding="utf-8")
-        if path.suffix == ".py":
-            inside = path.parts[:2] == ("src", "pointadapt")
-            self.written[path] = inside
-            if inside:
-                install(path)
-
     def type(self, words, block):
-        if words[0] == "python" and len(words) == 2:
-            self.written[Path(words[1])] = True
-            runpy.run_path(words[1], run_name="__main__")
-            return
         assert words[0] == "pointadapt", f"{block}: neither run nor marked: {' '.join(words)}"
         args = [*words[1:]]
         toy = small(args[0], self.backbone, " ".join(args))
@@ -187,15 +161,6 @@ def flags(options):
         else:
             out += [f"--{name}", *map(str, value if isinstance(value, list) else [value])]
     return out
-
-
-def install(path):
-    """Import a file as the module of the package that it is to be."""
-    name = ".".join(path.with_suffix("").parts[1:])
-    spec = importlib.util.spec_from_file_location(name, path.absolute())
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
 
 
 def inline(jobs, on_done=None, **_):
@@ -224,21 +189,12 @@ def adapter(micro_backbone, tmp_path_factory):
 
 @pytest.fixture
 def reader(micro_backbone, tmp_path, monkeypatch):
-    """A reader in an empty folder; what it registers and imports is gone afterwards."""
+    """A reader in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("POINTADAPT_CACHE", str(tmp_path / "cache"))
     for module in (run, tune, cross_validate, few_shot):
         monkeypatch.setattr(sys.modules[module.__name__], "run_all", inline)
-    for registry in (METHODS, BACKBONES, DATASETS, TASKS):
-        list(registry)
-        monkeypatch.setattr(registry, "_table", dict(registry._table))
-    before = set(sys.modules)
-    yield Reader(micro_backbone, monkeypatch)
-    for name in set(sys.modules) - before:
-        path = getattr(sys.modules[name], "__file__", None) or ""
-        if path.startswith(str(tmp_path)):
-            del sys.modules[name]
+    return Reader(micro_backbone, monkeypatch)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -253,11 +209,6 @@ def test_what_a_page_says_works(page, reader, adapter, tmp_path):
     for block in blocks_of(page):
         if not block.reason:
             reader.read(block)
-    imported = {getattr(module, "__file__", None) for module in sys.modules.values()}
-    unused = [
-        p for p, used in reader.written.items() if not used and str(p.absolute()) not in imported
-    ]
-    assert not unused, f"{page.name}: no block uses {unused}"
 
 
 def test_every_block_is_run_or_says_why_not():
@@ -265,8 +216,6 @@ def test_every_block_is_run_or_says_why_not():
     for block in blocks:
         assert block.language in ("python", *SHELL, *SHOWN), f"{block}: of which language?"
         assert not block.reason or len(block.reason.split()) >= 3, f"{block}: say why"
-        if block.language in SHOWN and not block.file:
-            hidden = [line for line in block.text.split("\n") if line.startswith("pointadapt ")]
-            assert not hidden, f"{block}: a command is not text"
+        assert block.language not in SHOWN or "\npointadapt " not in f"\n{block.text}", f"{block}"
     not_run = [block for block in blocks if block.reason]
     assert 0 < len(not_run) <= MOST_NOT_RUN < len(blocks) - len(not_run)

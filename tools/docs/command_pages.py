@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from griffe import Docstring
 from tyro.conf import Positional, Suppress
+
+from pointadapt.cli.commands import every_command
 
 WORDS = {int: "NUMBER", float: "NUMBER", str: "TEXT", Path: "PATH"}  # what a value is called
 CALLS = {"list": "available", "pool": "pool_scores", "data verify": "verify_data",
@@ -41,14 +43,13 @@ class Option:
 
 def command_pages() -> dict[str, str]:
     """Name of each command -> its page in Markdown, in the order of ``pointadapt --help``."""
-    from pointadapt.cli.commands import COMMANDS, NAMES
-
-    return {name: _page(name, COMMANDS[name]) for name in NAMES}
+    return {name: _page(name, cls) for name, cls in every_command().items()}
 
 
-def index_page(names: Mapping[str, type]) -> str:
+def index_page() -> str:
     """The page that lists all commands."""
-    rows = [f"| [`pointadapt {n}`]({n}.md) | {_summary(cls)} |" for n, cls in names.items()]
+    known = every_command().items()
+    rows = [f"| [`pointadapt {name}`]({name}.md) | {_summary(cls)} |" for name, cls in known]
     return "\n".join(
         ["# Command line", "",
          "Every command prints its options with `--help`, and its result as JSON with `--json`.",

@@ -21,6 +21,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from tables import with_tables
 
 COMMANDS = "reference/commands"
 LIST = "<!-- list of decisions -->"
@@ -46,10 +47,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages of the commands, and the files that pages link to outside ``docs/``."""
-    from pointadapt.cli.commands import COMMANDS as CLASSES
-    from pointadapt.cli.commands import NAMES
-
-    pages = {**command_pages(), "index": index_page({name: CLASSES[name] for name in NAMES})}
+    pages = {**command_pages(), "index": index_page()}
     for name, text in pages.items():
         files.append(File.generated(config, f"{COMMANDS}/{name}.md", content=text))
     docs = Path(config.docs_dir)
@@ -63,7 +61,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) -> str:
-    """Point links that leave ``docs/`` to the file that was taken along."""
+    """Write the tables, and point links that leave ``docs/`` to the file that was taken along."""
     docs, place = Path(config.docs_dir), Path(page.file.src_uri).parent
     up = "../" * len(place.parts)
 
@@ -75,7 +73,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
 
     if LIST in markdown:
         markdown = markdown.replace(LIST, decision_list(docs))
-    return LINK.sub(rewritten, markdown)
+    return LINK.sub(rewritten, with_tables(markdown))
 
 
 def on_post_page(output: str, page: Page, **_: Any) -> str:
