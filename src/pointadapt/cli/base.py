@@ -14,7 +14,7 @@ class Command(Protocol):
     """The options of a sub-command as fields.
 
     One whose options depend on what it is given has a class method ``fitting(args)`` besides, which
-    returns the class that has them.
+    returns the class that has them; ``spelt`` is how that is asked for.
     """
 
     def run(self) -> int:

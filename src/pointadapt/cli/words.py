@@ -33,7 +33,8 @@ def check_words(args: Sequence[str], commands: Mapping[str, type]) -> str:
         word = words.pop(0)
         if word not in kinds:
             raise ConfigError(_unknown("command", word, kinds, where))
-        cls, where = kinds[word], f"{where} {word}"
+        cls = kinds[word]
+        where = f"{where} {getattr(cls, 'spelt', word)}"
         kinds = _members(cls)
         if not kinds:
             _check_options(words, cls, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..tasks import Task
 
 SHOWN = 10  # classes of a summary
+NUMBER = re.compile(r"(-?[\d.,]+( %)?)?")  # what a cell of figures is, or nothing
 NARROW = 100  # columns that a listing needs to be a table
 
 
@@ -215,7 +217,7 @@ def lines(rows: Sequence[Sequence[tuple[str, str]]], to: Console) -> None:
     cells = [[dict(row).get(head, "") for head in heads] for row in rows]
     table = Table()
     for head, column in zip(heads, zip(*cells, strict=True), strict=True):
-        right = all(cell[-1:] in "0123456789%" for cell in column)
+        right = all(NUMBER.fullmatch(cell) for cell in column)
         table.add_column(head, overflow="fold", justify="right" if right else "left")
     for row in cells:
         table.add_row(*row)

@@ -60,7 +60,9 @@ class Predict:
 
         kind = predictor_of(adapter)
         about = f"Predict files with {adapter}, which {kind.about}."
-        made = type("Predict", (cls, kind), {"kind": kind, "__doc__": about})
+        spelt = console.command_line("predict --adapter", adapter)
+        body = {"kind": kind, "spelt": spelt, "__doc__": about}
+        made = type("Predict", (kind, cls), body)
         return dataclass(frozen=True, kw_only=True)(made)
 
     def run(self) -> int:

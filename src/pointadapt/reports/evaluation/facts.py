@@ -88,12 +88,14 @@ def _clouds(seen: Examination, index: Iterable[int]) -> list[dict[str, Any]]:
     rows = []
     for i in index:
         said = seen.task.answer(seen.predicted[i], seen.names)
+        true = seen.task.truth(seen.target[i], seen.names)
         rows.append(
             {
                 "index": int(i),
                 "id": seen.name_of(i),
-                "true": seen.task.truth(seen.target[i], seen.names),
+                "true": true,
                 "predicted": said.label,
+                "right": said.label == true if seen.task.labels(seen.names) else None,
                 "confidence": None if said.confidence is None else round(100 * said.confidence, 4),
                 "score": round(float(seen.cloud_scores[i]), 4),
             }

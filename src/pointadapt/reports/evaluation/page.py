@@ -79,7 +79,7 @@ def _pictures(seen: Examination, facts: Mapping[str, Any]) -> list[dict[str, Any
 
 def _cloud(seen: Examination, row: Mapping[str, Any]) -> dict[str, Any]:
     sure = "" if row["confidence"] is None else f", {row['confidence']:.1f} % sure"
-    taken = "found" if row["true"] == row["predicted"] else f"taken for {row['predicted']}"
+    taken = "found" if row["right"] else f"predicted {row['predicted']}"
     picture = cloud_picture(seen.clouds.points[row["index"]])
     return {"sure": sure, "picture": picture, "alt": f"{row['id']}: {row['true']}, {taken}"}
 

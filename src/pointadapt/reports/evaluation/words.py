@@ -27,7 +27,7 @@ def remarks(facts: Mapping[str, Any]) -> list[str]:
 
 
 def _worst(row: Mapping[str, Any]) -> str:
-    return f"Far off: {row['id']} is {row['true']}, taken for {row['predicted']}."
+    return f"Far off: {row['id']} is {row['true']}, predicted {row['predicted']}."
 
 
 def _mistakes(facts: Mapping[str, Any]) -> str:
