@@ -22,7 +22,7 @@ from pointadapt.cli.main import main
 from pointadapt.core.config import save_config
 from pointadapt.data import load_dataset
 from pointadapt.inference.classify_files import reader_of
-from pointadapt.inference.predictor import predict
+from pointadapt.inference.predict import predict
 from pointadapt.io import write_points
 from pointadapt.ops import normalize
 from pointadapt.studies import cross_validate

@@ -2,4 +2,4 @@
 
 from .base import TASKS, Answer, Head, Measure, Names, Task, check_inputs, make_task
 
-__all__ = ["Answer", "Head", "Measure", "Names", "TASKS", "Task", "check_inputs", "make_task"]
+__all__ = ["TASKS", "Answer", "Head", "Measure", "Names", "Task", "check_inputs", "make_task"]

@@ -213,4 +213,4 @@ def make_task(name: str, options: Mapping[str, Any] | None = None) -> Task:
     return build(TASKS[name], options or {}, f"task {name!r}")
 
 
-__all__ = ["Answer", "Head", "Measure", "Names", "TASKS", "Task", "check_inputs", "make_task"]
+__all__ = ["TASKS", "Answer", "Head", "Measure", "Names", "Task", "check_inputs", "make_task"]

@@ -23,8 +23,8 @@ from pointadapt.data import Clouds, load_dataset, load_split
 from pointadapt.data.corruptions import corrupt
 from pointadapt.data.sets.episodes import Setting, draw_episodes
 from pointadapt.data.sets.folds import NAME, draw_folds
-from pointadapt.inference.classify_files import predict
 from pointadapt.inference.forward import predict_probabilities
+from pointadapt.inference.predict import predict
 from pointadapt.io import write_points
 from pointadapt.methods import make_method
 from pointadapt.methods.training_clouds import TrainingClouds

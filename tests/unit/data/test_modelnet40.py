@@ -282,7 +282,9 @@ def test_text_files_are_cached_where_asked(tmp_path):
     kept = tmp_path / "kept"
     first = load(root, form="txt", cache=str(kept))
     second = load(root, form="txt", cache=str(kept))
-    assert isinstance(second.points, np.memmap)
+    array = second.points
+    while not isinstance(array, np.memmap):  # it, or what it is a view of
+        array = array.base
     np.testing.assert_array_equal(first.points, second.points)
     assert (first.ids, first.labels.tolist()) == (second.ids, second.labels.tolist())
     assert len(list(kept.glob("*.npy"))) == 1

@@ -116,7 +116,7 @@ def test_official_files_of_another_data_set(micro_adapter, tmp_path):
     (root / "jitter_2.h5").unlink()
     with pytest.raises(DataLayoutError, match=r"no jitter_2\.h5"):  # before anything is scored
         robustness(config)
-    with pytest.raises(DataLayoutError, match="--root DIR"):
+    with pytest.raises(ConfigError, match="--root DIR"):
         robustness(replace(config, root=None))
 
 

@@ -56,7 +56,7 @@ class Predict:
         adapter = early.parse_known_args(list(args))[0].adapter
         if adapter is None:
             return cls
-        from ...inference.predictor import predictor_of
+        from ...inference.predict import predictor_of
 
         kind = predictor_of(adapter)
         about = f"Predict files with {adapter}, which {kind.about}."
@@ -69,7 +69,7 @@ class Predict:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
         from ...core.files import check_target
-        from ...inference.predictor import predictor_of, write_table
+        from ...inference.predict import predictor_of, write_table
         from ...reports.drawing import check_picture
 
         if self.csv is not None:
