@@ -30,9 +30,10 @@ from ..core.errors import (
 )
 from ..core.files import atomic, read_json
 from ..core.foreign_text import for_json, for_markdown, markdown_code, one_line
+from ..core.tensors import read_safetensors, write_safetensors
 from ..core.version import __version__
 from ..methods import METHODS, make_method
-from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
+from ..pretrained.load import BUNDLED, load_backbone
 from ..tasks import make_task
 from .model import Adapter, PointModel
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .errors import CheckpointError
 from .files import read_json, write_json
+from .tensors import read_safetensors, write_safetensors
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -27,8 +28,6 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], largest: int = 0)
         PointAdaptError: the disk is full or the folder cannot be written.
     """
     from huggingface_hub import split_torch_state_dict_into_shards
-
-    from ..pretrained.load import write_safetensors
 
     if largest:
         split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=largest)
@@ -53,8 +52,6 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a file is missing or damaged, or holds other tensors than its index says.
     """
-    from ..pretrained.load import read_safetensors
-
     if not (folder / INDEX).is_file():
         return read_safetensors(folder / SINGLE)
     index = read_json(folder / INDEX)

@@ -176,16 +176,11 @@ def _checked(tag: Tag, file: Path) -> str:
 
 def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
     """Convert ``file`` and put the backbone into its place."""
-    from ..adapters.convert import convert
+    from .convert import convert_backbone
 
     work = cache.scratch(tag.name, "part")
     try:
-        done = convert(file, work)
-        if "adapter" in done:
-            raise CheckpointError(
-                f"{file} is a fine-tuned model, not a pre-trained backbone: read it with "
-                "pointadapt convert"
-            )
+        done = convert_backbone(file, work)
         _check_fits(tag, done, file)
         kept = ("kind", "tensors", "consumed", "left_over", "missing", "parameters")
         record = {

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
-from pointadapt.adapters.convert import convert, kind_of
+from pointadapt.adapters.convert import convert
 from pointadapt.core.config import Published
 from pointadapt.core.errors import AdapterError, CheckpointError, ConfigError, PointAdaptError
+from pointadapt.pretrained.convert import kind_of
 from pointadapt.pretrained.load import load_backbone
 
 GOLDEN = Path(__file__).parents[2] / "golden"

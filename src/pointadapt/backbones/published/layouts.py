@@ -1,7 +1,7 @@
 """Key layouts: how published files name their tensors, and which of our networks they fill.
 
-Each family's file enters its own with :func:`add_layouts`; :mod:`pointadapt.adapters.convert` asks
-:func:`find_layout` which one a file has.
+Each family's file enters its own with :func:`add_layouts`;
+:mod:`pointadapt.pretrained.convert` asks :func:`find_layout` which one a file has.
 """
 
 from __future__ import annotations
