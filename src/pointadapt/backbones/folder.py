@@ -11,7 +11,10 @@ from torch import Tensor
 from ..core.errors import CheckpointError
 from ..core.fields import build
 from ..core.files import read_json, write_json
+from ..core.limits import TooLargeError, Within, room_for
+from ..core.plain import shown
 from ..core.shards import write_weights
+from ..core.tensors import check_numbers
 from .base import BACKBONES, Backbone, BackboneConfig
 
 
@@ -52,24 +55,54 @@ def read_config(path: Path) -> tuple[type[Backbone], BackboneConfig]:
     return cls, build(cls.config_class, values, str(path))
 
 
+def build_to_fill(
+    cls: type[Backbone], config: BackboneConfig, stored: int, source: str
+) -> Backbone:
+    """A backbone of this configuration, with random weights, if ``stored`` numbers may fill it.
+
+    Args:
+        cls: its family.
+        config: what the weights' file says of them.
+        stored: how many numbers it holds.
+        source: the file, for the message.
+
+    Raises:
+        CheckpointError: the configuration is of a network that is larger by far.
+    """
+    try:
+        with Within(room_for(stored)):
+            return cls(config)
+    except TooLargeError as error:
+        sizes = ", ".join(f"{key}={getattr(config, key)}" for key in ("dim", "depth"))
+        raise CheckpointError(
+            f"{source}: the weights hold {stored:,} numbers, but the configuration ({sizes}) is of "
+            "a far larger network: the two do not belong together"
+        ) from error
+
+
 def fill(backbone: Backbone, tensors: dict[str, Tensor], source: str) -> list[str]:
     """Copy ``tensors`` into ``backbone``; returns the names it has and ``tensors`` lacks.
 
     Raises:
-        CheckpointError: a tensor that the backbone lacks or that has another shape, or no
-            transformer block at all.
+        CheckpointError: a tensor that the backbone lacks, that has another shape or another type
+            of number, or holds NaN; or no transformer block at all.
     """
     state = backbone.state_dict()
     for key, value in tensors.items():
         if key not in state:
-            raise CheckpointError(f"{source}: tensor {key!r} is none of {backbone.name}'s")
+            raise CheckpointError(f"{source}: tensor {shown(key)} is none of {backbone.name}'s")
         if value.shape != state[key].shape:
             raise CheckpointError(
-                f"{source}: tensor {key!r} has shape {tuple(value.shape)}, but this "
+                f"{source}: tensor {shown(key)} has shape {tuple(value.shape)}, but this "
                 f"configuration needs {tuple(state[key].shape)}"
+            )
+        if value.is_floating_point() != state[key].is_floating_point():
+            raise CheckpointError(
+                f"{source}: tensor {shown(key)} is of type {value.dtype}, not {state[key].dtype}"
             )
     if not any(key.startswith("blocks.") for key in tensors):
         raise CheckpointError(f"{source}: holds no transformer block, so it is no backbone")
+    check_numbers(tensors, source)
     with torch.no_grad():
         for key, value in tensors.items():
             state[key].copy_(value)

@@ -1,27 +1,34 @@
 """Published checkpoints read, and their backbones written to our folders.
 
-What a file is, is told by its keys. It is read with ``weights_only=True``: no code in it can run.
-The adapter of a fine-tuned model is written by :mod:`pointadapt.adapters.convert`.
+What a file is, is told by the names and shapes of its tensors. The adapter of a fine-tuned model is
+written by :mod:`pointadapt.adapters.convert`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..backbones import BACKBONES, Backbone
 from ..backbones.base import BackboneConfig
-from ..backbones.folder import fill, save_backbone
+from ..backbones.folder import build_to_fill, fill, save_backbone
 from ..backbones.published.layouts import Layout, find_layout
 from ..core.config import Published
 from ..core.errors import CheckpointError
-from ..core.files import load_state, write_json
+from ..core.files import write_json
+from ..core.plain import shown
+from ..core.results import ConvertReport
 from ..methods.dapt import from_published as dapt_from_published
+from .checkpoint import read_published
+from .heads import ALONE, TunedHead, read_head
+
+HEADS = ("cls_head_finetune.", "blocks.cls_head_finetune.")
+MODELNET_STORED = 8192  # points of a cloud that the released code normalises, then draws from
+SCAN_STORED = 2048
 
 
 @dataclass(frozen=True)
@@ -30,13 +37,14 @@ class Opened:
 
     Attributes:
         source: the file.
-        tensors: all of them, under their published names.
+        tensors: all of them, under their official names.
         kind: "pretrained", "dapt" or "full".
         layout: how its names are to be read.
         base: the backbone's tensors, under our names.
-        left_over: published names that have no place.
+        left_over: official names that have no place.
         config: of its backbone.
-        points: points of a cloud.
+        head: of a fine-tuned model.
+        protocol: how the released code gives it clouds.
     """
 
     source: str
@@ -46,14 +54,15 @@ class Opened:
     base: dict[str, Tensor]
     left_over: list[str]
     config: BackboneConfig
-    points: int
+    head: TunedHead | None
+    protocol: Clouds
 
     @property
     def family(self) -> type[Backbone]:
         """Of its backbone."""
         return BACKBONES[self.layout.family]
 
-    def report(self, net: Backbone, folder: Path | str, missing: list[str]) -> dict[str, Any]:
+    def report(self, net: Backbone, folder: Path | str, missing: list[str]) -> ConvertReport:
         """What was read, and what became of it."""
         return {
             "file": self.source,
@@ -69,37 +78,69 @@ class Opened:
         }
 
 
-def open_published(path: Path | str, facts: Published) -> Opened:
+@dataclass(frozen=True)
+class Clouds:
+    """What a file's clouds were, as the released code prepares them.
+
+    Attributes:
+        data: the benchmark it was fine-tuned on, where that is known.
+        groups: patches of a cloud.
+        points: points that enter the network.
+        available: stored points that these are chosen from; None where they are all.
+    """
+
+    data: str
+    groups: int
+    points: int
+    available: int | None = None
+
+
+def open_published(path: Path | str, facts: Published, *, alone: bool = False) -> Opened:
     """Read a published file and tell what it is.
 
+    Args:
+        path: the file.
+        facts: what it cannot tell.
+        alone: only its backbone is wanted, so its head may be of any form.
+
     Raises:
-        CheckpointError: it cannot be read, or is of no known layout.
+        CheckpointError: it cannot be read, is of no known layout, or its head is of no known form.
     """
-    tensors = read_published(path)
-    layout = find_layout(tensors.keys(), str(path))
+    tensors, source = read_published(path), str(path)
+    layout = find_layout(tensors, source, facts.layout)
     kind, base = kind_of(tensors), layout.read(tensors)
-    left_over = sorted(k for k in tensors if not _has_place(k, kind, layout))
-    groups, points = _defaults(tensors, facts)
-    config = layout.config(base, replace(facts, groups=groups), str(path))
-    return Opened(str(path), tensors, kind, layout, base, left_over, config, points)
+    tuned = kind != "pretrained" and not alone
+    head = read_head(tensors, layout.head, layout.title, source) if tuned else None
+    left_over = sorted(k for k in tensors if not _has_place(k, kind if tuned else "", layout))
+    protocol = _clouds(layout, head, facts)
+    config = layout.config(base, replace(facts, groups=protocol.groups), source)
+    return Opened(source, tensors, kind, layout, base, left_over, config, head, protocol)
 
 
-def convert_backbone(path: Path | str, out: Path | str) -> dict[str, Any]:
-    """Write the pre-trained backbone in ``path`` to ``out/backbone``; returns a report.
+def convert_backbone(
+    path: Path | str, out: Path | str, facts: Published | None = None, *, tuned: bool = False
+) -> ConvertReport:
+    """Write the backbone in ``path`` to ``out/backbone``; returns a report.
+
+    Args:
+        path: the published file.
+        out: folder to write.
+        facts: what the file cannot tell.
+        tuned: take a fine-tuned model's too.
 
     Raises:
         CheckpointError: the file fits no known layout, or is a fine-tuned model.
     """
-    opened = open_published(path, Published())
-    if opened.kind != "pretrained":
+    opened = open_published(path, facts or Published(), alone=True)
+    if opened.kind != "pretrained" and not tuned:
         raise CheckpointError(
             f"{path} is a fine-tuned model, not a pre-trained backbone: read it with "
             "pointadapt convert"
         )
-    return write_pretrained(opened, Path(out))
+    return write_backbone(opened, Path(out))
 
 
-def write_pretrained(opened: Opened, out: Path) -> dict[str, Any]:
+def write_backbone(opened: Opened, out: Path) -> ConvertReport:
     """``out/backbone`` and ``out/convert.json``, which holds the report that comes back."""
     net, missing = own_backbone(opened, opened.base)
     report = opened.report(net, save_backbone(net, out / "backbone"), missing)
@@ -107,31 +148,12 @@ def write_pretrained(opened: Opened, out: Path) -> dict[str, Any]:
     return report
 
 
-def read_published(path: Path | str) -> dict[str, Tensor]:
-    """The tensors of a ``.pth`` file, without containers and the ``module.`` prefix.
-
-    Raises:
-        CheckpointError: it is missing, damaged, holds code, or holds no tensors.
-    """
-    state: Any = load_state(path)
-    for container in ("base_model", "model", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(container), dict):
-            state = state[container]
-            break
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{path} holds no dictionary of tensors")
-    tensors = {str(k).removeprefix("module."): v for k, v in state.items()}
-    tensors = {k: v for k, v in tensors.items() if isinstance(v, Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{path} holds no tensors; its keys are {', '.join(list(state)[:5])}")
-    return tensors
-
-
-def kind_of(tensors: Mapping[str, Tensor]) -> str:
-    """Tell by the keys: "pretrained", "dapt" or "full"."""
-    if any(".Adapter_MLP." in k for k in tensors):
+def kind_of(names: Iterable[str]) -> str:
+    """Tell by the tensors' names: "pretrained", "dapt" or "full"."""
+    names = list(names)
+    if any(".Adapter_MLP." in name for name in names):
         return "dapt"
-    return "full" if any(k.startswith("cls_head_finetune.") for k in tensors) else "pretrained"
+    return "full" if any(name.startswith(HEADS) for name in names) else "pretrained"
 
 
 def own_backbone(opened: Opened, tensors: Mapping[str, Tensor]) -> tuple[Backbone, list[str]]:
@@ -140,27 +162,55 @@ def own_backbone(opened: Opened, tensors: Mapping[str, Tensor]) -> tuple[Backbon
     Raises:
         CheckpointError: a tensor that every file of its layout has is missing.
     """
+    stored = sum(tensor.numel() for tensor in tensors.values())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = opened.family(opened.config)
+        net = build_to_fill(opened.family, opened.config, stored, opened.source)
     missing = fill(net, dict(tensors), opened.source)
     fatal = [k for k in missing if k not in net.optional]
     if fatal:
-        raise CheckpointError(f"{opened.source}: backbone tensor {fatal[0]!r} is missing")
+        raise CheckpointError(f"{opened.source}: backbone tensor {shown(fatal[0])} is missing")
     return net.seal(tensors), missing
+
+
+def check_whole(opened: Opened) -> None:
+    """Refuse a fine-tuned model of which a tensor has no place: its logits would not be the file's.
+
+    Raises:
+        CheckpointError: there is one.
+    """
+    odd = [key for key in opened.left_over if not opened.layout.unused(key)]
+    if odd:
+        raise CheckpointError(
+            f"{opened.source}: {len(odd)} tensors of a fine-tuned model have no place in the "
+            f"method {opened.kind!r}, the first is {shown(odd[0])}: {ALONE}"
+        )
 
 
 def _has_place(key: str, kind: str, layout: Layout) -> bool:
     if layout.rename(key) is not None:
         return True
-    return kind != "pretrained" and (
-        key.startswith("cls_head_finetune.")
-        or (kind == "dapt" and bool(dapt_from_published({key: torch.empty(1)})))
-    )
+    tuned = kind in ("dapt", "full") and key.startswith(layout.head)
+    return tuned or (kind == "dapt" and bool(dapt_from_published({key: torch.empty(1)})))
 
 
-def _defaults(tensors: dict[str, Tensor], facts: Published) -> tuple[int, int]:
-    """(groups, points): what is given, or the paper's for this kind of file."""
-    last = tensors.get("cls_head_finetune.8.weight")
-    scan = last is not None and last.shape[0] == 15
-    return facts.groups or (128 if scan else 64), facts.points or (2048 if scan else 1024)
+def _clouds(layout: Layout, head: TunedHead | None, facts: Published) -> Clouds:
+    """What is given, or the released code's for this kind of file."""
+    data = facts.data or _data(layout, head)
+    if data == "scanobjectnn":
+        groups, points = facts.groups or layout.scan[0], facts.points or layout.scan[1]
+        stored = SCAN_STORED if points < SCAN_STORED else None
+        return Clouds(data, groups, points, stored)
+    groups, points = facts.groups or 64, facts.points or 1024
+    if data == "modelnet40":
+        return Clouds(data, groups, points, MODELNET_STORED)
+    return Clouds(data, groups, points)
+
+
+def _data(layout: Layout, head: TunedHead | None) -> str:
+    """The benchmark that a head's outputs are the classes of."""
+    if head is None:
+        return ""
+    if head.outputs == 15 or (layout.scan_widths and head.widths == layout.scan_widths):
+        return "scanobjectnn"
+    return "modelnet40" if head.outputs == 40 else ""

@@ -19,6 +19,7 @@ from ..backbones.published.tags import Tag, all_tags, find_tag
 from ..core import console
 from ..core.errors import CheckpointError, ConfigError, FetchError
 from ..core.files import sha256_of, write_json
+from ..core.results import ConvertReport
 from ..core.version import __version__
 from . import cache
 from .download import Patience, download
@@ -180,7 +181,7 @@ def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
 
     work = cache.scratch(tag.name, "part")
     try:
-        done = convert_backbone(file, work)
+        done = convert_backbone(file, work, tuned=tag.tuned)
         _check_fits(tag, done, file)
         kept = ("kind", "tensors", "consumed", "left_over", "missing", "parameters")
         record = {
@@ -198,7 +199,7 @@ def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_fits(tag: Tag, done: dict[str, Any], file: Path) -> None:
+def _check_fits(tag: Tag, done: ConvertReport, file: Path) -> None:
     """Refuse a file of another family or size, also where no checksum could tell it."""
     layout, parameters = done.get("layout", tag.layout), done["parameters"]
     if tag.layout and layout != tag.layout:

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 
 from ..backbones.base import BACKBONES, Backbone
-from ..backbones.folder import fill, read_config
+from ..backbones.folder import build_to_fill, fill, read_config
 from ..backbones.published.tags import all_tags
 from ..core.errors import CheckpointError, UnknownNameError
-from ..core.shards import read_weights
+from ..core.shards import read_weights, weights_numbers
 
 BUNDLED = ("tiny",)
 
@@ -76,7 +76,8 @@ def load_backbone(name: str | Path, *, seed: int = 0, **changes: object) -> Back
             backbone.seed = seed
             return backbone.seal()
         cls, config = read_config(folder / "config.json")
-        backbone = cls(replace(config, **changes))  # type: ignore[arg-type]
+        config = replace(config, **changes)  # type: ignore[arg-type]
+        backbone = build_to_fill(cls, config, weights_numbers(folder), str(folder))
     tensors = read_weights(folder)
     for key in fill(backbone, tensors, str(folder)):
         if key not in cls.optional:
