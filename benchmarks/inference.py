@@ -96,7 +96,7 @@ def predict_row(count: int, cores: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         adapter, one, many = (Path(scratch) / name for name in ("adapter", "one", "many"))
         model = make_model("dapt", size="point_vit:tiny", groups=64)
-        from pointadapt.pretrained.load import save_backbone
+        from pointadapt.backbones.folder import save_backbone
 
         backbone = save_backbone(model.backbone, Path(scratch) / "backbone")
         hub.save_adapter(model, adapter, backbone=str(backbone), points=1024, results={})

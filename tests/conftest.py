@@ -23,8 +23,8 @@ def micro_backbone(tmp_path_factory) -> Path:
     """A backbone folder with random weights: 24 wide, 2 blocks, 8 patches of 8 points."""
     import torch
 
+    from pointadapt.backbones.folder import save_backbone
     from pointadapt.backbones.point_vit import PointViT, PointViTConfig
-    from pointadapt.pretrained.load import save_backbone
 
     config = PointViTConfig(
         dim=24, depth=2, heads=2, groups=8, group_size=8, encoder_widths=(8, 16, 16),
@@ -72,7 +72,7 @@ def bare_backbone(tmp_path_factory):
     import torch
 
     from pointadapt.backbones import BACKBONES
-    from pointadapt.pretrained.load import save_backbone
+    from pointadapt.backbones.folder import save_backbone
 
     made = {}
 

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from pointadapt import ops
+from pointadapt.backbones.folder import save_backbone
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
-from pointadapt.pretrained.load import load_backbone, save_backbone
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.training.setup import build_model, load_clouds
 from pointadapt.training.step import GraphStep, Step
 

@@ -7,6 +7,7 @@ import torch
 
 from pointadapt.backbones import BACKBONES, BlockTaps, Taps, Tokens
 from pointadapt.backbones.base import tensors_sha256
+from pointadapt.backbones.folder import save_backbone
 from pointadapt.backbones.layers import DropPath
 from pointadapt.backbones.tokens import POOLS
 from pointadapt.core.errors import (
@@ -16,7 +17,8 @@ from pointadapt.core.errors import (
     PointCloudError,
     UnknownNameError,
 )
-from pointadapt.pretrained.load import load_backbone, read_safetensors, save_backbone
+from pointadapt.core.tensors import read_safetensors
+from pointadapt.pretrained.load import load_backbone
 
 pytestmark = pytest.mark.parametrize("family", list(BACKBONES))
 
@@ -359,7 +361,7 @@ def test_nan_is_refused(net):
 
 def copy_of(folder, target, tensors=None, config=None):
     from pointadapt.core.files import read_json, write_json
-    from pointadapt.pretrained.load import write_safetensors
+    from pointadapt.core.tensors import write_safetensors
 
     state = read_safetensors(folder / "model.safetensors")
     values = read_json(folder / "config.json")

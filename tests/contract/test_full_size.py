@@ -11,10 +11,11 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
+from pointadapt.backbones.folder import save_backbone
 from pointadapt.backbones.published.tags import all_tags
 from pointadapt.core.config import Published
 from pointadapt.methods import make_method
-from pointadapt.pretrained.load import load_backbone, save_backbone
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 

@@ -14,11 +14,12 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold_model
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
+from pointadapt.backbones.folder import save_backbone
 from pointadapt.cli import listing
 from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import METHODS, Method, make_method
 from pointadapt.methods.training_clouds import TrainingClouds
-from pointadapt.pretrained.load import load_backbone, save_backbone
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

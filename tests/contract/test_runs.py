@@ -15,8 +15,8 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.core.config import TrainConfig
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.methods import METHODS
-from pointadapt.pretrained.load import read_safetensors
 
 loop = importlib.import_module(
     "pointadapt.training.trainer"

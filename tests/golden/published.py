@@ -76,6 +76,23 @@ def head(dim, inputs, classes, name="cls_head_finetune"):
     return shapes | linear(f"{name}.8", 256, classes)
 
 
+def plain_head(dim, classes, name="cls_head_finetune"):
+    """Of Point-BERT, and of MaskPoint where its configuration says "1x"."""
+    return linear(f"{name}.0", 2 * dim, 256) | linear(f"{name}.3", 256, classes)
+
+
+def wide_head(dim, classes, name="cls_head_finetune"):
+    """Of MaskPoint where its configuration says "2x": on ScanObjectNN."""
+    shapes = linear(f"{name}.0", 2 * dim, 512) | batchnorm(f"{name}.1", 512)
+    shapes |= linear(f"{name}.4", 512, 256) | batchnorm(f"{name}.5", 256)
+    return shapes | linear(f"{name}.8", 256, classes)
+
+
+def linear_head(dim, inputs, classes, name="cls_head_finetune"):
+    """Of ACT (transfer_type), PCP-MAE and ReCon (type) where it is "linear"."""
+    return linear(f"{name}.0", dim * inputs, classes)
+
+
 def point_bert(dim=384, depth=12, widths=(128, 256, 512), encoder_dim=256):
     net = vit(dim, depth, widths, encoder_dim) | tokens(dim, "mask_token")
     net |= linear("lm_head", dim, 8192) | linear("cls_head.0", dim, 512)

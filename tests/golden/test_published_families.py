@@ -1,34 +1,36 @@
 """Files of all families under their official names: every tensor lands where it belongs.
 
 Small look-alikes go through the whole of ``convert``, and the outputs are compared with plain
-arithmetic on the *official* names (the forwards below, as the released code defines them).
+arithmetic on the *official* names (released.py, as the released code defines them).
 Full-size ones are compared name by name and shape by shape, on the meta device.
 """
 
-import math
-
 import pytest
 import torch
-import torch.nn.functional as F
 from published import FILES, look_alike, parameters, pointgpt_tuned, recon_tuned
-from torch.nn.functional import gelu, linear
+from released import (
+    DEPTH,
+    DIM,
+    FACTS,
+    SMALL,
+    WIDTHS,
+    pointgpt_forward,
+    recon_forward,
+    squeezed,
+    vit_forward,
+)
 
-from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
 from pointadapt.backbones import BACKBONES, BackboneConfig
-from pointadapt.backbones.pointgpt import nearest_chain
 from pointadapt.backbones.published.layouts import LAYOUTS, find_layout
 from pointadapt.backbones.published.tags import all_tags
 from pointadapt.core.config import Published
 from pointadapt.core.errors import CheckpointError
-from pointadapt.ops import gather_points, group, normalize
+from pointadapt.ops import group, normalize
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 from pointadapt.tasks.base import Names
 
-DIM, DEPTH, HEADS, WIDTHS = 24, 2, 2, (8, 16, 12)
-FACTS = Published(heads=HEADS, groups=6, group_size=8, points=64)
-SMALL = {"dim": DIM, "depth": DEPTH, "widths": WIDTHS}
 OWN = {  # what of a file is the backbone's
     "point_bert": "transformer_q.", "maskpoint": "transformer_q.", "act": "ACT_encoder.",
     "pcp_mae": "MAE_encoder.", "recon": "MAE_encoder.", "pointgpt": "GPT_Transformer.",
@@ -47,120 +49,7 @@ def write(tensors, path):
 
 def stripped(name, tensors):
     own = {k.removeprefix(OWN[name]): v for k, v in tensors.items() if k.startswith(OWN[name])}
-    return {k: v.squeeze(-1) if v.dim() == 3 and "conv" in k else v for k, v in own.items()}
-
-
-# The released forwards, on official names --------------------------------------------------------
-
-
-def layer(t, name, x):
-    return linear(x, t[f"{name}.weight"], t.get(f"{name}.bias"))
-
-
-def norm(t, name, x):
-    return F.layer_norm(x, x.shape[-1:], t[f"{name}.weight"], t[f"{name}.bias"])
-
-
-def batchnorm(t, name, x):
-    mean, var = t[f"{name}.running_mean"], t[f"{name}.running_var"]
-    x = (x - mean) / (var + 1e-5).sqrt()
-    return (x * t[f"{name}.weight"] + t[f"{name}.bias"]).relu()
-
-
-def encode(t, groups):
-    x, i = layer(t, "encoder.first_conv.0", groups), 0
-    while f"encoder.first_conv.{i + 1}.running_mean" in t:
-        x = batchnorm(t, f"encoder.first_conv.{i + 1}", x)
-        x, i = layer(t, f"encoder.first_conv.{i + 3}", x), i + 3
-    x = torch.cat([x.amax(dim=2, keepdim=True).expand_as(x), x], dim=-1)
-    x = batchnorm(t, "encoder.second_conv.1", layer(t, "encoder.second_conv.0", x))
-    x = layer(t, "encoder.second_conv.3", x).amax(dim=2)
-    return layer(t, "reduce_dim", x) if "reduce_dim.weight" in t else x
-
-
-def heads(x):
-    return x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
-
-
-def attended(q, k, v, mask=0.0):
-    scores = heads(q) @ heads(k).transpose(-2, -1) / math.sqrt(q.shape[-1] / HEADS) + mask
-    return (scores.softmax(dim=-1) @ heads(v)).transpose(1, 2).flatten(2)
-
-
-def self_attention(t, name, x):
-    out = attended(*layer(t, f"{name}.qkv", x).chunk(3, dim=-1))
-    return layer(t, f"{name}.proj", out)
-
-
-def feed_forward(t, name, x):
-    return layer(t, f"{name}.fc2", gelu(layer(t, f"{name}.fc1", x)))
-
-
-def position(t, centers):
-    if t["pos_embed.0.weight"].shape[1] != 3:
-        omega = 1 / 10000 ** (torch.arange(DIM // 6) / (DIM / 6))
-        waves = [
-            f(centers[..., i : i + 1] * omega) for i in range(3) for f in (torch.sin, torch.cos)
-        ]
-        centers = torch.cat(waves, dim=-1)
-    return layer(t, "pos_embed.2", gelu(layer(t, "pos_embed.0", centers)))
-
-
-def before(rest, *first):
-    return torch.cat([*(one.expand(len(rest), -1, -1) for one in first), rest], dim=1)
-
-
-def vit_forward(t, centers, groups):
-    """Without CLS: its start values are not in every file."""
-    x, pos = encode(t, groups), position(t, centers)
-    if "cls_token" in t:
-        x, pos = before(x, t["cls_token"]), before(pos, t["cls_pos"])
-    for i in range(DEPTH):
-        name, x = f"blocks.blocks.{i}", x + pos
-        x = x + self_attention(t, f"{name}.attn", norm(t, f"{name}.norm1", x))
-        x = x + feed_forward(t, f"{name}.mlp", norm(t, f"{name}.norm2", x))
-    return norm(t, "norm", x)
-
-
-def recon_forward(t, centers, groups):
-    names = ("cls", "img", "text")
-    x = before(encode(t, groups), *(t[f"{n}_token"] for n in names))
-    pos = before(position(t, centers), *(t[f"{n}_pos"] for n in names))
-    for i in range(DEPTH):
-        name, x = f"blocks.blocks.{i}", x + pos
-        few = norm(t, f"{name}.norm1_contrast", x[:, :3])
-        rest = norm(t, f"{name}.norm1", x[:, 3:])
-        cross = f"{name}.attn_contrast"
-        kv = layer(t, f"{cross}.kv", rest).chunk(2, dim=-1)
-        few = few + layer(t, f"{cross}.proj", attended(layer(t, f"{cross}.q", few), *kv))
-        rest = rest + self_attention(t, f"{name}.attn", rest)
-        few = norm(t, f"{name}.norm2_contrast", few)
-        rest = norm(t, f"{name}.norm2", rest)
-        few = few + feed_forward(t, f"{name}.mlp_contrast", few)
-        x = torch.cat([few, rest + feed_forward(t, f"{name}.mlp", rest)], dim=1)
-    return norm(t, "norm", x)
-
-
-def pointgpt_forward(t, centers, groups):
-    order = nearest_chain(centers)
-    centers = gather_points(centers, order)
-    groups = torch.stack([g[o] for g, o in zip(groups, order, strict=True)])
-    angle = centers * 2 * math.pi
-    waves = torch.stack([angle.sin(), angle.cos()] * (DIM // 6), dim=-1).flatten(2)
-    x = before(encode(t, groups), t["blocks.sos"].view(1, 1, -1), t["cls_token"])
-    pos = before(waves, t["cls_pos"], t["sos_pos"])
-    mask = torch.full((x.shape[1], x.shape[1]), -torch.inf).triu(1)
-    for i in range(DEPTH):
-        name, x = f"blocks.layers.{i}", x + pos
-        x = norm(t, f"{name}.ln_1", x)
-        attention = torch.nn.MultiheadAttention(DIM, HEADS, batch_first=True)
-        start = f"{name}.attn."
-        attention.load_state_dict({k[len(start) :]: v for k, v in t.items() if k.startswith(start)})
-        x = x + attention(x, x, x, attn_mask=mask, need_weights=False)[0]
-        hidden = gelu(layer(t, f"{name}.mlp.0", norm(t, f"{name}.ln_2", x)))
-        x = x + layer(t, f"{name}.mlp.2", hidden)
-    x = norm(t, "blocks.ln_f", x)
-    return norm(t, "blocks.cls_norm", x) if "blocks.cls_norm.weight" in t else x
+    return squeezed(own)
 
 
 # Small files, through convert ----------------------------------------------------------------
@@ -172,8 +61,9 @@ def points():
     return normalize(torch.rand(3, 64, 3))
 
 
-def cut(points):
-    return group(points, FACTS.groups, FACTS.group_size, rule="pointnet2")
+def cut(points, name=""):
+    rule = "plain" if name == "maskpoint" else "pointnet2"
+    return group(points, FACTS.groups, FACTS.group_size, rule=rule)
 
 
 @pytest.mark.parametrize("name", ["point_bert", "maskpoint", "act", "pcp_mae"])
@@ -194,7 +84,7 @@ def test_point_vit_forms(name, points, tmp_path):
     inside = points.clone()
     inside[:, 5:9] *= 0.01  # the other rule never takes these
     for given in (points, inside):
-        want = vit_forward(official, *group(given, FACTS.groups, FACTS.group_size, rule=rule))
+        want = vit_forward(official, *cut(given, name))
         torch.testing.assert_close(net(given).x, want, atol=1e-5, rtol=0)
 
 
@@ -206,22 +96,6 @@ def test_recon_pretrained(points, tmp_path):
     net = load_backbone(tmp_path / "out/backbone").eval()
     want = recon_forward(stripped("recon", tensors), *cut(points))
     torch.testing.assert_close(net(points).x, want, atol=1e-5, rtol=0)
-
-
-@torch.no_grad()
-def test_recon_fine_tuned_gives_its_logits(points, tmp_path):
-    tensors = look_alike(recon_tuned(**SMALL, classes=5), lambda key: True)
-    report = convert(write(tensors, tmp_path / "f.pth"), tmp_path / "out", FACTS)
-    assert (report["kind"], report["left_over"]) == ("full", [])
-    conv = {k: v.squeeze(-1) if v.dim() == 3 and "conv" in k else v for k, v in tensors.items()}
-    x = recon_forward(conv, *cut(points))
-    x = torch.cat([x[:, 0], x[:, 1], x[:, 2], x[:, 3:].amax(dim=1)], dim=-1)
-    for i in (0, 4):
-        one = f"cls_head_finetune.{i}"
-        x = batchnorm(conv, f"cls_head_finetune.{i + 1}", layer(conv, one, x))
-    want = layer(conv, "cls_head_finetune.8", x)
-    got = hub.load(tmp_path / "out/adapter")(points)
-    torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("widths", [WIDTHS, (8, 12, 16, 20)])
@@ -249,10 +123,12 @@ def test_pointgpt(widths, points, tmp_path):
 @torch.no_grad()
 def test_pointgpt_after_labelled_data_is_a_backbone_too(points, tmp_path):
     tensors = look_alike(pointgpt_tuned(**SMALL, classes=87), lambda key: True)
-    report = convert(write(tensors, tmp_path / "p.pth"), tmp_path / "out", FACTS)
-    assert (report["kind"], report["missing"]) == ("pretrained", [])
+    path = write(tensors, tmp_path / "p.pth")
+    report = convert(path, tmp_path / "out", FACTS, backbone_only=True)
+    assert (report["kind"], report["missing"]) == ("full", [])
+    assert not (tmp_path / "out/adapter").exists()
     net = load_backbone(tmp_path / "out/backbone").eval()
-    official = {k: v.squeeze(-1) if v.dim() == 3 and "conv" in k else v for k, v in tensors.items()}
+    official = squeezed(tensors)
     tokens, want = net(points), pointgpt_forward(official, *cut(points))
     torch.testing.assert_close(tokens.x, want, atol=1e-5, rtol=0)
     assert torch.equal(tokens.pool("cls"), tokens.x[:, 1])
@@ -320,7 +196,7 @@ def test_full_size_file_fits_the_tagged_size(name):
         tensors = {k: torch.empty(shape) for k, shape in FULL[name].items()}
         family = BACKBONES[tag.family]
         net = family(family.sizes[tag.size])
-    layout = find_layout(tensors.keys(), "file")
+    layout = find_layout(tensors, "file")
     read = layout.read(tensors)
     config = layout.config(read, Published(groups=family.sizes[tag.size].groups), "file")
     assert (layout.name, layout.family) == (tag.layout, tag.family)

@@ -8,7 +8,7 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.convert import convert
-from pointadapt.pretrained.load import read_safetensors
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.tasks.metrics import parameter_counts
 
 HERE = Path(__file__).parent

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from ..backbones import Folding
+from ..backbones.folder import save_backbone
 from ..core.errors import AdapterError, CannotFold
 from ..core.results import FoldReport
-from ..pretrained.load import save_backbone
 from ..tasks.metrics import parameter_counts
 from . import folder as hub
 from .model import Adapter, PointModel

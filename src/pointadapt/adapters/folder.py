@@ -28,18 +28,23 @@ from ..core.errors import (
     PointAdaptError,
     UnknownNameError,
 )
+from ..core.fields import LAST_SEED, is_a
 from ..core.files import atomic, read_json
 from ..core.foreign_text import for_json, for_markdown, markdown_code, one_line
+from ..core.plain import finite
+from ..core.tensors import check_numbers, read_safetensors, write_safetensors
 from ..core.version import __version__
 from ..methods import METHODS, make_method
-from ..pretrained.load import BUNDLED, load_backbone, read_safetensors, write_safetensors
+from ..pretrained.load import BUNDLED, load_backbone
 from ..tasks import make_task
 from .model import Adapter, PointModel
+from .promises import no_larger_than, numbers_of
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT = 1
 DIGEST = "weights_sha256"  # key of the configuration; folders of old have none
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds before a folder is read again
+MOST_POINTS = 1 << 24  # of a cloud that enters a network
 SHAPE = ("groups", "group_size", "heads", "sampling_rule")  # what no tensor of a backbone tells
 
 
@@ -98,7 +103,7 @@ def save_adapter(
     written, about = adapter.method.to_file(adapter.taps, tensors, config)
     config[DIGEST] = tensors_sha256(written)
     with atomic(folder / CONFIG) as temporary:
-        temporary.write_text(for_json(about) + "\n", encoding="utf-8")
+        temporary.write_text(for_json(finite(about)) + "\n", encoding="utf-8")
         write_safetensors(folder / WEIGHTS, written)  # one rename at once after the other
     with atomic(folder / CARD) as temporary:
         card = _card(config, (folder / WEIGHTS).stat().st_size)
@@ -121,8 +126,12 @@ def read_adapter_config(folder: Path | str) -> dict[str, Any]:
         config = _inside_peft(config, folder)
     _check_keys(config, _NEEDED, folder)
     _check_keys(config["backbone"], _NEEDED_OF_BACKBONE, folder)
+    _check_keys(config, {k: v for k, v in _ONCE_ABSENT.items() if k in config}, folder)
     config = {"available": _once_available(config), "normalise": True, **config}  # once absent
-    _check_keys(config, {"available": int, "normalise": bool}, folder)
+    _check_keys(config, {"available": int}, folder)
+    _check_range(config["backbone"], "seed", LAST_SEED, folder)
+    for key in ("points", "available"):
+        _check_range(config, key, MOST_POINTS, folder)
     if config["format"] > FORMAT:
         raise AdapterError(
             f"{folder} has adapter format {config['format']}, but pointadapt {__version__} reads "
@@ -214,7 +223,11 @@ def _name_of(backbone: str, folder: Path) -> str:
 
 _NEEDED = {
     "format": int, "backbone": dict, "method": str, "method_options": dict, "task": str,
-    "task_options": dict, "head_inputs": list, "classes": list, "points": int,
+    "task_options": dict, "head_inputs": list[str], "classes": list[str], "points": int,
+}  # fmt: skip
+_ONCE_ABSENT = {
+    "parts": list[str], "features": list[str], "results": dict, "dataset": str, "available": int,
+    "normalise": bool,
 }  # fmt: skip
 _NEEDED_OF_BACKBONE = {
     "name": str, "seed": int, "sha256": str, "groups": int, "group_size": int, "heads": int,
@@ -222,10 +235,16 @@ _NEEDED_OF_BACKBONE = {
 }  # fmt: skip
 
 
-def _check_keys(values: Any, needed: Mapping[str, type], folder: Path) -> None:
+def _check_keys(values: Any, needed: Mapping[str, Any], folder: Path) -> None:
     for key, kind in needed.items():
-        if not isinstance(values, dict) or not isinstance(values.get(key), kind):
-            raise AdapterError(f"{folder / CONFIG}: key {key!r} is missing or no {kind.__name__}")
+        if not isinstance(values, dict) or not is_a(values.get(key), kind):
+            what = kind.__name__ if isinstance(kind, type) else str(kind)
+            raise AdapterError(f"{folder / CONFIG}: key {key!r} is missing or no {what}")
+
+
+def _check_range(values: Mapping[str, Any], key: str, last: int, folder: Path) -> None:
+    if not 0 <= values.get(key, 0) <= last:
+        raise AdapterError(f"{folder / CONFIG}: {key} must be 0 to {last}, not {values[key]}")
 
 
 def _once_available(config: Mapping[str, Any]) -> Any:
@@ -238,7 +257,8 @@ def _once_available(config: Mapping[str, Any]) -> Any:
 
 def _inside_peft(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Our configuration out of peft's, where :mod:`pointadapt.methods.hf_peft.method` puts it."""
-    ours = (config.get("auto_mapping") or {}).get("pointadapt")
+    mapping = config.get("auto_mapping")
+    ours = mapping.get("pointadapt") if isinstance(mapping, dict) else None
     if not isinstance(ours, dict):
         raise AdapterError(
             f"{folder} was written by peft itself, without a head: "
@@ -256,7 +276,9 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
 
 def _weights(saved: Saved, adapter: Adapter) -> dict[str, Tensor]:
     try:
-        return adapter.method.from_file(adapter.taps, saved.tensors)
+        tensors = adapter.method.from_file(adapter.taps, saved.tensors)
+        check_numbers(tensors, saved.folder / WEIGHTS)
+        return tensors
     except CheckpointError as error:
         raise AdapterError(str(error)) from error
 
@@ -270,10 +292,9 @@ def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
         task.names(config["classes"], parts, features)
     except (UnknownNameError, DataLayoutError) as error:
         raise AdapterError(f"{folder / CONFIG}: {error}") from error
-    new = Adapter(
-        net, method, task, config["classes"], config["head_inputs"], parts, features,
-        config["normalise"],
-    )  # fmt: skip
+    names = config["classes"], config["head_inputs"], parts, features
+    with no_larger_than(folder, (CONFIG, WEIGHTS), config, method.scratch * numbers_of(net)):
+        new = Adapter(net, method, task, *names, config["normalise"])
     new.about = config
     return new
 

@@ -29,9 +29,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..backbones import Backbone, Taps, Tokens
 from ..core.errors import AdapterError, ConfigError, PointAdaptError
 from ..core.files import first_line, read_json
+from ..core.tensors import read_safetensors
 from ..methods import METHODS, Method, make_method
 from ..methods.dapt import Dapt
-from ..pretrained.load import load_backbone, read_safetensors
+from ..pretrained.load import load_backbone
 from ..tasks import make_task
 from .folder import CONFIG, WEIGHTS
 from .model import Adapter, PointModel

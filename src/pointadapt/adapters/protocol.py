@@ -85,6 +85,8 @@ def training_config(config: dict[str, Any]) -> TrainConfig | None:
     values = config.get("results", {}).get("config")
     if not values:
         return None
+    if not isinstance(values, dict):
+        raise ConfigError("this adapter's results name a training configuration that is none")
     known = {f.name for f in fields(TrainConfig)}
     return build(TrainConfig, {k: v for k, v in values.items() if k in known}, "this adapter")
 

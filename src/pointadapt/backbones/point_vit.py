@@ -14,7 +14,7 @@ from ..core.errors import ConfigError
 from ..ops import group
 from .base import BACKBONES, Backbone, BackboneConfig
 from .layers import Block, PatchEncoder, position_mlp, set_drop_path
-from .published.layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, widths
+from .published.layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, width, widths
 from .published.tags import Tag, add_tags
 from .taps import Taps
 from .tokens import Tokens
@@ -137,7 +137,7 @@ class PointViT(Backbone):
 
 _OURS = re.compile(
     r"encoder\.(linear[1-4]|norm[12])\..+|reduce_dim\..+|pos_embed\..+|norm\.(weight|bias)"
-    r"|cls_token|cls_pos|blocks\.\d+\.(norm[12]\.(weight|bias)|attn\.qkv\.weight"
+    r"|cls_token|cls_pos|blocks\.[0-9]{1,6}\.(norm[12]\.(weight|bias)|attn\.qkv\.weight"
     r"|attn\.proj\.(weight|bias)|mlp\.fc[12]\.(weight|bias))"
 )
 
@@ -160,13 +160,18 @@ def infer_config(
     Raises:
         CheckpointError: a tensor that sizes are read from is missing.
     """
-    reduced, position = state.get("reduce_dim.weight"), state.get("pos_embed.0.weight")
+    reduced, position = "reduce_dim.weight" in state, "pos_embed.0.weight" in state
     return PointViTConfig(
         **sizes(state, facts, source),
         encoder_widths=widths(state, (1, 2, 3), source),  # type: ignore[arg-type]
-        encoder_dim=0 if reduced is None else reduced.shape[1],
-        position="mlp" if position is None or position.shape[1] == 3 else "sine",
+        encoder_dim=width(state, "reduce_dim.weight", source, 1) if reduced else 0,
+        position="sine" if position and has_sine_position(state, source) else "mlp",
     )
+
+
+def has_sine_position(state: Mapping[str, Tensor], source: str = "file") -> bool:
+    """Whether the position MLP takes more than a centre's three coordinates."""
+    return width(state, "pos_embed.0.weight", source, 1) != 3
 
 
 point_mae = renamer("MAE_encoder.")
@@ -176,7 +181,7 @@ add_layouts(
         name="point_mae",
         family="point_vit",
         title="Point-MAE",
-        fits=lambda keys: starting("MAE_encoder.")(keys) or starting("blocks.blocks.")(keys),
+        fits=lambda given: starting("MAE_encoder.")(given) or starting("blocks.blocks.")(given),
         rename=point_mae,
         config=infer_config,
         fallback=True,

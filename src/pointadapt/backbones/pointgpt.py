@@ -24,6 +24,7 @@ from .base import BACKBONES, Backbone, BackboneConfig
 from .layers import Attention, Block, PatchEncoder, set_drop_path
 from .published.layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, widths
 from .published.tags import Tag, add_tags
+from .published.torch_pointcloud import mirror
 from .taps import BlockTaps, Taps
 from .tokens import Tokens
 
@@ -195,7 +196,7 @@ _IN_BLOCK = {
 }  # fmt: skip
 _OURS = re.compile(
     r"encoder\.(linear[1-5]|norm[1-3])\..+|norm0?\.(weight|bias)|(sos|cls)_(token|pos)"
-    r"|blocks\.\d+\.(norm[12]|attn\.(qkv|proj)|mlp\.fc[12])\.(weight|bias)"
+    r"|blocks\.[0-9]{1,6}\.(norm[12]|attn\.(qkv|proj)|mlp\.fc[12])\.(weight|bias)"
 )
 
 
@@ -221,9 +222,11 @@ add_layouts(
         name="pointgpt",
         family="pointgpt",
         title="PointGPT",
-        fits=lambda keys: starting("GPT_Transformer.")(keys) or starting("blocks.layers.")(keys),
+        fits=lambda given: starting("GPT_Transformer.")(given) or starting("blocks.layers.")(given),
         rename=rename,
         config=infer_config,
+        head="blocks.cls_head_finetune.",
+        unused=lambda key: key.startswith(("generator_blocks.", "norm.", "blocks.increase_dim.")),
     )
 )
 
@@ -233,11 +236,16 @@ _PAPER = (
 )
 
 
-def _tag(name: str, size: str, file: str, accuracy: str, parameters: int) -> Tag:
+def _tag(
+    name: str, size: str, file: str, accuracy: str, parameters: int, commit: str = ""
+) -> Tag:  # fmt: skip
+    """``commit``: of the mirror; there is none of the files after labelled pre-training."""
     return Tag(
         name=name, family="pointgpt", size=size, source=_PAPER, licence="MIT",
+        url=mirror(f"pointgpt-{size[0]}.pretrain.guangyan-chen", commit) if commit else "",
         page=f"https://drive.google.com/file/d/{file}/view", layout="pointgpt",
-        accuracy=accuracy, verified="keys, shapes, arithmetic", parameters=parameters,
+        accuracy=accuracy, verified="keys, shapes, arithmetic", tuned=not commit,
+        parameters=parameters,
     )  # fmt: skip
 
 
@@ -245,12 +253,12 @@ add_tags(
     _tag(
         "pointgpt-small", "small", "1gTFI327kXVDFQ90JfYX0zIS4opM1EkqX",
         "full fine-tuning: ScanObjectNN PB_T50_RS 86.9, OBJ_BG 91.6, OBJ_ONLY 90.0; "
-        "ModelNet40 94.0", 21_791_104,
+        "ModelNet40 94.0", 21_791_104, "60f2989ead639ac920878c2d4cd467f36fbe6584",
     ),
     _tag(
         "pointgpt-base", "base", "1Gyf9ZR8MCPg1XOCALjJR9VJepV7iAi5S",
         "full fine-tuning: ScanObjectNN PB_T50_RS 89.6, OBJ_BG 93.6, OBJ_ONLY 92.5; "
-        "ModelNet40 94.2", 91_494_144,
+        "ModelNet40 94.2", 91_494_144, "7390bc297925d3c241653bddaa9143edf20cc2d8",
     ),
     _tag(
         "pointgpt-base-post", "base", "1Gc7thuU-D1Sq4NIMTV6-U1LhVN0E2z9l",
@@ -260,7 +268,7 @@ add_tags(
     _tag(
         "pointgpt-large", "large", "1nzCwriFbC2QoDbRpGhWvf_DbFIkFU6zV",
         "full fine-tuning: ScanObjectNN PB_T50_RS 91.1, OBJ_BG 95.7, OBJ_ONLY 94.1; "
-        "ModelNet40 94.5", 309_275_648,
+        "ModelNet40 94.5", 309_275_648, "0e83640c82e6b6e742ee9be4bf657cb064f49efa",
     ),
     _tag(
         "pointgpt-large-post", "large", "1Kh6f6gFR12Y86FAeBtMU9NbNpB5vZnpu",

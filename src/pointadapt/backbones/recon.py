@@ -178,7 +178,7 @@ class ReCon(Backbone):
 _CONTRAST = re.compile(r"(norm[12]|attn|mlp)_contrast\.")
 _OURS = re.compile(
     r"encoder\.(linear[1-4]|norm[12])\..+|pos_embed\..+|norm\.(weight|bias)"
-    r"|(cls|img|text)_(token|pos)|blocks\.\d+\.(contrast\.)?(norm[12]\.(weight|bias)"
+    r"|(cls|img|text)_(token|pos)|blocks\.[0-9]{1,6}\.(contrast\.)?(norm[12]\.(weight|bias)"
     r"|attn\.(qkv|q|kv)\.weight|attn\.proj\.(weight|bias)|mlp\.fc[12]\.(weight|bias))"
 )
 
@@ -203,7 +203,7 @@ add_layouts(
         name="recon",
         family="recon",
         title="ReCon",
-        fits=lambda keys: any("_contrast." in key for key in keys),
+        fits=lambda given: any("_contrast." in key for key in given),
         rename=rename,
         config=infer_config,
         head_inputs=("cls", "img", "text", "patch_max"),

@@ -10,16 +10,27 @@ import difflib
 import errno
 from collections.abc import Iterable
 
+SHOWN = 80  # characters of a wrong name in a message
+
+
+LONGEST = 1000  # characters of a message, whatever names and values stand in it
+
 
 class PointAdaptError(ValueError):
-    """Base of all errors that bad input causes."""
+    """Base of all errors that bad input causes; a message that is too long loses its middle."""
+
+    def __init__(self, *args: object) -> None:
+        first, *rest = args or ("",)
+        if isinstance(first, str) and len(first) > LONGEST:
+            first = f"{first[: LONGEST * 2 // 3]} … {first[-LONGEST // 4 :]}"
+        super().__init__(first, *rest)
 
 
 class UnknownNameError(PointAdaptError):
     """A name that no registry, option or configuration key knows."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        name, names = str(name), sorted(map(str, known))
+        name, names = str(name)[:SHOWN], sorted(map(str, known))
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         super().__init__(f"unknown {kind} {name!r}: {hint}known: {', '.join(names) or 'none'}")

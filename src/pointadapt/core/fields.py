@@ -6,7 +6,6 @@ line (text), a YAML or JSON file, or Python.
 
 from __future__ import annotations
 
-import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -15,8 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import ConfigError, UnknownNameError
+from .plain import shown
 
 T = TypeVar("T")
+LARGEST = 2**53  # of whole numbers that float64 has, too
+LAST_SEED = 2**32 - 1  # of all that draw here: torch, numpy, and sums of a seed and a step
 
 
 def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
@@ -59,7 +61,7 @@ def convert(value: Any, hint: Any, what: str) -> Any:
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
         if not isinstance(items, (list, tuple)):
-            raise ConfigError(f"{what} must be a list, not {value!r}")
+            raise ConfigError(f"{what} must be a list, not {shown(value)}")
         items = [item.strip() if isinstance(item, str) else item for item in items]
         items = [convert(item, args[0], what) for item in items if item != ""]
         if args[-1] is not Ellipsis and len(items) != len(args):
@@ -72,18 +74,36 @@ def _scalar(value: Any, hint: type, what: str) -> Any:
     if hint is bool:
         text = str(value).lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):
-            raise ConfigError(f"{what} must be true or false, not {value!r}")
+            raise ConfigError(f"{what} must be true or false, not {shown(value)}")
         return text in ("true", "1", "yes")
     names = {int: "a whole number", float: "a number"}
-    wrong = ConfigError(f"{what} must be {names.get(hint, hint.__name__)}, not {value!r}")
+    wrong = ConfigError(f"{what} must be {names.get(hint, hint.__name__)}, not {shown(value)}")
     if isinstance(value, bool) or (hint is int and isinstance(value, float) and value % 1 != 0):
         raise wrong
     if hint is str and not isinstance(value, (str, int, float, Path)):  # str() would take anything
         raise wrong
     try:
-        return hint(value)
+        made = hint(value)
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
+    if hint in (int, float) and not abs(typing.cast(float, made)) <= LARGEST:  # nor NaN
+        raise wrong
+    return made
+
+
+def is_a(value: Any, hint: Any) -> bool:
+    """Whether a plain value already is of the type ``hint``: nothing is converted, True is no 1.
+
+    Args:
+        value: out of JSON or YAML.
+        hint: bool, int, float, str, dict, list, or list[…].
+    """
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list:
+        return isinstance(value, list) and all(is_a(one, args[0]) for one in value)
+    if hint in (int, float):
+        return isinstance(value, hint) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return isinstance(value, hint)
 
 
 def number_set(name: str, texts: Sequence[str], count: int | None = None) -> set[int]:
@@ -118,19 +138,29 @@ def number_set(name: str, texts: Sequence[str], count: int | None = None) -> set
 def at_least(options: Any, low: float, *names: str) -> None:
     """Raise ConfigError unless these fields of ``options`` are finite and at least ``low``."""
     for name in names:
-        if not low <= getattr(options, name) < math.inf:
-            raise ConfigError(f"{name} must be at least {low}, not {getattr(options, name)}")
+        if not low <= getattr(options, name) <= LARGEST:
+            wrong = shown(getattr(options, name))
+            raise ConfigError(f"{name} must be at least {low}, not {wrong}")
 
 
 def positive(options: Any, *names: str) -> None:
     """Raise ConfigError unless these fields of ``options`` are finite and more than 0."""
     for name in names:
-        if not 0 < getattr(options, name) < math.inf:
-            raise ConfigError(f"{name} must be positive, not {getattr(options, name)}")
+        if not 0 < getattr(options, name) <= LARGEST:
+            raise ConfigError(f"{name} must be positive, not {shown(getattr(options, name))}")
+
+
+def seeds(options: Any, *names: str) -> None:
+    """Raise ConfigError unless these fields of ``options`` are seeds, 0 to 2³² - 1."""
+    for name in names:
+        if not 0 <= getattr(options, name) <= LAST_SEED:
+            raise ConfigError(
+                f"{name} must be 0 to {LAST_SEED}, not {shown(getattr(options, name))}"
+            )
 
 
 def share(options: Any, *names: str) -> None:
     """Raise ConfigError unless these fields of ``options`` are at least 0 and less than 1."""
     for name in names:
         if not 0 <= getattr(options, name) < 1:
-            raise ConfigError(f"{name} must be in [0, 1), not {getattr(options, name)}")
+            raise ConfigError(f"{name} must be in [0, 1), not {shown(getattr(options, name))}")

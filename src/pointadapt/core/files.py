@@ -11,19 +11,19 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .errors import CheckpointError, FetchError, PointAdaptError
+from .errors import LONGEST, CheckpointError, FetchError, PointAdaptError
 from .folders import half_written, sweep
 from .foreign_text import csv_text, for_json
-
-if TYPE_CHECKING:
-    pass
+from .plain import DEEPEST, check_plain, finite
 
 BLOCK = 1 << 20  # bytes read at a time
+MOST_JSON = 32 << 20  # bytes
 LITTLE = 1 << 20  # bytes; less free space than this is why a checkpoint could not be written
 
 
@@ -77,7 +77,7 @@ def check_target(path: Path | str) -> None:
 def write_json(path: Path | str, values: Any) -> None:
     """``values`` as indented JSON, atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(for_json(values) + "\n", encoding="utf-8")
+        temporary.write_text(for_json(finite(values)) + "\n", encoding="utf-8")
 
 
 def write_csv(path: Path | str, rows: Iterable[Iterable[Any]]) -> None:
@@ -117,14 +117,47 @@ def read_json(path: Path | str) -> Any:
     """What ``path`` holds.
 
     Raises:
-        PointAdaptError: it is missing or not JSON.
+        PointAdaptError: it is missing, not JSON, or holds what no file of ours does (see
+            :func:`pointadapt.core.plain.check_plain`).
+    """
+    return parse(path, lambda text: json.loads(text, parse_constant=_no_json), "JSON", MOST_JSON)
+
+
+def _no_json(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number there")
+
+
+def parse(
+    path: Path | str, read: Callable[[str], Any], kind: str, most: int, parts: int = 1 << 30
+) -> Any:
+    """What a text file holds, as plain values.
+
+    Args:
+        path: of the file.
+        read: text to values.
+        kind: what it is to be, for messages ("JSON").
+        most: bytes of the largest file that is read.
+        parts: most values in it, each alias counted as what it stands for.
+
+    Raises:
+        PointAdaptError: it is missing, larger, or no such text, or its values are not plain.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            raw = file.read(most + 1)
+        if len(raw) > most:
+            raise PointAdaptError(f"has more than {most >> 10:,} KiB, which no such file has")
+        return check_plain(read(raw.decode("utf-8-sig")), parts)
+    except PointAdaptError as error:
+        raise PointAdaptError(f"{path} {error}") from error
     except OSError as error:
         raise PointAdaptError(f"cannot read {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise PointAdaptError(f"{path} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise PointAdaptError(f"{path} is nested more than {DEEPEST} deep") from error
+    except MemoryError as error:
+        raise PointAdaptError(f"not enough memory to read {path}") from error
+    except Exception as error:  # what a parser raises on wrong text is up to the parser
+        raise PointAdaptError(f"{path} is not {kind}: {first_line(error)[:200]}") from error
 
 
 def save_state(path: Path | str, state: Mapping[str, Any]) -> None:
@@ -148,6 +181,8 @@ def load_state(path: Path | str) -> dict[str, Any]:
     """
     import torch
 
+    from .limits import check_memory, memory_named
+
     try:
         with open(path, "rb") as file:
             start = file.read(4)
@@ -155,12 +190,56 @@ def load_state(path: Path | str) -> dict[str, Any]:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     if start != b"PK\3\4" and not start.startswith(b"\x80"):  # a zip file or a bare pickle
         raise CheckpointError(f"{path} is no checkpoint: torch.save did not write it")
+    check_memory(_unpacked(path), path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_numpy_numbers()):
             warnings.simplefilter("ignore")  # about the pickle protocol
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with memory_named(path):
+                return torch.load(path, map_location="cpu", weights_only=True)
+    except PointAdaptError:
+        raise
     except Exception as error:  # a damaged pickle may fail in any way
         raise CheckpointError(_why_unreadable(path, error)) from error
+
+
+@contextmanager
+def restoring(path: Path | str) -> Iterator[None]:
+    """What goes wrong inside the block is the fault of the run's checkpoint at ``path``.
+
+    Raises:
+        CheckpointError: something in it is missing, or of another kind than a run of ours writes.
+    """
+    try:
+        yield
+    except PointAdaptError:
+        raise
+    except KeyError as error:
+        raise CheckpointError(f"{path} is no training checkpoint: {error} is missing") from error
+    except (TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is no training checkpoint, or a damaged one: start the run again"
+        ) from error
+
+
+def _unpacked(path: Path | str) -> int:
+    """Bytes that a checkpoint takes in memory.
+
+    Raises:
+        CheckpointError: it is packed, as torch.save never does: a small file might be a giant.
+    """
+    size = os.path.getsize(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            parts = file.infolist()
+    except Exception:  # an older kind, or damaged in some way: torch says which
+        return size
+    whole = sum(part.file_size for part in parts)
+    if whole > size or len({part.header_offset for part in parts}) < len(parts):
+        raise CheckpointError(
+            f"{path} is a packed or overlapping archive, which torch.save does not write: it would "
+            f"take {whole / 1e6:,.0f} MB"
+        )
+    return whole
 
 
 def _numpy_numbers() -> list[Any]:
@@ -178,8 +257,9 @@ def _why_unreadable(path: Path | str, error: Exception) -> str:
     named = re.search(r"(?:GLOBAL|class|global) ([\w.]+)", str(error))
     if isinstance(error, pickle.UnpicklingError) and named:
         return (
-            f"{path} holds more than tensors and plain values ({named[1]}), so it is not read: "
-            "it could run code"
+            f"{path} holds more than tensors and plain values ({named[1][:80]}), so it is not "
+            "read: it could run code. Where it was made, save the tensors alone: "
+            "torch.save(model.state_dict(), 'weights.pth')"
         )
     detail = "" if isinstance(error, pickle.UnpicklingError) else first_line(error).split(". ")[0]
     return f"{path} is damaged or no checkpoint{detail and ': ' + detail}"
@@ -188,7 +268,7 @@ def _why_unreadable(path: Path | str, error: Exception) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it says nothing."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0][:LONGEST] if lines else type(error).__name__
 
 
 def cache_dir() -> Path:

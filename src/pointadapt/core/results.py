@@ -153,6 +153,7 @@ class ConvertReport(TypedDict):
     backbone: str
     sha256: str
     parameters: int
+    method: NotRequired[str]
     adapter: NotRequired[str]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .errors import CheckpointError
 from .files import read_json, write_json
+from .tensors import read_safetensors, stored_numbers, write_safetensors
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -27,8 +28,6 @@ def write_weights(folder: Path, tensors: Mapping[str, Tensor], largest: int = 0)
         PointAdaptError: the disk is full or the folder cannot be written.
     """
     from huggingface_hub import split_torch_state_dict_into_shards
-
-    from ..pretrained.load import write_safetensors
 
     if largest:
         split = split_torch_state_dict_into_shards(dict(tensors), max_shard_size=largest)
@@ -53,14 +52,9 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a file is missing or damaged, or holds other tensors than its index says.
     """
-    from ..pretrained.load import read_safetensors
-
-    if not (folder / INDEX).is_file():
+    where = _index(folder)
+    if where is None:
         return read_safetensors(folder / SINGLE)
-    index = read_json(folder / INDEX)
-    where = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(where, dict) or not all(_is_name(name) for name in where.values()):
-        raise CheckpointError(f"{folder / INDEX} is no index of weights: it has no weight_map")
     tensors: dict[str, Tensor] = {}
     for name in sorted(set(where.values())):
         part = read_safetensors(folder / name)
@@ -75,6 +69,28 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def weights_numbers(folder: Path) -> int:
+    """How many numbers the weights in ``folder`` hold, by the headers of their files alone.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+    """
+    where = _index(folder)
+    names = [SINGLE] if where is None else sorted(set(where.values()))
+    return sum(stored_numbers(folder / name) for name in names)
+
+
+def _index(folder: Path) -> dict[str, str] | None:
+    """Tensor to file, where there are several."""
+    if not (folder / INDEX).is_file():
+        return None
+    index = read_json(folder / INDEX)
+    where = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(where, dict) or not all(_is_name(name) for name in where.values()):
+        raise CheckpointError(f"{folder / INDEX} is no index of weights: it has no weight_map")
+    return where
+
+
 def _is_name(value: object) -> bool:
     """Whether it is a file's name and no path, which could lead out of the folder."""
-    return isinstance(value, str) and value != "" and Path(value).name == value
+    return isinstance(value, str) and 0 < len(value) < 256 and Path(value).name == value

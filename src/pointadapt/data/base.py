@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..core.errors import DataLayoutError, PointCloudError
-from ..core.fields import build
+from ..core.fields import build, seeds
 from ..core.registry import Registry
 
 
@@ -214,7 +214,9 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         UnknownNameError: no such data set, or no such option of it.
         ConfigError: the options do not fit.
     """
-    return build(DATASETS[name], options, f"data set {name!r}")
+    made = build(DATASETS[name], options, f"data set {name!r}")
+    seeds(made, "seed")
+    return made
 
 
 def load_split(dataset: Dataset, split: str) -> Clouds:

@@ -35,6 +35,7 @@ class Method:
             those of the backbone alone with the position in every block.
         why_not_fold: what of the method no frozen layer can take up.
         formerly: options that older adapters do not name -> the values they had.
+        scratch: what making its taps takes for a moment, in sizes of the backbone.
     """
 
     name: ClassVar[str] = ""
@@ -44,6 +45,7 @@ class Method:
     starts_as_pretrained: ClassVar[bool] = False
     why_not_fold: ClassVar[str] = "it defines no fold"
     formerly: ClassVar[Mapping[str, Any]] = {}
+    scratch: ClassVar[int] = 0
 
     position: Literal["every_block", "once"] = "every_block"
     batchnorm: Literal["train", "frozen"] = "train"

@@ -19,6 +19,7 @@ from ..backbones.published.tags import Tag, all_tags, find_tag
 from ..core import console
 from ..core.errors import CheckpointError, ConfigError, FetchError
 from ..core.files import sha256_of, write_json
+from ..core.results import ConvertReport
 from ..core.version import __version__
 from . import cache
 from .download import Patience, download
@@ -176,16 +177,11 @@ def _checked(tag: Tag, file: Path) -> str:
 
 def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
     """Convert ``file`` and put the backbone into its place."""
-    from ..adapters.convert import convert
+    from .convert import convert_backbone
 
     work = cache.scratch(tag.name, "part")
     try:
-        done = convert(file, work)
-        if "adapter" in done:
-            raise CheckpointError(
-                f"{file} is a fine-tuned model, not a pre-trained backbone: read it with "
-                "pointadapt convert"
-            )
+        done = convert_backbone(file, work, tuned=tag.tuned)
         _check_fits(tag, done, file)
         kept = ("kind", "tensors", "consumed", "left_over", "missing", "parameters")
         record = {
@@ -203,7 +199,7 @@ def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _check_fits(tag: Tag, done: dict[str, Any], file: Path) -> None:
+def _check_fits(tag: Tag, done: ConvertReport, file: Path) -> None:
     """Refuse a file of another family or size, also where no checksum could tell it."""
     layout, parameters = done.get("layout", tag.layout), done["parameters"]
     if tag.layout and layout != tag.layout:

@@ -16,7 +16,7 @@ from ..backbones.layers import init_weights
 from ..backbones.point_vit import PointViT
 from ..core.config import PretrainConfig, other_options
 from ..core.errors import CheckpointError, ConfigError, UnknownNameError
-from ..core.files import load_state
+from ..core.files import load_state, restoring
 from ..pretrained.load import load_backbone
 from .masked_autoencoder import MaskedAutoencoder
 from .mixture import CloudBatches
@@ -129,15 +129,16 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> Earlier:
     state = load_state(path)
     if "config" not in state or "net" not in state:
         raise CheckpointError(f"{path} is no checkpoint of pre-training")
-    stored = json.loads(state["config"])
-    if isinstance(stored.get("data"), str):  # before there were mixtures
-        stored["data"] = [stored["data"]]
-    if differ := other_options(stored, identity(config), identity(PretrainConfig())):
-        raise CheckpointError(
-            f"{path} was made with another configuration ({differ}): "
-            "resume with the same options, or choose another --out"
-        )
-    net.load_state_dict(state["net"])
-    optimizer.load_state_dict(state["optimizer"])
-    losses, chamfers = (tuple(state.get(key, ())) for key in ("losses", "chamfers"))
-    return Earlier(int(state["step"]), float(state["seconds"]), losses, chamfers)
+    with restoring(path):
+        stored = json.loads(state["config"])
+        if isinstance(stored.get("data"), str):  # before there were mixtures
+            stored["data"] = [stored["data"]]
+        if differ := other_options(stored, identity(config), identity(PretrainConfig())):
+            raise CheckpointError(
+                f"{path} was made with another configuration ({differ}): "
+                "resume with the same options, or choose another --out"
+            )
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        losses, chamfers = (tuple(state.get(key, ())) for key in ("losses", "chamfers"))
+        return Earlier(int(state["step"]), float(state["seconds"]), losses, chamfers)

@@ -23,6 +23,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
+from ..backbones.folder import save_backbone
 from ..core import console, stops
 from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
@@ -32,7 +33,7 @@ from ..core.machine import describe_machine, keep_large_blocks, make_accelerator
 from ..core.results import PretrainSummary
 from ..data.transforms import augment
 from ..ops import normalize
-from ..pretrained.load import load_backbone, save_backbone
+from ..pretrained.load import load_backbone
 from ..recipes.start import configured
 from ..training.schedule import warmup_cosine
 from .masked_autoencoder import MaskedAutoencoder

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
-from ..core.errors import DataLayoutError
+from ..core.errors import ConfigError, DataLayoutError
 from ..core.fields import at_least, share
+from ..core.plain import shown
 from .base import TASKS, Answer, Head, Measure, Names, Task, check_inputs
 from .metrics import classification_scores
 
@@ -30,24 +31,22 @@ class ClassificationHead(Head):
         dim: token width D.
         inputs: names of the pooled features that are concatenated, see :meth:`Tokens.pool`.
         classes: number of classes.
-        hidden: width of the hidden layers; 0 makes the head a single linear layer.
+        hidden: widths of the hidden layers; none makes the head a single linear layer.
         dropout: after each hidden layer.
+        batchnorm: in each hidden layer.
     """
 
     def __init__(
-        self, dim: int, inputs: Sequence[str], classes: int, hidden: int = 256, dropout: float = 0.5
-    ) -> None:
+        self, dim: int, inputs: Sequence[str], classes: int, hidden: Sequence[int] = (256, 256),
+        dropout: float = 0.5, batchnorm: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.inputs = check_inputs(inputs)
         width, layers = dim * len(self.inputs), []
-        for _ in range(2 if hidden else 0):
-            layers += [
-                nn.Linear(width, hidden),
-                nn.BatchNorm1d(hidden),
-                nn.ReLU(inplace=True),
-                nn.Dropout(dropout),
-            ]
-            width = hidden
+        for wide in hidden:
+            norm = [nn.BatchNorm1d(wide)] if batchnorm else []
+            layers += [nn.Linear(width, wide), *norm, nn.ReLU(inplace=True), nn.Dropout(dropout)]
+            width = wide
         self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
 
     def forward(
@@ -65,7 +64,9 @@ class Classification(Task):
     """Cross-entropy on one label a cloud.
 
     Attributes:
-        hidden: width of the head's hidden layers; 0 for a single linear layer.
+        hidden: width of the head's two hidden layers; 0 for a single linear layer.
+        layers: widths of the hidden layers one by one, where they are not two of ``hidden``.
+        batchnorm: in each hidden layer.
         dropout: in the head.
         label_smoothing: share of the target spread over all classes.
     """
@@ -79,11 +80,15 @@ class Classification(Task):
     answers = "class"
 
     hidden: int = 256
+    layers: tuple[int, ...] = ()
+    batchnorm: bool = True
     dropout: float = 0.5
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         at_least(self, 0, "hidden")
+        if min(self.layers, default=1) < 1:
+            raise ConfigError(f"layers must be widths of at least 1, not {shown(self.layers)}")
         share(self, "dropout", "label_smoothing")
 
     def names(
@@ -105,8 +110,9 @@ class Classification(Task):
     def make_head(
         self, config: BackboneConfig, inputs: Sequence[str], names: Names
     ) -> ClassificationHead:
+        hidden = self.layers or ((self.hidden, self.hidden) if self.hidden else ())
         count = len(names.classes)
-        return ClassificationHead(config.dim, inputs, count, self.hidden, self.dropout)
+        return ClassificationHead(config.dim, inputs, count, hidden, self.dropout, self.batchnorm)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=self.label_smoothing)

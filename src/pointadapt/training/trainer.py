@@ -20,7 +20,7 @@ from ..adapters.protocol import stated
 from ..core import stops
 from ..core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from ..core.errors import CheckpointError, ConfigError, PointAdaptError
-from ..core.files import atomic, load_state, save_state, write_json
+from ..core.files import atomic, load_state, restoring, save_state, write_json
 from ..core.folders import only_run_in, reserve
 from ..core.machine import (
     derive_seed,
@@ -338,7 +338,7 @@ class _Run:
     def _restore(self) -> None:
         path = self.config.out / "checkpoint.pt"
         state = load_state(path)
-        try:
+        with restoring(path):
             # Values, not text: a whole number and the same one from a YAML file may be spelt apart.
             differ = other_options(json.loads(state["identity"]), json.loads(self._identity()))
             if differ:
@@ -352,13 +352,10 @@ class _Run:
             if self.acc.scaler is not None:
                 self.acc.scaler.load_state_dict(state["scaler"])
             self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
-            self.history, self.best = json.loads(state["history"]), state["best"]
+            self.history = [dict(row) for row in json.loads(state["history"])]
+            self.best = dict(state["best"])
             self.done = int(state.get("done", 0))  # checkpoints of old are of whole epochs
-            self.inside = state.get("inside", [])
-        except KeyError as error:
-            raise CheckpointError(
-                f"{path} is no training checkpoint: {error} is missing"
-            ) from error
+            self.inside = list(state.get("inside", []))
         if self.acc.is_main_process:
             self._tidy()
 

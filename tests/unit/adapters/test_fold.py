@@ -12,13 +12,14 @@ import pointadapt
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold, fold_model
 from pointadapt.adapters.model import Adapter, PointModel
+from pointadapt.backbones.folder import save_backbone
 from pointadapt.backbones.folding import Folding
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.cli.main import main
 from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import make_method
 from pointadapt.methods.modules import ScaleShift
-from pointadapt.pretrained.load import load_backbone, save_backbone
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")

@@ -12,8 +12,9 @@ import torch
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.errors import AdapterError, PointAdaptError
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.methods import make_method
-from pointadapt.pretrained.load import load_backbone, read_safetensors
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bär", "helix", "plate")

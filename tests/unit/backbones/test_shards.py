@@ -6,9 +6,10 @@ import os
 import pytest
 import torch
 
+from pointadapt.backbones.folder import save_backbone
 from pointadapt.core.errors import CheckpointError, PointAdaptError
 from pointadapt.core.shards import INDEX, SINGLE, read_weights, write_weights
-from pointadapt.pretrained.load import load_backbone, save_backbone
+from pointadapt.pretrained.load import load_backbone
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def test_probe(bare_backbone, toy_root, capsys):
 
 def published(folder: Path) -> dict[str, torch.Tensor]:
     """The tensors of a backbone folder under the names of Point-MAE's pre-training."""
-    from pointadapt.pretrained.load import read_safetensors
+    from pointadapt.core.tensors import read_safetensors
 
     names = {
         "linear1": "first_conv.0", "norm1": "first_conv.1", "linear2": "first_conv.3",
@@ -449,8 +449,9 @@ def test_unknown_names(tmp_path, micro_flags, capsys):
 def test_adapter_on_another_backbone(micro_adapter, tmp_path, own_files, capsys):
     from dataclasses import replace
 
+    from pointadapt.backbones.folder import save_backbone
     from pointadapt.backbones.point_vit import PointViT
-    from pointadapt.pretrained.load import load_backbone, save_backbone
+    from pointadapt.pretrained.load import load_backbone
 
     own = json.loads((micro_adapter / "adapter_config.json").read_text())["backbone"]["name"]
     other = PointViT(replace(load_backbone(own).config)).seal()

@@ -74,7 +74,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import torch
-from pointadapt.pretrained.load import write_safetensors
+from pointadapt.core.tensors import write_safetensors
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.core.files import save_state, write_json
 

@@ -12,11 +12,11 @@ import torch
 
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError, PointAdaptError
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.data import load_dataset
 from pointadapt.data.reading import point_cache as _cache
 from pointadapt.data.reading.point_cache import cached_points
 from pointadapt.ops import normalize
-from pointadapt.pretrained.load import read_safetensors
 from pointadapt.training.trainer import train
 
 

@@ -12,8 +12,9 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import AdapterError, ConfigError, UnknownNameError
+from pointadapt.core.tensors import read_safetensors, write_safetensors
 from pointadapt.methods import METHODS, make_method
-from pointadapt.pretrained.load import load_backbone, read_safetensors, write_safetensors
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 peft = pytest.importorskip("peft", reason="the extra [peft] is not installed")

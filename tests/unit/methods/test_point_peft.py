@@ -10,9 +10,10 @@ from pointadapt.adapters import folder as hub
 from pointadapt.backbones import Taps
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.methods import make_method
 from pointadapt.methods.training_clouds import TrainingClouds
-from pointadapt.pretrained.load import load_backbone, read_safetensors
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.training.setup import build_model, load_clouds, show_clouds
 from pointadapt.training.trainer import train
 

@@ -4,7 +4,8 @@ import torch
 
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.core.files import read_json
-from pointadapt.pretrained.load import BUNDLED, find_backbone, load_backbone, read_safetensors
+from pointadapt.core.tensors import read_safetensors
+from pointadapt.pretrained.load import BUNDLED, find_backbone, load_backbone
 
 
 def test_bundled_backbones_are_whole_small_and_described():

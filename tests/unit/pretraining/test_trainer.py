@@ -17,8 +17,9 @@ from pointadapt.backbones.point_vit import PointViT
 from pointadapt.core import stops
 from pointadapt.core.config import PretrainConfig, save_config
 from pointadapt.core.errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.ops import chamfer_distance, group
-from pointadapt.pretrained.load import load_backbone, read_safetensors
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.pretraining.masked_autoencoder import MaskedAutoencoder
 
 module = importlib.import_module("pointadapt.pretraining.trainer")

@@ -23,7 +23,7 @@ from pointadapt.core import console
 from pointadapt.core.config import save_config
 from pointadapt.core.config.few_shot import FewShotConfig
 from pointadapt.core.errors import ConfigError, DataLayoutError
-from pointadapt.pretrained.load import read_safetensors
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.studies.few_shot import few_shot, mean_sd, table
 from pointadapt.studies.jobs import Outcome, work
 

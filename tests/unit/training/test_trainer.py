@@ -27,10 +27,10 @@ from pointadapt.core.errors import (
 )
 from pointadapt.core.files import load_state, save_state
 from pointadapt.core.machine import make_accelerator
+from pointadapt.core.tensors import read_safetensors
 from pointadapt.data.sets.folder import Folder
 from pointadapt.data.splits import held_out, stratified_split
 from pointadapt.inference.score import evaluate
-from pointadapt.pretrained.load import read_safetensors
 from pointadapt.training.epoch_order import epoch_order
 from pointadapt.training.schedule import warmup_cosine
 from pointadapt.training.setup import build_model, load_clouds

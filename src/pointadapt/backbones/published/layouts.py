@@ -1,18 +1,18 @@
 """Key layouts: how published files name their tensors, and which of our networks they fill.
 
-Each family's file enters its own with :func:`add_layouts`; :mod:`pointadapt.adapters.convert` asks
-:func:`find_layout` which one a file has.
+Each family's file enters its own with :func:`add_layouts`;
+:mod:`pointadapt.pretrained.convert` asks :func:`find_layout` which one a file has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ...core.errors import CheckpointError
+from ...core.errors import CheckpointError, UnknownNameError
 from ..base import BACKBONES, BackboneConfig
 
 if TYPE_CHECKING:
@@ -29,21 +29,29 @@ class Layout:
         name: "point_bert".
         family: the registered backbone that it fills.
         title: as its authors write it, for messages.
-        fits: whether a file with these keys (without ``module.``) is of this layout.
+        fits: whether a file of these tensors (names without ``module.``) is of this layout.
         rename: a published key to ours; None for a tensor that our backbone has no place for.
         config: the configuration that tensors (under our names) were made with. Takes them, what
             the file cannot tell, and the file's name for messages; raises CheckpointError.
-        head_inputs: what the released fine-tuning head reads.
+        head: how the names of the released fine-tuning head start.
+        head_inputs: what that head reads.
+        unused: whether a tensor of a fine-tuned file has no part in its logits.
+        scan: (groups, points) of the released fine-tuning on ScanObjectNN.
+        scan_widths: of the head's hidden layers, where only ScanObjectNN's heads have these.
         fallback: asked only after all others.
     """
 
     name: str
     family: str
     title: str
-    fits: Callable[[Collection[str]], bool]
+    fits: Callable[[Mapping[str, Tensor]], bool]
     rename: Callable[[str], str | None]
     config: ConfigOf
+    head: str = "cls_head_finetune."
     head_inputs: tuple[str, ...] = ("cls", "patch_max")
+    unused: Callable[[str], bool] = lambda key: False
+    scan: tuple[int, int] = (128, 2048)
+    scan_widths: tuple[int, ...] = ()
     fallback: bool = False
 
     def read(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -66,26 +74,36 @@ def add_layouts(*layouts: Layout) -> None:
         LAYOUTS[layout.name] = layout
 
 
-def find_layout(keys: Collection[str], source: str) -> Layout:
-    """The layout of a file with these keys.
+def find_layout(tensors: Mapping[str, Tensor], source: str, name: str = "") -> Layout:
+    """The layout of a file of these tensors.
+
+    Args:
+        tensors: published name to tensor.
+        source: the file, for messages.
+        name: of the layout, where a person says it.
 
     Raises:
         CheckpointError: none that we know.
+        UnknownNameError: no layout is called ``name``.
     """
     list(BACKBONES)  # imports every family
+    if name and name not in LAYOUTS:
+        raise UnknownNameError("layout of published files", name, LAYOUTS)
+    if name:
+        return LAYOUTS[name]
     for layout in sorted(LAYOUTS.values(), key=lambda one: (one.fallback, one.name)):
-        if layout.fits(keys):
+        if layout.fits(tensors):
             return layout
     titles = ", ".join(sorted(layout.title for layout in LAYOUTS.values()))
     raise CheckpointError(
         f"{source} is of no published layout that pointadapt knows ({titles}): "
-        f"its tensors are {', '.join(sorted(keys)[:4])}, …"
+        f"its tensors are {', '.join(key[:60] for key in sorted(tensors)[:4])}, …"
     )
 
 
-def starting(prefix: str) -> Callable[[Collection[str]], bool]:
-    """A test for a key that starts with ``prefix``."""
-    return lambda keys: any(key.startswith(prefix) for key in keys)
+def starting(prefix: str) -> Callable[[Mapping[str, Tensor]], bool]:
+    """A test for a tensor whose name starts with ``prefix``."""
+    return lambda tensors: any(key.startswith(prefix) for key in tensors)
 
 
 def swap(key: str, table: Mapping[str, str]) -> str:
@@ -134,12 +152,14 @@ def widths(state: Mapping[str, Tensor], layers: tuple[int, ...], source: str) ->
     return tuple(width(state, f"encoder.linear{i}.weight", source) for i in layers)
 
 
-def width(state: Mapping[str, Tensor], key: str, source: str) -> int:
-    """The first axis of a tensor.
+def width(state: Mapping[str, Tensor], key: str, source: str, axis: int = 0) -> int:
+    """An axis of a tensor, by default the first.
 
     Raises:
-        CheckpointError: it is missing.
+        CheckpointError: it is missing, or has too few axes.
     """
     if key not in state:
         raise CheckpointError(f"{source}: tensor {key!r} is missing")
-    return state[key].shape[0]
+    if state[key].dim() <= axis:
+        raise CheckpointError(f"{source}: tensor {key!r} has shape {tuple(state[key].shape)}")
+    return state[key].shape[axis]

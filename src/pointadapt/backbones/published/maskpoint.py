@@ -5,6 +5,9 @@ Its code cuts clouds into patches with ``pointops``, whose farthest point sampli
 
 Its file names the network ``transformer_q`` as Point-BERT's does, with other heads. The weights for
 detection (ScanNet) are of another network and not read.
+
+A file fine-tuned on ModelNet40 has Point-BERT's names and shapes: only a person can tell the two
+apart. One fine-tuned on ScanObjectNN has a wider head (512, 256) with BatchNorm, and 40 outputs.
 """
 
 from __future__ import annotations
@@ -25,6 +28,11 @@ if TYPE_CHECKING:
 _CHECKPOINTS = "https://static.hliu.cc/files/projects/maskpoint/checkpoints"
 
 
+def _has_wide_head(given: Mapping[str, Tensor]) -> bool:
+    first = given.get("cls_head_finetune.0.weight")
+    return "reduce_dim.weight" in given and first is not None and first.shape[:1] == (512,)
+
+
 def _config(state: Mapping[str, Tensor], facts: Published, source: str) -> PointViTConfig:
     return replace(infer_config(state, facts, source), sampling_rule="plain")
 
@@ -34,9 +42,11 @@ add_layouts(
         name="maskpoint",
         family="point_vit",
         title="MaskPoint",
-        fits=starting("transformer_q.bin_cls_head."),
+        fits=lambda given: starting("transformer_q.bin_cls_head.")(given) or _has_wide_head(given),
         rename=renamer("transformer_q."),
         config=_config,
+        scan=(64, 1024),
+        scan_widths=(512, 256),
     )
 )
 

@@ -6,16 +6,27 @@ of their coordinates (:class:`SinePosition`), and is 384 wide.
 
 from __future__ import annotations
 
-from ..point_vit import infer_config, renamer
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from ..point_vit import has_sine_position, infer_config, renamer
 from .layouts import Layout, add_layouts
 from .tags import Tag, add_tags
+
+
+def _is_tuned(given: Mapping[str, Tensor]) -> bool:
+    return "cls_head_finetune.0.weight" in given and (
+        "pos_embed.0.weight" in given and has_sine_position(given)
+    )
+
 
 add_layouts(
     Layout(
         name="pcp_mae",
         family="point_vit",
         title="PCP-MAE",
-        fits=lambda keys: "MAE_encoder.mask_pos_token" in keys,
+        fits=lambda given: "MAE_encoder.mask_pos_token" in given or _is_tuned(given),
         rename=renamer("MAE_encoder."),
         config=infer_config,
     )

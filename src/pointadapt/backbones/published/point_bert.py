@@ -3,6 +3,9 @@
 Its file holds the network twice: ``transformer_q``, which is fine-tuned, and its moving average
 ``transformer_k``, which is not; and the tokenizer ``dvae``. ``reduce_dim`` takes the 256 channels
 of a patch to D. The CLS token is pre-trained.
+
+Its fine-tuned file has a head of one hidden layer without BatchNorm. The released ScanObjectNN
+configurations give it 40 outputs, as ModelNet40's, of which the last 25 are never a label.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ add_layouts(
         name="point_bert",
         family="point_vit",
         title="Point-BERT",
-        fits=lambda keys: (
-            starting("transformer_q.")(keys) and not starting("transformer_q.bin_cls_head.")(keys)
-        ),
+        fits=lambda given: starting("transformer_q.")(given) or "reduce_dim.weight" in given,
+        fallback=True,
         rename=renamer("transformer_q."),
         config=infer_config,
+        scan=(64, 1024),
     )
 )
 

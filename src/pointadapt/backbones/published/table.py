@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .tags import Tag, all_tags
 
 COLUMNS = ("tag", "parameters", "published accuracy", "licence", "how to get it", "verified")
@@ -14,7 +16,10 @@ def table() -> str:
 
 
 def _row(tag: Tag) -> tuple[str, ...]:
-    get = f"[file]({tag.url}), [page]({tag.page})" if tag.url else f"by hand: [page]({tag.page})"
+    file = re.sub(
+        "^hf://([^/]+/[^/@]+)@([^/]+)/", r"https://huggingface.co/\1/resolve/\2/", tag.url
+    )
+    get = f"[file]({file}), [page]({tag.page})" if tag.url else f"by hand: [page]({tag.page})"
     count = f"{tag.parameters / 1e6:.1f} M"
     known = (tag.accuracy or "not known", tag.licence, get, tag.verified or "nothing")
     return (f"`{tag.name}`", count, *known)

@@ -24,9 +24,10 @@ class Tag:
         url: direct address, or "hf://owner/repo/file"; "" when there is none (then ``page``).
         page: where a person gets it by hand.
         sha256: of the file; "" when nobody here has seen the file.
-        layout: name of the key layout that :mod:`pointadapt.adapters.convert` reads it with.
+        layout: name of the key layout that :mod:`pointadapt.pretrained.convert` reads it with.
         accuracy: published figures, as text.
         verified: what this project checked, as text.
+        tuned: the file is a fine-tuned model, of which the backbone is taken.
         parameters: of the pre-trained encoder as we build it, CLS included; no head.
     """
 
@@ -41,6 +42,7 @@ class Tag:
     layout: str = ""
     accuracy: str = ""
     verified: str = ""
+    tuned: bool = False
     parameters: int = 0
 
 

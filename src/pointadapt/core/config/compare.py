@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ConfigError
-from ..fields import at_least
+from ..fields import LAST_SEED, at_least
+from ..plain import shown
 from .train import TrainConfig
 
 
@@ -43,5 +44,12 @@ class CompareConfig(TrainConfig):
         at_least(self, 1, "tune_epochs")
         if len(set(self.lrs)) < len(self.lrs) or min(self.lrs, default=1.0) <= 0:
             raise ConfigError(f"lrs must be different numbers above 0, not {list(self.lrs)}")
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ConfigError(f"seeds must be different whole numbers, not {list(self.seeds)}")
+        if (
+            not self.seeds
+            or len(set(self.seeds)) < len(self.seeds)
+            or not (min(self.seeds) >= 0 and max(self.seeds) <= LAST_SEED)
+        ):
+            raise ConfigError(
+                f"seeds must be different whole numbers, 0 to {LAST_SEED}, not "
+                f"{shown(list(self.seeds))}"
+            )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..fields import at_least, positive, share
+from ..fields import at_least, positive, seeds, share
 from .words import Augmentation, Precision
 
 
@@ -110,7 +110,8 @@ class PretrainConfig:
         if isinstance(self.data, str):  # from Python or YAML, one name will do
             object.__setattr__(self, "data", (self.data,))
         at_least(self, 1, "points", "steps", "batch_size", "decoder_depth", "save_every")
-        at_least(self, 0, "seed", "threads", "warmup_steps", "weight_decay", "min_lr", "available")
+        seeds(self, "seed")
+        at_least(self, 0, "threads", "warmup_steps", "weight_decay", "min_lr", "available")
         at_least(self, 0, "groups", "group_size", "shard_mb", "workers")
         at_least(self, 0, "probe_every", "probe_clouds", "picture_every")
         at_least(self, 0, "label_weight", "attribute_weight", "mask_spread")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -11,9 +12,14 @@ class Published:
 
     Attributes:
         heads: attention heads; one for every 64 channels when not given, as in all that we know.
-        groups: patches of a cloud: 128 on ScanObjectNN, 64 on ModelNet40 and in pre-training.
+        groups: patches of a cloud: 128 on ScanObjectNN (64 of Point-BERT and MaskPoint), 64 on
+            ModelNet40 and in pre-training.
         group_size: points of a patch.
-        points: points of a cloud: 2048 on ScanObjectNN, 1024 otherwise.
+        points: points of a cloud: 2048 on ScanObjectNN (1024 of these two), 1024 otherwise.
+        data: benchmark it was fine-tuned on; told by the number of classes when not given, which is
+            40 in files of Point-BERT and MaskPoint for ScanObjectNN, too.
+        layout: whose names its tensors have, such as maskpoint; told by them when not given. A
+            fine-tuned MaskPoint has Point-BERT's names and other centres.
         head: inputs of the head.
         classes: names of the classes; numbered when not given and not a known benchmark's.
     """
@@ -22,5 +28,7 @@ class Published:
     groups: int | None = None
     group_size: int = 32
     points: int | None = None
+    data: Literal["", "modelnet40", "scanobjectnn"] = ""
+    layout: str = ""
     head: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()

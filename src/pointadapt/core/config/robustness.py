@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..fields import at_least
+from ..fields import at_least, seeds
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,5 @@ class RobustnessConfig:
     backbone: str | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "most", "seed")
+        at_least(self, 0, "most")
+        seeds(self, "seed")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..fields import at_least, positive, share
+from ..fields import at_least, positive, seeds, share
 from .words import Augmentation, Precision
 
 
@@ -105,7 +105,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "points", "epochs", "batch_size", "accumulate", "save_every")
-        at_least(self, 0, "available", "groups", "group_size", "votes", "threads", "seed")
+        at_least(self, 0, "available", "groups", "group_size", "votes", "threads")
+        seeds(self, "seed")
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
         positive(self, "lr", "clip")
         share(self, "drop_path", "val_fraction")

@@ -6,10 +6,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, PointAdaptError
+from ..errors import ConfigError
 from ..fields import build
+from ..files import atomic, parse
+from ..plain import shown
 from .train import TrainConfig
 
+MOST_YAML = 128 << 10  # bytes
+MOST_PARTS = 20_000
 # What may differ between the start of a training run and its continuation.
 MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every", "step")
 
@@ -26,7 +30,7 @@ def key_values(items: tuple[str, ...] | dict[str, Any]) -> dict[str, Any]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise ConfigError(f"{item!r} is no option: write it as key=value, such as rank=32")
+            raise ConfigError(f"{shown(item)} is no option: write it as key=value, such as rank=32")
         pairs[key.strip()] = value.strip()
     return pairs
 
@@ -68,17 +72,22 @@ def read_config(path: Path | str) -> dict[str, Any]:
     Raises:
         PointAdaptError: the file is missing or not YAML.
     """
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PointAdaptError(f"cannot read {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PointAdaptError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    values = parse(path, _from_yaml, "YAML", MOST_YAML, parts=MOST_PARTS)
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold key: value lines")
     return values
+
+
+def _from_yaml(text: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{line}{error.problem}") from error
+    except (AttributeError, IndexError, KeyError, TypeError) as error:  # PyYAML's, of wrong tags
+        raise ValueError("a value is not of the kind that its tag says") from error
 
 
 def load_config(path: Path | str, cls: type) -> Any:
@@ -94,8 +103,6 @@ def load_config(path: Path | str, cls: type) -> Any:
 def save_config(config: Any, path: Path | str) -> None:
     """A configuration as YAML, atomically."""
     import yaml
-
-    from ..files import atomic
 
     with atomic(path) as temporary:
         text = yaml.safe_dump(to_plain(config), sort_keys=False, allow_unicode=True)

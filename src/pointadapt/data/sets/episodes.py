@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
-from ...core.fields import at_least
+from ...core.fields import at_least, seeds
 from ...core.files import read_json, write_json
 from ..base import DATASETS, Clouds, Dataset, load_dataset, load_indexed, load_split
 from ..reading.benchmark import SPLITS, check_choice
@@ -51,7 +51,7 @@ class Setting:
     def __post_init__(self) -> None:
         at_least(self, 2, "way")
         at_least(self, 1, "shot", "queries")
-        at_least(self, 0, "seed")
+        seeds(self, "seed")
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class PeftMethod(ClsMethod):
     title = "any tuner of Hugging Face peft"
     paper = "lora, dora, ia3, vera, loha, …: see https://huggingface.co/docs/peft"
     why_not_fold = "its layers are peft's, whose merging is not used here"
+    scratch = 16  # peft makes its layers anew where they stand
     peft_type: ClassVar[str] = ""
     fixed: ClassVar[dict[str, Any]] = {}
 
@@ -248,7 +249,7 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(k): _jsonable(v) for k, v in value.items()}
     if isinstance(value, (set, frozenset)):
-        return sorted(map(_jsonable, value))
+        return sorted(map(_jsonable, value), key=str)
     if isinstance(value, (list, tuple)):
         return [_jsonable(v) for v in value]
     return getattr(value, "value", value) if not isinstance(value, (str, int, float)) else value

@@ -1,0 +1,136 @@
+"""Memory: what is free, and a limit to what may be made of a file.
+
+A configuration of a few bytes can ask for modules of a terabyte. What a file's weights can fill is
+known before, so nothing larger is begun.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from .errors import PointAdaptError
+
+ROOM = 1 << 24  # numbers that may be made beside those that a file holds
+SMALL = 64  # what a tensor costs besides its numbers: many empty ones are much, too
+SHARE = 0.9  # of the free memory
+
+
+class TooLargeError(PointAdaptError):
+    """Modules that were begun would be larger than allowed."""
+
+
+class Within(TorchFunctionMode):
+    """Inside this block at most so many numbers may be made, in one tensor or in many.
+
+    A tensor whose size is given is measured before it is made.
+
+    Args:
+        numbers: how many.
+
+    Raises:
+        TooLargeError: more are asked for.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        given = kwargs or {}
+        tensors = [one for one in (*args, *given.values()) if isinstance(one, Tensor)]
+        if not tensors:
+            self._check(_asked(func, args, given))
+        out = func(*args, **given)
+        if isinstance(out, Tensor) and not _shares(out, tensors):
+            self._check(out.numel())
+            self.left -= out.numel() + SMALL
+        return out
+
+    def _check(self, numbers: int) -> None:
+        if numbers > self.left:
+            raise TooLargeError("larger than allowed")
+
+
+def _shares(out: Tensor, tensors: list[Tensor]) -> bool:
+    """Whether ``out`` is no new memory, but one of ``tensors`` or a part of it."""
+    if out.is_meta:
+        return False
+    place = out.untyped_storage().data_ptr()
+    return any(place == one.untyped_storage().data_ptr() for one in tensors if not one.is_meta)
+
+
+def _asked(func: Any, args: Any, given: Any) -> int:
+    """Numbers of the tensor that a call without tensors makes, as far as its arguments tell."""
+    first = given.get("size", args[0] if args else 0)
+    if isinstance(first, (list, tuple)):
+        return math.prod(int(n) for n in first if isinstance(n, (int, float)))
+    counts = [int(one) for one in args if isinstance(one, (int, float)) and math.isfinite(one)]
+    if getattr(func, "__name__", "") in ("empty", "zeros", "ones", "rand", "randn", "eye"):
+        return math.prod(counts) ** (2 if func is torch.eye and len(counts) == 1 else 1)
+    return max(counts, default=0)
+
+
+def room_for(stored: int) -> int:
+    """How many numbers may be made of a file that holds ``stored``."""
+    return 2 * stored + ROOM
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that can be had without swapping; None where nobody tells."""
+    try:
+        import psutil  # accelerate brings it
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
+
+
+def check_memory(needed: int, what: object) -> None:
+    """Refuse what does not fit into free memory.
+
+    Args:
+        needed: bytes.
+        what: the file, for the message.
+
+    Raises:
+        PointAdaptError: they are not free.
+    """
+    free = free_memory()
+    if free is not None and needed > SHARE * free:
+        raise PointAdaptError(
+            f"{what} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free: "
+            "close other programs"
+        )
+
+
+@contextmanager
+def memory_named(what: object) -> Iterator[None]:
+    """Call it so where memory runs out inside the block.
+
+    Raises:
+        PointAdaptError: it does.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_memory(error):
+            raise
+        raise PointAdaptError(f"not enough memory to read {what}: close other programs") from error
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no more memory."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and ("out of memory" in text or "allocate" in text))
+    )

@@ -1,0 +1,103 @@
+"""One safetensors file of tensors: written whole or not at all, read or refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from .errors import CheckpointError, PointAdaptError
+from .files import atomic, first_line
+from .limits import check_memory, memory_named
+from .plain import shown
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """``tensors`` as one safetensors file, atomically.
+
+    Raises:
+        PointAdaptError: the disk is full or the folder cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    with atomic(path) as temporary:
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        try:
+            save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+        except SafetensorError as error:  # it reports a full disk so
+            raise OSError(first_line(error)) from error
+        temporary.chmod(mode)  # safetensors itself makes files that only their owner may read
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+        PointAdaptError: it is larger than the free memory.
+    """
+    from safetensors.torch import load_file
+
+    with _opened(path):
+        check_memory(path.stat().st_size, path)
+        return load_file(path)
+
+
+def stored_numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds, by its header alone.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    from safetensors import safe_open
+
+    with _opened(path), safe_open(path, "pt") as file:
+        return sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist")
+    try:
+        with memory_named(path):
+            yield
+    except PointAdaptError:
+        raise
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or no safetensors file, so copy or make it anew: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def check_numbers(tensors: Mapping[str, Tensor], source: object) -> None:
+    """Refuse weights that are no finite numbers.
+
+    Args:
+        tensors: name to tensor.
+        source: where they are from, for the message.
+
+    Raises:
+        CheckpointError: one holds NaN or infinity, or is of another kind than numbers.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
+            raise CheckpointError(f"{source}: tensor {shown(name)} is no plain array of numbers")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{source}: tensor {shown(name)} says {tensor.numel():,} numbers and holds fewer"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.float()).all()):
+            raise CheckpointError(
+                f"{source}: tensor {shown(name)} holds NaN or infinity, so what it was saved from "
+                "had broken down: use an earlier checkpoint"
+            )
