@@ -84,6 +84,7 @@ def run(commands, folder, *python_path):
         ("write-a-method.md", ["LayerScale 0.9"]),
         ("write-a-backbone.md", ["point_lite:small"]),
         ("write-a-data-set.md", ["splits, counts and classes of the official release"]),
+        ("write-a-task.md", ["boxes/59.ply"]),
     ],
 )
 def test_a_guide_in_a_clone(page, words, tmp_path):

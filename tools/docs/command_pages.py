@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -94,7 +94,7 @@ def _page(name: str, cls: type) -> str:
     inner = members(cls)
     parts = [f"# pointadapt {name}", "", *_texts(cls), ""]
     if not inner:
-        return "\n".join([*parts, *_body(name, cls)])
+        return "\n".join([*parts, *_body(name, cls), *_fitting(cls)])
     for word, kind in inner.items():
         whole = f"{name} {word}"
         parts += [f"## pointadapt {whole}", "", *_texts(kind), "", *_body(whole, kind)]
@@ -106,9 +106,25 @@ def _body(name: str, cls: type) -> list[str]:
     given = [o.usage for o in options if o.required or not o.usage.startswith("--")]
     line = " ".join(["pointadapt", name, *given, "[OPTIONS]"])
     call = CALLS.get(name, name.replace("-", "_").replace(" ", "_"))
-    rows = ["| option | default | what it does |", "|---|---|---|", *(o.row() for o in options)]
     return ["```sh", line, "```", "", f"From Python: [`pointadapt.{call}`][pointadapt.{call}].", "",
-            *rows, ""]  # fmt: skip
+            *_table(options), ""]  # fmt: skip
+
+
+def _table(options: Iterable[Option]) -> list[str]:
+    rows = [option.row() for option in options]
+    return ["| option | default | what it does |", "|---|---|---|", *rows]
+
+
+def _fitting(cls: type) -> list[str]:
+    """The options that a command has for one kind of adapter or another."""
+    if not hasattr(cls, "fitting"):
+        return []
+    from pointadapt.inference.predictor import PREDICTORS
+
+    lines: list[str] = []
+    for kind in (PREDICTORS[name] for name in PREDICTORS):
+        lines += [f"## With an adapter that {kind.about}", "", *_table(options_of(kind)), ""]
+    return lines
 
 
 def _texts(cls: type) -> list[str]:
