@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .data import load_dataset
     from .data.checking.verify import verify_data
     from .inference.linear_svm import probe
-    from .inference.predictor import predict
+    from .inference.predict import predict
     from .inference.score import evaluate
     from .inference.score_scenes import pool_scores, score_scenes
     from .io import read_points, write_points
@@ -77,7 +77,7 @@ _HOME = {  # public name -> the module that defines it
     "make_method": "methods",
     "make_task": "tasks",
     "pool_scores": "inference.score_scenes",
-    "predict": "inference.predictor",
+    "predict": "inference.predict",
     "pretrain": "pretraining.trainer",
     "probe": "inference.linear_svm",
     "read_points": "io",
