@@ -1,30 +1,16 @@
-"""Predicting files with any adapter, whatever its task is."""
+"""Predicting files with any adapter: one call, whatever the task."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..adapters.folder import read_adapter_config
 from ..core.fields import build
-from ..core.files import write_csv
-from ..tasks import TASKS
 from .classify_files import answer_files
-from .predictor import PREDICTORS, OnProgress, Paths, Predictor, Row
+from .predictor import OnProgress, Paths, predictor_of
 
 if TYPE_CHECKING:
     from ..adapters.model import PointModel
-
-
-def predictor_of(adapter: Path | str) -> type[Predictor]:
-    """The class of what predicts files with the adapter in this folder.
-
-    Raises:
-        AdapterError: there is none, or a damaged one.
-        UnknownNameError: its task, or that task's predictor, is not known here.
-    """
-    return PREDICTORS[TASKS[read_adapter_config(adapter)["task"]].predictor]
 
 
 def predict(
@@ -57,12 +43,3 @@ def predict(
     predictor = build(cls, options, f"predict, which {cls.about}")
     found = predictor.files(paths, model, backbone=backbone, on_progress=on_progress)
     return list(found.rows)
-
-
-def write_table(path: Path | str, rows: Sequence[Row]) -> None:
-    """The predictions as CSV: the records of each row, its path first and its error last."""
-    lines = [{"path": row.path, **record, "error": row.error or ""}
-             for row in rows for record in row.records() or [{}]]  # fmt: skip
-    columns = list(dict.fromkeys(key for line in lines for key in line if key != "error"))
-    columns.append("error")
-    write_csv(path, [columns, *([line.get(key, "") for key in columns] for line in lines)])

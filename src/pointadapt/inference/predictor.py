@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from ..adapters.folder import read_adapter_config
+from ..core.files import write_csv
 from ..core.registry import Registry
-
-if TYPE_CHECKING:
-    pass
+from ..tasks import TASKS
 
 OnProgress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
 Paths = Path | str | Iterable[Path | str]
@@ -107,3 +107,22 @@ class Predictor:
 PREDICTORS: Registry[Predictor] = Registry(
     "predictor", "pointadapt.predictors", "pointadapt.inference"
 )
+
+
+def predictor_of(adapter: Path | str) -> type[Predictor]:
+    """The class of what predicts files with the adapter in this folder.
+
+    Raises:
+        AdapterError: there is none, or a damaged one.
+        UnknownNameError: its task, or that task's predictor, is not known here.
+    """
+    return PREDICTORS[TASKS[read_adapter_config(adapter)["task"]].predictor]
+
+
+def write_table(path: Path | str, rows: Sequence[Row]) -> None:
+    """The predictions as CSV: the records of each row, its path first and its error last."""
+    lines = [{"path": row.path, **record, "error": row.error or ""}
+             for row in rows for record in row.records() or [{}]]  # fmt: skip
+    columns = list(dict.fromkeys(key for line in lines for key in line if key != "error"))
+    columns.append("error")
+    write_csv(path, [columns, *([line.get(key, "") for key in columns] for line in lines)])
