@@ -111,7 +111,9 @@ def test_training_and_methods_see_them_so(normalise, new_model, shifted, toy_bat
     clouds, at = Clouds(shifted, toy_batch[1].numpy(), tuple("abcd")), np.array([3, 0])
     adapter, there = new_model(normalise).adapter, Resident(torch.device("cpu"))
     want = (in_unit_ball(shifted) if normalise else shifted)[at]
-    batch = training_batch(clouds, at, adapter, 64, (), torch.Generator().manual_seed(0), there)
+    batch = training_batch(
+        clouds, clouds.labels, at, adapter, 64, (), torch.Generator().manual_seed(0), there
+    )
     rolled = batch.points.numpy()
     (start,) = {int(np.abs(rolled[k] - want[k][0]).sum(axis=1).argmin()) for k in range(2)}
     np.testing.assert_allclose(np.roll(rolled, -start, axis=1), want, atol=1e-6)
