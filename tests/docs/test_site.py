@@ -64,6 +64,15 @@ def test_a_commands_page_has_the_options_of_its_help(name, capsys):
         assert "From Python: [`pointadapt." in section
 
 
+def test_the_page_of_predict_has_what_depends_on_the_adapter():
+    page = PAGES.command_pages()["predict"]
+    for about, option in (("says something of each file", "--top NUMBER"),
+                          ("labels the points of each file", "--category TEXT"),
+                          ("labels every point of scenes", "--block NUMBER")):  # fmt: skip
+        section = page.partition(f"## For an adapter that {about}")[2].partition("\n## ")[0]
+        assert f"| `{option}` |" in section
+
+
 def test_options_say_what_they_take_and_do():
     rows = {option.usage: option for option in PAGES.options_of(COMMANDS["train"])}
     assert rows["--points NUMBER"].default == "1024"

@@ -94,7 +94,7 @@ def _page(name: str, cls: type) -> str:
     inner = members(cls)
     parts = [f"# pointadapt {name}", "", *_texts(cls), ""]
     if not inner:
-        return "\n".join([*parts, *_body(name, cls)])
+        return "\n".join([*parts, *_body(name, cls), *_kinds(cls)])
     for word, kind in inner.items():
         whole = f"{name} {word}"
         parts += [f"## pointadapt {whole}", "", *_texts(kind), "", *_body(whole, kind)]
@@ -106,9 +106,21 @@ def _body(name: str, cls: type) -> list[str]:
     given = [o.usage for o in options if o.required or not o.usage.startswith("--")]
     line = " ".join(["pointadapt", name, *given, "[OPTIONS]"])
     call = CALLS.get(name, name.replace("-", "_").replace(" ", "_"))
-    rows = ["| option | default | what it does |", "|---|---|---|", *(o.row() for o in options)]
     return ["```sh", line, "```", "", f"From Python: [`pointadapt.{call}`][pointadapt.{call}].", "",
-            *rows, ""]  # fmt: skip
+            *_table([option.row() for option in options])]  # fmt: skip
+
+
+def _kinds(cls: type) -> list[str]:
+    """Tables of the options that depend on what a command is given."""
+    lines = []
+    for about, kind in getattr(cls, "kinds", dict)().items():
+        rows = [option.row() for option in options_of(kind)]
+        lines += [f"## For an adapter that {about}", "", *_table(rows)]
+    return lines
+
+
+def _table(rows: list[str]) -> list[str]:
+    return ["| option | default | what it does |", "|---|---|---|", *rows, ""]
 
 
 def _texts(cls: type) -> list[str]:
