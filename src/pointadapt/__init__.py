@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .core.config import (
         CompareConfig,
         CrossValidateConfig,
+        EvaluateConfig,
         FewShotConfig,
         PretrainConfig,
         RobustnessConfig,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from .data.checking.verify import verify_data
     from .inference.linear_svm import probe
     from .inference.predict import predict
-    from .inference.score import evaluate
     from .inference.score_scenes import pool_scores, score_scenes
     from .io import read_points, write_points
     from .methods import make_method
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .pretrained.load import load_backbone
     from .pretraining.trainer import pretrain
     from .reports.data_sheet import show_data
+    from .reports.evaluation import evaluate
     from .studies.compare import compare
     from .studies.cross_validate import cross_validate
     from .studies.demo import demo
@@ -55,6 +56,7 @@ _HOME = {  # public name -> the module that defines it
     "CompareConfig": "core.config",
     "CrossValidateConfig": "core.config",
     "DaptConfig": "adapters.hf_peft",
+    "EvaluateConfig": "core.config",
     "FewShotConfig": "core.config",
     "PointAdaptError": "core.errors",
     "PointModel": "adapters.model",
@@ -66,7 +68,7 @@ _HOME = {  # public name -> the module that defines it
     "convert": "adapters.convert",
     "cross_validate": "studies.cross_validate",
     "demo": "studies.demo",
-    "evaluate": "inference.score",
+    "evaluate": "reports.evaluation",
     "fetch": "pretrained.fetch",
     "few_shot": "studies.few_shot",
     "fold": "adapters.fold",
@@ -94,6 +96,7 @@ __all__ = [
     "CompareConfig",
     "CrossValidateConfig",
     "DaptConfig",
+    "EvaluateConfig",
     "FewShotConfig",
     "PointAdaptError",
     "PointModel",

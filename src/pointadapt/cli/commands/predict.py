@@ -65,6 +65,13 @@ class Predict:
         made = type("Predict", (kind, cls), body)
         return dataclass(frozen=True, kw_only=True)(made)
 
+    @staticmethod
+    def kinds() -> dict[str, type]:
+        """What an adapter's task may make it do -> the class of the options for that."""
+        from ...inference.predictor import PREDICTORS
+
+        return {PREDICTORS[name].about: PREDICTORS[name] for name in PREDICTORS}
+
     def run(self) -> int:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")

@@ -2,6 +2,7 @@
 
 from .compare import CompareConfig
 from .cross_validate import CrossValidateConfig
+from .evaluate import EvaluateConfig
 from .few_shot import FewShotConfig
 from .pretrain import PretrainConfig
 from .published import Published
@@ -23,6 +24,7 @@ __all__ = [
     "Augmentation",
     "CompareConfig",
     "CrossValidateConfig",
+    "EvaluateConfig",
     "FewShotConfig",
     "Precision",
     "PretrainConfig",

@@ -5,9 +5,10 @@ from .facts import facts_of
 from .look import Examination, examine
 from .page import write_page
 from .protocol import protocol_facts
+from .run import Evaluation, evaluate, run
 from .words import next_steps, remarks
 
 __all__ = [
-    "Examination", "draw_examination", "examine", "facts_of", "next_steps", "protocol_facts",
-    "remarks", "write_page",
+    "Evaluation", "Examination", "draw_examination", "evaluate", "examine", "facts_of",
+    "next_steps", "protocol_facts", "remarks", "run", "write_page",
 ]  # fmt: skip

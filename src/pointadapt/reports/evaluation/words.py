@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from ...core.config.evaluate import EvaluateConfig
 from ...core.console import command_line, invocation
 
 SMALL = 20  # fewer test clouds than this say little of a class
@@ -84,11 +86,11 @@ def _few(facts: Mapping[str, Any]) -> str:
     return f"Fewer than {SMALL} test clouds, so that a class's figure says little: {names}."
 
 
-def next_steps(command: Any) -> list[tuple[str, str]]:
+def next_steps(command: EvaluateConfig) -> list[tuple[str, str]]:
     """Commands (why, command) after this ``evaluate`` command."""
     steps = []
     if command.html is None:
-        page = replace(command, html="report.html", json=False)
+        page = replace(command, html=Path("report.html"))
         steps.append(("See the errors and the calibration", invocation("evaluate", page)))
     if command.votes == 0:
         votes = invocation("evaluate", replace(command, votes=10))
