@@ -14,7 +14,7 @@ import numpy as np
 from ..core.errors import ConfigError, FileFormatError, PointCloudError
 from ..core.files import atomic
 from ..core.machine import peak_memory
-from ..io._read import _format
+from ..io.read import _format
 from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they read
 from ._features import Channels
 from ._grid import Grid

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..core.errors import ConfigError, FileFormatError
-from ..io._cloud import need
-from ..io._las import _check_header
+from ..io.cloud import need
+from ..io.las import _check_header
 from ._las_header import COPC, EVLRS, LASZIP, SIZES, LasHeader
 from ._source import Chunk, Source, check_fits, source
 

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io._layout import COMMENTS
+from ..io.layout import COMMENTS
 
 LONGEST = 1 << 16  # bytes of a line; a longer one is no point
 _MARKS = tuple(mark.encode() for mark in COMMENTS)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io._arrays import PICKLE
-from ..io._cloud import column_name
-from ..io._layout import XYZ
+from ..io.arrays import PICKLE
+from ..io.cloud import column_name
+from ..io.layout import XYZ
 from ._source import Chunk, Source, check_fits, check_name, label_place, source
 
 ROWS = 1 << 18  # written at a time

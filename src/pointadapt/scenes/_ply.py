@@ -10,8 +10,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io._cloud import column_name
-from ..io._layout import XYZ
+from ..io.cloud import column_name
+from ..io.layout import XYZ
 from ._lines import Style, batches, labelled, numbers
 from ._source import Chunk, Source, check_fits, check_name, label_place, source
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..core.errors import ConfigError, FileFormatError
 from ..data.reading.labelled import USUAL
-from ..io._cloud import column_name
-from ..io._read import _named
+from ..io.cloud import column_name
+from ..io.read import _named
 
 Chunk = tuple[np.ndarray, np.ndarray]
 LABEL = "label"  # what an appended column is called

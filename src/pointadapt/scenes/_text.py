@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io._cloud import column_name
-from ..io._layout import XYZ, find_layout
-from ..io._text import HEAD_LINES, _encoding
+from ..io.cloud import column_name
+from ..io.layout import XYZ, find_layout
+from ..io.text import HEAD_LINES, _encoding
 from ._lines import LONGEST, Style, batches, is_point, labelled, numbers
 from ._source import Chunk, Source, check_name, label_place, source
 

@@ -24,7 +24,7 @@ from pointadapt.core.errors import (
     UnknownNameError,
 )
 from pointadapt.io import Cloud, read_cloud, read_points, write_cloud, write_points
-from pointadapt.io._pcd import lzf_decompress
+from pointadapt.io.pcd import lzf_decompress
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/folder/make.py")))
@@ -108,7 +108,7 @@ def full_cloud(dtype=np.float32):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("suffix", EXACT)
 def test_what_a_format_holds_reads_back_exactly(tmp_path, suffix, dtype, ascii):
-    holds = io._table.FORMATS[suffix].holds
+    holds = io.table.FORMATS[suffix].holds
     given = full_cloud(dtype)
     given = Cloud(given.points, **{name: getattr(given, name) for name in holds})
     path = tmp_path / f"a{suffix}"

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from ...core.errors import FileFormatError, PointCloudError
-from ...io._arrays import MOST_COLUMNS, PICKLE
-from ...io._cloud import COLORS, LABELS, column_name, unit_colors
-from ...io._las import las_columns
-from ...io._layout import XYZ, Layout, find_layout
-from ...io._ply import _parse
-from ...io._read import _named
-from ...io._text import HEAD_LINES, _encoding, _numbers
+from ...io.arrays import MOST_COLUMNS, PICKLE
+from ...io.cloud import COLORS, LABELS, column_name, unit_colors
+from ...io.las import las_columns
+from ...io.layout import XYZ, Layout, find_layout
+from ...io.ply import _parse
+from ...io.read import _named
+from ...io.text import HEAD_LINES, _encoding, _numbers
 
 # How columns of labels are usually called, apart from what CloudCompare puts before it (scalar_).
 USUAL = (*(name for (name,) in LABELS), "semantic", "semantic_label", "sem_class", "semclass")

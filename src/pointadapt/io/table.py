@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ._arrays import read_npy, read_npz, write_npy, write_npz
-from ._cloud import Cloud
-from ._las import read_las, write_las
-from ._mesh import read_glb, read_obj, read_off, read_stl, write_off
-from ._pcd import read_pcd, write_pcd
-from ._ply import read_ply, write_ply
-from ._text import read_text, write_text
+from .arrays import read_npy, read_npz, write_npy, write_npz
+from .cloud import Cloud
+from .las import read_las, write_las
+from .mesh import read_glb, read_obj, read_off, read_stl, write_off
+from .pcd import read_pcd, write_pcd
+from .ply import read_ply, write_ply
+from .text import read_text, write_text
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ._cloud import Cloud, as_float, cloud_from_columns, unit_colors, whole_labels
+from .cloud import Cloud, as_float, cloud_from_columns, unit_colors, whole_labels
 
 POINT_NAMES = ("points", "xyz", "pts", "pos")
 ATTRIBUTES = ("colors", "normals", "labels", "faces")

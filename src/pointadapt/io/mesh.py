@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ._cloud import Cloud, is_number, need, unit_colors
+from .cloud import Cloud, is_number, need, unit_colors
 
 STL_RECORD = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ._cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
+from .cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
 
 HEADER_LINES = 64
 TYPES = {"F": "f", "I": "i", "U": "u"}

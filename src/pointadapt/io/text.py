@@ -13,8 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ._cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud
-from ._layout import Layout, find_layout
+from .cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud
+from .layout import Layout, find_layout
 
 HEAD_LINES = 100
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..core.errors import FileFormatError, PointCloudError, UnknownNameError
 from ..core.files import first_line
-from ._cloud import Cloud
-from ._sample import POOL, Sampling, check_request, sample_index, sample_surface
-from ._table import FORMATS, SUFFIXES, Format
+from .cloud import Cloud
+from .sample import POOL, Sampling, check_request, sample_index, sample_surface
+from .table import FORMATS, SUFFIXES, Format
 
 MESH_POINTS = 8192  # drawn from a mesh's surface when no number is asked for
 LONGEST = 240  # characters of a message, besides the path

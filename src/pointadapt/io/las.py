@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ._cloud import Cloud, cloud_from_columns, need
+from .cloud import Cloud, cloud_from_columns, need
 
 FINEST, STEPS = -9, 2**31 - 2  # coordinates are 32-bit steps of a power of ten
 CHUNK = 1_000_000  # points read at a time, so that a wrong count does not fill the memory

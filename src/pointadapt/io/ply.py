@@ -9,8 +9,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ._cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
-from ._mesh import triangulate
+from .cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
+from .mesh import triangulate
 
 FACE_LISTS = ("vertex_indices", "vertex_index")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.errors import FileFormatError
-from ._cloud import KNOWN_COLUMNS, LABELS, column_name, is_number
+from .cloud import KNOWN_COLUMNS, LABELS, column_name, is_number
 
 COMMENTS = ("#", "//", "%", "!")
 XYZ = ("x", "y", "z")
