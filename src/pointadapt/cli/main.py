@@ -20,7 +20,11 @@ from ..core.config import TrainConfig, read_config
 from ..core.errors import explain
 from ..core.fields import build
 from ..core.version import __version__
+<<<<<<< HEAD
 from ..recipes.start import recipe_values
+=======
+from ..core.notes import notes_shown
+>>>>>>> 4dbc4be (Reading files: one rule for columns, GLB, PLY, STL and OFF by own parsers, strays and copies told in notes, sizes checked before anything is made)
 from . import commands
 from .words import check_words, in_one_line
 
@@ -44,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _silence()
         command = parse(args)
-        return command.run()
+        with notes_shown(console.note_line):
+            return command.run()
     except KeyboardInterrupt:
         console.error_line(interrupted(command, args))
         return 130

@@ -46,6 +46,12 @@ def error_line(message: str) -> None:
     output(stderr=True).print(text, style="red", soft_wrap=True)
 
 
+def note_line(message: str) -> None:
+    """``pointadapt: note: message`` on standard error, on one line."""
+    text = "pointadapt: note: " + " ".join(message.split())
+    output(stderr=True).print(text, style="yellow", soft_wrap=True)
+
+
 def command_line(text: str, *parts: object) -> str:
     """``text`` and ``parts``, quoted as a shell needs it."""
     return " ".join([text, *(shlex.quote(str(part)) for part in parts)])

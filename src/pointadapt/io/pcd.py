@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -9,9 +10,15 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
+from ..core.files import first_line
 from .cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
+from .columns import find_xyz
+from .limits import check_present
+from .lzf import lzf_decompress
+from .numbers import plain_numbers
 
 HEADER_LINES = 64
+MOST_COUNT = 1 << 16  # numbers of a field: histograms of features have some hundred
 TYPES = {"F": "f", "I": "i", "U": "u"}
 PACKED = ("rgb", "rgba")
 SHIFTS = {"red": 16, "green": 8, "blue": 0}
@@ -34,16 +41,16 @@ def read_pcd(path: Path) -> Cloud:
     """
     with path.open("rb") as stream:
         header = _read_header(stream)
-        table = _read_table(stream.read(), header)
-    columns = {name: table[name] for name in header.dtype.names or () if table[name].ndim == 1}
-    for name in PACKED:
-        if name in columns and columns[name].dtype.itemsize == 4:
-            bits = np.ascontiguousarray(columns.pop(name)).view("<u4")
-            columns |= {c: (bits >> shift & 255).astype(np.uint8) for c, shift in SHIFTS.items()}
-    if header.organised and set("xyz") <= set(columns):
-        measured = ~np.isnan(np.stack([columns[n] for n in "xyz"])).any(axis=0)
+        columns = _read_columns(stream.read(), header)
+    packed = [n for n, v in columns.items() if n.lower() in PACKED and v.dtype.itemsize >= 4]
+    for name in packed:
+        columns |= _unpacked(columns.pop(name))
+    xyz = find_xyz(list(columns))
+    if header.organised and xyz is not None:
+        values = list(columns.values())
+        measured = ~np.isnan(np.stack([values[k] for k in xyz])).any(axis=0)
         columns = {name: values[measured] for name, values in columns.items()}
-    return cloud_from_columns(columns)
+    return cloud_from_columns(list(columns.items()))
 
 
 def write_pcd(stream: BinaryIO, cloud: Cloud, ascii: bool) -> None:
@@ -67,36 +74,6 @@ def write_pcd(stream: BinaryIO, cloud: Cloud, ascii: bool) -> None:
         stream.write(table.tobytes())
 
 
-def lzf_decompress(data: bytes, size: int) -> bytes:
-    """Undo LZF: a control byte below 32 copies literals, another repeats what was written.
-
-    Raises:
-        FileFormatError: the result does not have ``size`` bytes, or data point before its start.
-
-    """
-    out, at = bytearray(), 0
-    while at < len(data) and len(out) <= size:
-        control = data[at]
-        at += 1
-        if control < 32:
-            out += data[at : at + control + 1]
-            at += control + 1
-            continue
-        length = control >> 5
-        if length == 7:
-            length += data[at]
-            at += 1
-        start = len(out) - ((control & 31) << 8) - data[at] - 1
-        at += 1
-        if start < 0:
-            raise FileFormatError("has damaged compressed data")
-        chunk = out[start : start + length + 2]
-        out += (chunk * -(-(length + 2) // len(chunk)))[: length + 2]
-    if len(out) != size:
-        raise FileFormatError(f"has damaged compressed data: {len(out)} bytes, not {size}")
-    return bytes(out)
-
-
 def _read_header(stream: BinaryIO) -> _Header:
     entries: dict[str, list[str]] = {}
     for _ in range(HEADER_LINES):
@@ -105,6 +82,7 @@ def _read_header(stream: BinaryIO) -> _Header:
             entries[words[0].upper()] = words[1:]
         if "DATA" in entries:
             break
+    entries.setdefault("FIELDS", entries.get("COLUMNS", []))  # as version .5 calls them
     missing = [key for key in ("FIELDS", "SIZE", "TYPE", "WIDTH", "DATA") if not entries.get(key)]
     if missing:
         raise FileFormatError(f"is no PCD file: its header lacks {', '.join(missing)}")
@@ -116,71 +94,90 @@ def _read_header(stream: BinaryIO) -> _Header:
         points = int(entries.get("POINTS", [str(width * height)])[0])
         dtype = _dtype(entries)
     except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise FileFormatError(f"has a damaged PCD header: {error}") from error
+        raise FileFormatError(f"has a damaged PCD header: {first_line(error)}") from error
+    if not 0 <= points < 2**48:
+        raise FileFormatError(f"has a damaged PCD header: POINTS {points}")
     return _Header(dtype, points, height > 1, data)
 
 
 def _dtype(entries: dict[str, list[str]]) -> np.dtype:
     fields = entries["FIELDS"]
-    counts = map(int, entries.get("COUNT", ["1"] * len(fields)))
-    rows = zip(fields, entries["TYPE"], entries["SIZE"], counts, strict=True)
+    counts = list(map(int, entries.get("COUNT", ["1"] * len(fields))))
+    sizes = list(map(int, entries["SIZE"]))
+    if any(not 0 <= n < MOST_COUNT for n in counts):
+        raise ValueError(f"COUNT {' '.join(entries['COUNT'])}")
+    rows = zip(fields, entries["TYPE"], sizes, counts, strict=True)
     return np.dtype(
         [
             # padding is called _ , any number of times
-            (f"_{k}" if name == "_" else name, f"<{TYPES[kind]}{size}", *([(n,)] if n > 1 else []))
+            (f"_{k}" if name == "_" else name, f"<{TYPES[kind.upper()]}{size}", (n,) if n != 1 else ())
             for k, (name, kind, size, n) in enumerate(rows)
         ]
     )
 
 
-def _read_table(body: bytes, header: _Header) -> np.ndarray:
-    """Parse the points into a structured array of ``header.dtype``."""
+def _read_columns(body: bytes, header: _Header) -> dict[str, np.ndarray]:
+    """The fields of one number for each point; packed colours in text stay as they are."""
+    single = [n for n in header.dtype.names or () if not header.dtype[n].shape]
     if header.data == "ascii":
-        return _read_ascii(body, header)
+        table, places = _read_ascii(body, header), np.cumsum([0, *_widths(header.dtype)])
+        at = dict(zip(header.dtype.names or (), places.tolist(), strict=False))
+        return {
+            name: values if name.lower() in PACKED else values.astype(header.dtype[name])
+            for name, values in ((name, table[:, at[name]]) for name in single)
+        }
     promised = header.points * header.dtype.itemsize
     if header.data == "binary":
-        _check_size(len(body), promised)
-        return np.frombuffer(body, dtype=header.dtype, count=header.points)
-    _check_size(len(body), 8)
+        check_present(len(body), promised)
+        table = np.frombuffer(body, dtype=header.dtype, count=header.points)
+        return {name: table[name] for name in single}
+    check_present(len(body), 8)
     packed, size = np.frombuffer(body, dtype="<u4", count=2).tolist()
-    _check_size(len(body) - 8, packed)
-    _check_size(size, promised)
-    return _read_planes(lzf_decompress(body[8 : 8 + packed], size), header)
+    check_present(len(body) - 8, packed)
+    check_present(size, promised)
+    data = body[8 : 8 + packed]
+    # The same size, compressed and not: stored as it is.
+    planes = data if packed == size else lzf_decompress(data, size)
+    return {name: plane for name, plane in _planes(planes, header) if name in single}
 
 
 def _read_ascii(body: bytes, header: _Header) -> np.ndarray:
-    lines = body.decode("ascii", "replace").splitlines()
-    table = np.loadtxt(lines, ndmin=2) if any(map(str.strip, lines)) else np.empty((0, 0))
+    lines = plain_numbers(body.decode("ascii", "replace")).splitlines()
+    lines = [line for line in lines if line.strip(" \t\x1a")]
+    table = np.loadtxt(lines, ndmin=2, comments=None) if lines else np.empty((0, 0))
     if len(table) != header.points:
         raise FileFormatError(f"promises {header.points} points but holds {len(table)}")
-    columns = sum(_width(header.dtype[name]) for name in header.dtype.names or ())
-    if table.shape[1] < columns:
+    columns = sum(_widths(header.dtype))
+    if lines and table.shape[1] < columns:
         raise FileFormatError(f"has {table.shape[1]} numbers in a line, its header {columns}")
-    result = np.empty(len(table), dtype=header.dtype)
-    first = 0
-    for name in header.dtype.names or ():
-        width = _width(header.dtype[name])
-        values = table[:, first : first + width]
-        result[name] = values.reshape(result[name].shape)
-        first += width
-    return result
+    return table if lines else np.empty((0, columns))
 
 
-def _width(field: np.dtype) -> int:
-    return int(np.prod(field.shape, dtype=int))
+def _widths(dtype: np.dtype) -> list[int]:
+    """How many numbers each field has."""
+    return [int(np.prod(dtype[name].shape, dtype=int)) for name in dtype.names or ()]
 
 
-def _read_planes(data: bytes, header: _Header) -> np.ndarray:
-    """Parse uncompressed planes: they hold all x, then all y, and so on."""
-    result = np.empty(header.points, dtype=header.dtype)
+def _planes(data: bytes, header: _Header) -> Iterator[tuple[str, np.ndarray]]:
+    """The fields of uncompressed planes, which hold all x, then all y, and so on."""
     first = 0
     for name in header.dtype.names or ():
         plane = header.dtype[name]
-        result[name] = np.frombuffer(data, dtype=plane, count=header.points, offset=first)
+        if plane.itemsize:
+            yield name, np.frombuffer(data, dtype=plane, count=header.points, offset=first)
         first += header.points * plane.itemsize
-    return result
 
 
-def _check_size(present: int, promised: int) -> None:
-    if present < promised:
-        raise FileFormatError(f"is cut short: {present} of {promised} bytes of data")
+def _unpacked(packed: np.ndarray) -> dict[str, np.ndarray]:
+    """Red, green and blue from one number: whole, or a float32 that has its bits.
+
+    Some programs put the whole number itself where the header says float: bits of colours, read as
+    float32, are never whole numbers from 1.
+    """
+    if packed.dtype.kind in "iu":
+        bits = packed.astype(np.int64) & 0xFFFFFFFF
+    elif np.isfinite(packed).all() and packed.min(initial=0) >= 0 and packed.max(initial=0) >= 1:
+        bits = packed.astype(np.int64)
+    else:
+        bits = packed.astype("<f4").view("<u4").astype(np.int64)
+    return {name: (bits >> shift & 255).astype(np.uint8) for name, shift in SHIFTS.items()}

@@ -1,8 +1,11 @@
-"""PLY, text or binary, a cloud or a mesh, through plyfile."""
+"""PLY, text or binary, a cloud or a mesh. Read here, written through plyfile.
+
+plyfile takes gigabytes for a list that promises them, and refuses blank lines and tabs in headers.
+"""
 
 from __future__ import annotations
 
-from io import BytesIO
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,21 +13,51 @@ import numpy as np
 
 from ..core.errors import FileFormatError
 from .cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
+from .limits import check_present
 from .mesh import triangulate
+from .ply_header import Element, Header, read_header
+from .ply_rows import BinaryRows, Rows, TextRows
 
 FACE_LISTS = ("vertex_indices", "vertex_index")
 
 
 def read_ply(path: Path) -> Cloud:
-    """Read the ``vertex`` element, and the ``face`` element's polygons cut into triangles."""
-    ply = _parse(path)
-    if "vertex" not in ply:
-        found = ", ".join(element.name for element in ply.elements) or "nothing"
-        raise FileFormatError(f"has no 'vertex' element; it holds: {found}")
-    vertices = ply["vertex"].data
-    columns = {n: np.array(vertices[n]) for n in vertices.dtype.names if vertices[n].ndim == 1}
-    columns = {n: values for n, values in columns.items() if values.dtype.kind in "fiu"}
-    return cloud_from_columns(columns, _faces(ply))
+    """Read the ``vertex`` element, and the ``face`` element's polygons cut into triangles.
+
+    Raises:
+        FileFormatError: the file is damaged, or cut short.
+
+    """
+    header, data = read_elements(path, ("vertex", "face"))
+    _, vertices = header.vertices()
+    columns = vertex_columns(vertices, data["vertex"])
+    face = next((e for e in header.elements if e.name == "face"), None)
+    return cloud_from_columns(columns, None if face is None else _faces(face, data["face"]))
+
+
+def vertex_columns(vertices: Element, rows: Rows) -> list[tuple[str, np.ndarray]]:
+    """The columns of the vertices with their names, which may be there twice."""
+    return [(vertices.properties[k].name, values) for k, values in rows.numbers.items()]
+
+
+def read_elements(path: Path, wanted: Sequence[str]) -> tuple[Header, dict[str, Rows]]:
+    """The header, and the data of the elements called so, the first of each name.
+
+    Raises:
+        FileFormatError: the file is damaged, or cut short.
+
+    """
+    with path.open("rb") as stream:
+        header = read_header(stream)
+        body = stream.read()
+    header.vertices()
+    _check_counts(header, len(body))
+    last = max(k for k, e in enumerate(header.elements) if e.name in wanted)
+    rows = BinaryRows(header.order, body) if header.order else TextRows(body)
+    found: dict[str, Rows] = {}
+    for element in header.elements[: last + 1]:
+        found.setdefault(element.name, rows.read(element))
+    return header, found
 
 
 def write_ply(stream: BinaryIO, cloud: Cloud, ascii: bool) -> None:
@@ -39,30 +72,21 @@ def write_ply(stream: BinaryIO, cloud: Cloud, ascii: bool) -> None:
     PlyData(elements, text=ascii, byte_order="<").write(stream)
 
 
-def _parse(path: Path):  # noqa: ANN202 - plyfile is imported inside
-    """Parse the file; binary faces that are all triangles are mapped at once, not one by one."""
-    from plyfile import PlyData, PlyElementParseError
-
-    triangles = {"face": dict.fromkeys(FACE_LISTS, 3)}
-    try:
-        return PlyData.read(str(path), known_list_len=triangles)
-    except PlyElementParseError:
-        return PlyData.read(str(path))
-    except UnicodeDecodeError:  # plyfile wants ASCII even of comments
-        head, end, body = path.read_bytes().partition(b"end_header")
-        head = head.decode("ascii", "replace").encode("ascii", "replace")
-        return PlyData.read(BytesIO(head + end + body))
+def _check_counts(header: Header, size: int) -> None:
+    """Compare what the header promises with the bytes that follow, before anything is made."""
+    least = [e.least() if header.order else 2 * len(e.properties) for e in header.elements]
+    promised = sum(
+        element.count * max(one, 1)
+        for element, one in zip(header.elements, least, strict=True)
+        if element.properties
+    )
+    check_present(size + (0 if header.order else 1), promised)  # the last line may lack its end
 
 
-def _faces(ply) -> np.ndarray | None:  # noqa: ANN001
-    if "face" not in ply or not ply["face"].count:
+def _faces(element: Element, rows: Rows) -> np.ndarray | None:
+    names = [p.name for p in element.properties]
+    place = next((names.index(name) for name in FACE_LISTS if name in names), None)
+    if place is None or place not in rows.lists:
         return None
-    element = ply["face"]
-    names = [p.name for p in element.properties if p.name in FACE_LISTS]
-    if not names:
-        return None
-    polygons = element.data[names[0]]
-    if polygons.dtype != object:
-        return np.array(polygons, dtype=np.int64)
-    counts = np.fromiter(map(len, polygons), dtype=np.int64, count=len(polygons))
-    return triangulate(np.concatenate(polygons).astype(np.int64), counts)
+    items, counts = rows.lists[place]
+    return triangulate(items.astype(np.int64), counts)

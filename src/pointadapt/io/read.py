@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from ..core.errors import FileFormatError, PointCloudError, UnknownNameError
-from ..core.files import first_line
+from ..core.errors import PointCloudError, UnknownNameError
+from .checks import checked, finite_part, note_copies, note_strays, note_unused, rows
 from .cloud import Cloud
+from .opening import format_of, naming
+from .place import Bulk, check_spread, local
 from .sample import POOL, Sampling, check_request, sample_index, sample_surface
-from .table import FORMATS, SUFFIXES, Format
 
 MESH_POINTS = 8192  # drawn from a mesh's surface when no number is asked for
-LONGEST = 240  # characters of a message, besides the path
 NonFinite = Literal["error", "drop"]
 NON_FINITE: tuple[str, ...] = get_args(NonFinite)
-FAR = 64  # times its extent: farther from the origin than this, float32 blurs a cloud's shape
-
-# First bytes, what has them, and the endings for which that is as it should be.
-MAGIC = (
-    (b"\xff\xd8\xff", "a JPEG picture", ()),
-    (b"\x89PNG", "a PNG picture", ()),
-    (b"%PDF", "a PDF", ()),
-    (b"PK\x03\x04", "a zip archive", (".npz",)),
-    (b"\x1f\x8b", "a gzip archive: unpack it", ()),
-    (b"\x89HDF", "an HDF5 file", ()),
-    (b"\x93NUMPY", "a NumPy .npy file", (".npy",)),
-    (b"ply", "a PLY file", (".ply",)),
-    (b"LASF", "a LAS or LAZ file", (".las", ".laz")),
-    (b"glTF", "a GLB mesh", (".glb",)),
-    (b"<", "a web page: download the file again", ()),
-    (b"version https://git-lfs", "a Git LFS pointer: run 'git lfs pull'", ()),
-)
 
 
 def read_cloud(path: Path | str, *, nan: NonFinite = "error") -> Cloud:
@@ -57,9 +37,9 @@ def read_cloud(path: Path | str, *, nan: NonFinite = "error") -> Cloud:
     if nan not in NON_FINITE:
         raise UnknownNameError("value of nan", nan, NON_FINITE)
     path = Path(path)
-    with _named(path):
-        cloud = _format(path).read(path)
-        return _checked(_finite_part(cloud) if nan == "drop" else cloud)
+    with naming(path):
+        cloud = format_of(path).read(path)
+        return checked(finite_part(cloud) if nan == "drop" else cloud)
 
 
 def read_points(
@@ -74,8 +54,9 @@ def read_points(
     """Read the coordinates of the points in ``path``, or on the surface of the mesh in it.
 
     A cloud much farther from the origin than it is wide (map coordinates, say UTM) is moved to
-    its mean while still in float64, since float32 would round away its detail. Any other cloud
-    keeps its coordinates.
+    its middle (the median) while still in float64, since float32 would round away its detail. Any
+    other cloud keeps its coordinates. Strays far away do not change that; they are kept, and named
+    in a note.
 
     Args:
         path: a file whose ending is one of ``SUFFIXES``.
@@ -91,7 +72,8 @@ def read_points(
 
     Raises:
         FileFormatError: as :func:`read_cloud`.
-        PointCloudError: fewer points than ``minimum``, or NaN or infinite coordinates.
+        PointCloudError: fewer points than ``minimum``, all points the same, NaN or infinite
+            coordinates, or such as float32 cannot hold.
         ConfigError, UnknownNameError: n below 1, or no such sampling.
 
     """
@@ -118,116 +100,32 @@ def read_sample(
             f"{path}: has {len(cloud)} points, fewer than {minimum}: leave the file out, or scan "
             "it more densely"
         )
-    with _named(Path(path)):
+    with naming(Path(path)):
         rng = np.random.default_rng(seed)
-        points = _near(cloud.points)
+        points = _placed(cloud)
         if cloud.faces is not None:
             count = MESH_POINTS if n is None else n * POOL if sampling == "fps" else n
             cloud = Cloud(sample_surface(points, cloud.faces, count, rng))
             points = cloud.points
-    cloud = replace(cloud, points=points.astype(np.float32))
-    return cloud if n is None else _rows(cloud, sample_index(cloud.points, n, rng, sampling))
+        cloud = replace(cloud, points=points.astype(np.float32))
+        check_spread(cloud.points)
+    return cloud if n is None else rows(cloud, sample_index(cloud.points, n, rng, sampling))
 
 
-def _format(path: Path) -> Format:
-    wrong = (
-        "does not exist"
-        if not path.exists()
-        else "is a folder; give one file (folders are read by the data set 'folder')"
-        if path.is_dir()
-        else "is empty"
-        if not path.stat().st_size
-        else f"cannot be read: its ending is none of {' '.join(SUFFIXES)}"
-        if path.suffix.lower() not in FORMATS
-        else None
-    )
-    if wrong:
-        raise FileFormatError(wrong)
-    return FORMATS[path.suffix.lower()]
+def _placed(cloud: Cloud) -> np.ndarray:
+    """(N, 3) float64 where float32 does not blur them; what is odd about them is told.
 
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put the path before our own errors, and turn those of other libraries into ours."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (FileFormatError, PointCloudError) as error:
-        raise type(error)(f"{path}: {_shown(error)}{_likeness(path)}") from error
-    except Exception as error:
-        raise FileFormatError(
-            f"{path}: damaged, or no {path.suffix.lower()} file: {_shown(error)}{_likeness(path)}"
-        ) from error
-
-
-def _shown(error: Exception) -> str:
-    """Bring a message to one short line; it may quote whatever a damaged file holds."""
-    line = "".join(c if c.isprintable() else "?" for c in first_line(error))
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]} …"
-
-
-def _likeness(path: Path) -> str:
-    """Say what the file looks like, if that is not what its name says."""
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(32)
-    except OSError:  # missing, a folder, or not ours to read
-        return ""
-    suffix = path.suffix.lower()
-    for magic, what, own in MAGIC:
-        if start.startswith(magic) and suffix not in own:
-            return f" (it looks like {what})"
-    return ""
-
-
-def _checked(cloud: Cloud) -> Cloud:
-    """Check that there are points, finite coordinates, and faces among them."""
-    count = len(cloud)
-    if not count:
-        raise PointCloudError("has no points")
-    finite = np.isfinite(cloud.points).all(axis=1)
-    if not finite.all():
-        raise PointCloudError(
-            f"has NaN or infinite coordinates in {count - int(finite.sum())} of {count} points, "
-            f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them, or "
-            "train with --data-options nan=drop"
-        )
-    if cloud.faces is None or not len(cloud.faces):
-        return replace(cloud, faces=None)
-    low, high = int(cloud.faces.min()), int(cloud.faces.max())
-    if low < 0 or high >= count:
-        raise FileFormatError(
-            f"has a face with vertex {low if low < 0 else high}, but vertices 0 to {count - 1}"
-        )
-    return cloud
-
-
-def _finite_part(cloud: Cloud) -> Cloud:
-    """Leave out points whose coordinates are not finite, and faces with such a corner."""
-    finite: np.ndarray = np.asarray(np.isfinite(cloud.points).all(axis=1))
-    if finite.all():
-        return cloud
-    if not finite.any():
-        raise PointCloudError(f"has NaN or infinite coordinates in all of its {len(cloud)} points")
-    faces, rest = cloud.faces, _rows(replace(cloud, faces=None), finite)
-    if faces is not None and len(faces) and faces.min() >= 0 and faces.max() < len(cloud):
-        faces = (np.cumsum(finite) - 1)[faces[np.take(finite, faces).all(axis=1)]]
-    return replace(rest, faces=faces)
-
-
-def _rows(cloud: Cloud, at: np.ndarray) -> Cloud:
-    """Take some points of a cloud without faces, by an index or a mask."""
-    rows: dict[str, Any] = {k: None if v is None else v[at] for k, v in vars(cloud).items()}
-    return Cloud(**rows)
-
-
-def _near(points: np.ndarray) -> np.ndarray:
-    """Convert to float64, moved to their mean if float32 would blur them."""
-    points = points.astype(np.float64)
-    extent = float(np.ptp(points, axis=0).max())
-    if 0 < extent * FAR < np.abs(points).max():
-        points = points - points.mean(axis=0)
-    if np.abs(points).max() > np.finfo(np.float32).max:
-        raise PointCloudError("has coordinates too large for float32: use another unit")
-    return points
+    Of a mesh, the vertices that no face has say nothing.
+    """
+    points = cloud.points.astype(np.float64)
+    used = None if cloud.faces is None else np.unique(cloud.faces)
+    seen = points if used is None else points[used]
+    what = "points" if used is None else "corners of faces"
+    check_spread(seen, what)
+    bulk = Bulk.of(seen)
+    if used is None:
+        note_copies(seen)
+    else:
+        note_unused(cloud, used)
+    note_strays(seen, bulk, what)
+    return local(points, bulk)

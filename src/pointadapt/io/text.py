@@ -1,4 +1,4 @@
-"""Text of one point per line: ``.txt .xyz .pts .csv``, any delimiter, with or without a header.
+"""Text of one point per line: ``.txt .xyz .pts .asc .csv``, any delimiter, a header or none.
 
 The first three columns are x, y and z, unless a header line names them. Colours, normals and
 labels are read only where a header names them: six bare columns could be either.
@@ -6,6 +6,7 @@ labels are read only where a header names them: six bare columns could be either
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -13,32 +14,130 @@ from typing import BinaryIO
 import numpy as np
 
 from ..core.errors import FileFormatError
-from .cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud
+from .cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud, known_columns
 from .layout import Layout, find_layout
+from .numbers import is_count, plain_numbers
 
 HEAD_LINES = 100
+END = "\x1a"  # Ctrl-Z, which ended text under DOS
 
 
 def read_text(path: Path) -> Cloud:
-    """Read one point per line; a first line that counts them is checked.
+    """Read one point per line; lines that count them are checked.
 
     Raises:
         FileFormatError: no line of three numbers, a bad line, or fewer points than promised.
 
     """
-    encoding = _encoding(path)
-    with path.open(encoding=encoding, errors="replace") as stream:
-        layout = find_layout(list(islice(stream, HEAD_LINES)))
-    with path.open(encoding=encoding, errors="replace") as stream:
-        lines = islice(stream, layout.skip, None)
+    layout = read_layout(path)
+    places = [k for k in known_columns(layout.names) if layout.numeric[k]]
+    table = read_columns(path, layout, places)
+    return cloud_from_columns(
+        [(layout.names[k], column) for k, column in zip(places, table.T, strict=True)]
+    )
+
+
+def read_layout(path: Path) -> Layout:
+    """How the file is laid out; see :func:`pointadapt.io.layout.find_layout`."""
+    with path.open(encoding=encoding_of(path), errors="replace") as stream:
+        return find_layout(list(islice(stream, HEAD_LINES)))
+
+
+def read_columns(path: Path, layout: Layout, places: Sequence[int]) -> np.ndarray:
+    """(N, columns) float64: the columns at ``places`` of every point.
+
+    Raises:
+        FileFormatError: a bad line, or another number of points than promised.
+
+    """
+    with path.open(encoding=encoding_of(path), errors="replace") as stream:
+        lines = DataLines(islice(stream, layout.skip, None), layout)
+        table = numbers(lines, layout, places, f"after line {layout.skip}")
+    lines.check(len(table))
+    return table
+
+
+class DataLines:
+    """Of the lines from the first point on, those that hold points, spelt as NumPy reads them.
+
+    Attributes:
+        promised: points that count lines promise so far; None where there are no such lines.
+
+    """
+
+    def __init__(self, lines: Iterable[str], layout: Layout) -> None:
+        self.lines, self.layout, self.promised = lines, layout, layout.count
+        self.ended = False
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.lines:
+            if self.ended:
+                return
+            if (point := self.point(line)) is not None:
+                yield point
+
+    def point(self, line: str) -> str | None:
+        """The line, if it holds a point."""
+        layout = self.layout
+        if END in line:
+            line, self.ended = line.partition(END)[0], True
+        line = plain_numbers(line).partition("#")[0]
         if layout.decimal_comma:
-            lines = (line.replace(",", ".") for line in lines)
-        table = _numbers(lines, layout)
-    if layout.count not in (None, len(table)):
-        raise FileFormatError(
-            f"says it has {layout.count} points but holds {len(table)}: copy it again"
-        )
-    return cloud_from_columns(dict(zip(layout.columns, table.T, strict=True)))
+            line = line.replace(",", ".")
+        words = line.strip(layout.blank)
+        if not words or words.startswith(("//", "%", "!")):
+            return None
+        if self.promised is not None and is_count(words):
+            self.promised += int(words)
+            return None
+        if layout.delimiter == "," and '"' not in words:
+            self._check_width(words)
+        return line
+
+    def _check_width(self, words: str) -> None:
+        """Refuse more columns than there are: with decimal commas, each number would be two."""
+        width = words.count(",") + 1
+        if width > len(self.layout.names):
+            raise FileFormatError(
+                f"has {width} columns in a line, and {len(self.layout.names)} in the first: "
+                f"{words[:60]!r}; are its commas decimal ones? Put ; between columns"
+            )
+
+    def check(self, found: int) -> None:
+        """Compare the number of points with what was promised.
+
+        Raises:
+            FileFormatError: they differ.
+
+        """
+        if self.promised not in (None, found):
+            raise FileFormatError(
+                f"says it has {self.promised} points but holds {found}: copy it again"
+            )
+
+
+def numbers(
+    lines: Iterable[str], layout: Layout, places: Sequence[int], where: str
+) -> np.ndarray:
+    """(m, columns) float64 of lines that hold points; ``where`` says where rows are counted.
+
+    Raises:
+        FileFormatError: a line has too few columns, or one that is no number.
+
+    """
+    rows = iter(lines)
+    first = next(rows, None)
+    if first is None:
+        return np.empty((0, len(places)))
+    try:
+        return np.loadtxt(
+            _chained(first, rows), delimiter=layout.delimiter, usecols=list(places),
+            quotechar='"', ndmin=2, comments=None,
+        )  # fmt: skip
+    except FileFormatError:
+        raise
+    except ValueError as error:
+        raise FileFormatError(f"{error} (rows counted from 0 {where})") from error
 
 
 def write_text(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, delimiter: str = " ") -> None:
@@ -52,7 +151,13 @@ def write_text(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, delimiter: str =
     np.savetxt(stream, table, fmt=formats, delimiter=delimiter)
 
 
-def _encoding(path: Path) -> str:
+def encoding_of(path: Path) -> str:
+    """The encoding of a text file.
+
+    Raises:
+        FileFormatError: it is binary.
+
+    """
     with path.open("rb") as stream:
         start = stream.read(4096)
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -62,14 +167,6 @@ def _encoding(path: Path) -> str:
     return "utf-8-sig"
 
 
-def _numbers(lines: object, layout: Layout) -> np.ndarray:
-    try:
-        return np.loadtxt(
-            lines,  # type: ignore[arg-type]
-            delimiter=layout.delimiter,
-            usecols=list(layout.columns.values()),
-            quotechar='"',
-            ndmin=2,
-        )
-    except ValueError as error:
-        raise FileFormatError(f"{error} (rows counted from 0 after line {layout.skip})") from error
+def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from rest

@@ -1,0 +1,105 @@
+"""What is wrong with a cloud that was read, and what is only worth knowing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import FileFormatError, PointCloudError
+from ..core.notes import note
+from .cloud import Cloud
+from .place import FEWEST, MOST, Bulk, distinct
+
+COPIES = 0.1  # share of the points that one of them must be to be named
+USED = 0.9  # share of a mesh's vertices that its faces should use
+
+
+def checked(cloud: Cloud) -> Cloud:
+    """Check that there are points, finite coordinates, and faces among them.
+
+    Raises:
+        PointCloudError, FileFormatError: there are not.
+
+    """
+    count = len(cloud)
+    if not count:
+        raise PointCloudError("has no points")
+    finite = np.isfinite(cloud.points).all(axis=1)
+    if not finite.all():
+        raise PointCloudError(
+            f"has NaN or infinite coordinates in {count - int(finite.sum())} of {count} points, "
+            f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them, or "
+            "leave them out: predict --nan drop, train --data-options nan=drop"
+        )
+    if cloud.faces is None or not len(cloud.faces):
+        return replace(cloud, faces=None)
+    low, high = int(cloud.faces.min()), int(cloud.faces.max())
+    if low < 0 or high >= count:
+        raise FileFormatError(
+            f"has a face with vertex {low if low < 0 else high}, but vertices 0 to {count - 1}"
+        )
+    return cloud
+
+
+def finite_part(cloud: Cloud) -> Cloud:
+    """Leave out points whose coordinates are not finite, and faces with such a corner.
+
+    Raises:
+        PointCloudError: none are left.
+
+    """
+    finite: np.ndarray = np.asarray(np.isfinite(cloud.points).all(axis=1))
+    if finite.all():
+        return cloud
+    if not finite.any():
+        raise PointCloudError(f"has NaN or infinite coordinates in all of its {len(cloud)} points")
+    faces, rest = cloud.faces, rows(replace(cloud, faces=None), finite)
+    if faces is not None and len(faces) and faces.min() >= 0 and faces.max() < len(cloud):
+        faces = (np.cumsum(finite) - 1)[faces[np.take(finite, faces).all(axis=1)]]
+    return replace(rest, faces=faces)
+
+
+def rows(cloud: Cloud, at: np.ndarray) -> Cloud:
+    """Take some points of a cloud without faces, by an index or a mask."""
+    some: dict[str, Any] = {k: None if v is None else v[at] for k, v in vars(cloud).items()}
+    return Cloud(**some)
+
+
+def note_copies(points: np.ndarray) -> None:
+    """Say so where one of (N, 3) points is there again and again, as filling up does."""
+    some = points[:: -(-len(points) // MOST)]
+    different, counts = distinct(some)
+    most = int(counts.argmax())
+    again, copies = int(counts[most]) - 1, len(some) - len(different)
+    if len(some) >= FEWEST and again > copies / 2 and again >= COPIES * len(some):
+        number = int((points == different[most]).all(axis=1).sum())
+        note(
+            f"{number:,} of its {len(points):,} points are the same, {_place(different[most])}: "
+            "if they stand for points without measurement, take them out"
+        )
+
+
+def note_strays(points: np.ndarray, bulk: Bulk, what: str = "points") -> None:
+    """Name the strays among (N, 3) points: they make all else small."""
+    stray = np.flatnonzero(~bulk.holds(points))
+    if len(stray):
+        first = int(stray[0])
+        note(
+            f"{len(stray):,} of its {len(points):,} {what} are far away from all others, the first in "
+            f"row {first} (counted from 0), {_place(points[first])}: take out what is a mistake"
+        )
+
+
+def note_unused(cloud: Cloud, used: np.ndarray) -> None:
+    """Say so where a mesh's faces, with the vertices ``used``, leave many vertices out."""
+    if cloud.faces is not None and len(used) < USED * len(cloud):
+        note(
+            f"its {len(cloud.faces):,} faces have {len(used):,} of its {len(cloud):,} vertices, "
+            "and only they are sampled: if it is a cloud, save it without faces"
+        )
+
+
+def _place(point: np.ndarray) -> str:
+    return "(" + ", ".join(f"{x:g}" for x in point) + ")"
