@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     pass
 
 BLOCK = 1 << 20  # bytes read at a time
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # how a full disk, or quota, is told
 LITTLE = 1 << 20  # bytes; less free space than this is why a checkpoint could not be written
 
 

@@ -42,8 +42,9 @@ class Layout:
 
     @property
     def bare(self) -> bool:
-        """Whether the columns have no names of their own."""
-        return self.header is None
+        """Whether columns besides x, y and z are called by their place alone."""
+        names = tuple(name for name in self.names if name)
+        return names == (*XYZ, *map(str, range(3, len(names))))
 
     @property
     def blank(self) -> str:

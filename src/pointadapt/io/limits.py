@@ -40,8 +40,8 @@ def check_expansion(promised: int, size: int) -> None:
 
     if promised > max(ROOM, MOST_EXPANSION * size):
         raise FileFormatError(
-            f"would take {size_text(promised)} of memory, but has {size_text(size)}: no points compress so "
-            "well, so it is damaged or made to harm"
+            f"would take {size_text(promised)} of memory, but has {size_text(size)}: no points "
+            "compress so well, so it is damaged or made to harm"
         )
     free = free_memory()
     if free is not None and promised > SHARE * free:

@@ -6,6 +6,7 @@ labels are read only where a header names them: six bare columns could be either
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,7 @@ from .numbers import is_count, plain_numbers
 
 HEAD_LINES = 100
 END = "\x1a"  # Ctrl-Z, which ended text under DOS
+ODD = re.compile(r"[^-+\d\s.,;eE]")  # more than numbers and what is between them
 
 
 def read_text(path: Path) -> Cloud:
@@ -67,7 +69,7 @@ class DataLines:
 
     def __init__(self, lines: Iterable[str], layout: Layout) -> None:
         self.lines, self.layout, self.promised = lines, layout, layout.count
-        self.ended = False
+        self.blank, self.ended = layout.blank, False
 
     def __iter__(self) -> Iterator[str]:
         for line in self.lines:
@@ -77,20 +79,20 @@ class DataLines:
                 yield point
 
     def point(self, line: str) -> str | None:
-        """The line, if it holds a point."""
-        layout = self.layout
-        if END in line:
-            line, self.ended = line.partition(END)[0], True
-        line = plain_numbers(line).partition("#")[0]
-        if layout.decimal_comma:
-            line = line.replace(",", ".")
-        words = line.strip(layout.blank)
+        """The line, if it holds a point, without a remark and with numbers as NumPy reads them."""
+        if ODD.search(line):
+            if END in line:
+                line, self.ended = line.partition(END)[0], True
+            line = plain_numbers(line).partition("#")[0]
+        words = line.strip(self.blank)
         if not words or words.startswith(("//", "%", "!")):
             return None
         if self.promised is not None and is_count(words):
             self.promised += int(words)
             return None
-        if layout.delimiter == "," and '"' not in words:
+        if self.layout.decimal_comma:
+            return line.replace(",", ".")
+        if self.layout.delimiter == "," and '"' not in words:
             self._check_width(words)
         return line
 

@@ -12,8 +12,6 @@ from rich.table import Column, Table
 
 from ..core.console import command_line, duration, size
 
-from ..core.files import size_text as size
-
 if TYPE_CHECKING:
     from ..inference.classify_files import Prediction
     from ..inference.label_parts import PartPrediction

@@ -14,7 +14,7 @@ import numpy as np
 from ..core.errors import ConfigError, FileFormatError, PointCloudError
 from ..core.files import atomic
 from ..core.machine import peak_memory
-from ..io.read import _format
+from ..io.opening import format_of
 from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they read
 from ._features import Channels
 from ._grid import Grid
@@ -111,7 +111,7 @@ def open_scene(path: Path | str) -> Source:
     with naming(path):
         if path.suffix.lower() not in SOURCES and path.is_file():
             raise FileFormatError(f"is no scene: its ending is none of {' '.join(SUFFIXES)}")
-        _format(path)
+        format_of(path)
         return SOURCES[path.suffix.lower()](path)
 
 

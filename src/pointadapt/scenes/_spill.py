@@ -7,7 +7,6 @@ process instead of raising an error.
 
 from __future__ import annotations
 
-import errno
 import glob
 import os
 import shutil
@@ -23,13 +22,13 @@ import numpy as np
 
 from ..core.console import size as size_text
 from ..core.errors import PointAdaptError, PointCloudError
+from ..core.files import NO_ROOM
 from ._grid import Cells, Grid
 from ._source import Source
 
 CHUNK = 1 << 20  # points read at a time
 PREFIX = ".pointadapt-"
 STALE = 3600  # seconds without a write
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 Tell = Callable[[int], None]
 
 

@@ -19,7 +19,7 @@ from ..reading.labelled import SUFFIXES, Labelled, read_labelled
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")
-NEVER_CLASSIFIED = 0  # of LAS
+LAS_LABEL, NEVER_CLASSIFIED = "classification", 0  # of LAS
 TILES = 5  # blocks along a side of the tiles into which a single scene is split
 
 
@@ -129,7 +129,10 @@ class FolderSegmentation(BlockData):
     def _name(self, root: Path) -> None:
         """Find the classes of all files, and check that there is something to tell apart."""
         codes = {int(k) for file in self._read.values() for k in np.unique(self._codes(file))}
-        las = all(path.suffix.lower() in (".las", ".laz") for path in self._read)
+        las = all(
+            path.suffix.lower() in (".las", ".laz") and file.label == LAS_LABEL
+            for path, file in self._read.items()
+        )
         folder = root.parent if root.is_file() else root
         codes -= {-1}
         self._labels = label_names(folder, codes, las)
@@ -142,7 +145,7 @@ class FolderSegmentation(BlockData):
 
     def _codes(self, file: Labelled) -> np.ndarray:
         """(M,) label of each point as in the file, -1 where it does not count."""
-        las = file.path.suffix.lower() in (".las", ".laz")
+        las = file.path.suffix.lower() in (".las", ".laz") and file.label == LAS_LABEL
         ignore = ((NEVER_CLASSIFIED,) if las else ()) if self.ignore is None else self.ignore
         return np.where(np.isin(file.labels, ignore) | (file.labels < 0), -1, file.labels)
 
@@ -156,10 +159,11 @@ class FolderSegmentation(BlockData):
                     f"{file.path}: column {name} has NaN or infinite values: leave it out with "
                     "features=NAMES, or repair it"
                 )
-        extent = np.maximum(points.max(axis=0), 1e-6)
+        extent = np.maximum(file.extent, 1e-6).astype(np.float32)
 
         def features(index: np.ndarray) -> np.ndarray:
-            place = dict(zip(PLACE, np.moveaxis(points[index] / extent, -1, 0), strict=True))
+            within = (points[index] / extent).clip(0, 1)  # strays are outside
+            place = dict(zip(PLACE, np.moveaxis(within, -1, 0), strict=True))
             every = [place[n] if n in PLACE else file.columns[n][index] for n in names]
             return np.stack(every, axis=-1).astype(np.float32)
 
