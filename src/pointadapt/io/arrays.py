@@ -215,9 +215,7 @@ def _points_name(arrays: Mapping[str, np.ndarray]) -> str:
     if named is not None or len(tables) == 1:
         return named if named is not None else tables[0]
     found = ", ".join(f"{n} {a.shape}" for n, a in arrays.items()) or "nothing"
-    raise FileFormatError(
-        f"has no array called {', '.join(POINT_NAMES[:6])} …; it holds: {found}"
-    )
+    raise FileFormatError(f"has no array called {', '.join(POINT_NAMES[:6])} …; it holds: {found}")
 
 
 def _fitting(

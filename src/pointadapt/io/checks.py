@@ -87,8 +87,8 @@ def note_strays(points: np.ndarray, bulk: Bulk, what: str = "points") -> None:
     if len(stray):
         first = int(stray[0])
         note(
-            f"{len(stray):,} of its {len(points):,} {what} are far away from all others, the first in "
-            f"row {first} (counted from 0), {_place(points[first])}: take out what is a mistake"
+            f"{len(stray):,} of its {len(points):,} {what} are far away from all others, the first "
+            f"in row {first} (counted from 0), {_place(points[first])}: take out what is a mistake"
         )
 
 

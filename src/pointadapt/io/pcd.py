@@ -110,7 +110,11 @@ def _dtype(entries: dict[str, list[str]]) -> np.dtype:
     return np.dtype(
         [
             # padding is called _ , any number of times
-            (f"_{k}" if name == "_" else name, f"<{TYPES[kind.upper()]}{size}", (n,) if n != 1 else ())
+            (
+                f"_{k}" if name == "_" else name,
+                f"<{TYPES[kind.upper()]}{size}",
+                (n,) if n != 1 else (),
+            )
             for k, (name, kind, size, n) in enumerate(rows)
         ]
     )

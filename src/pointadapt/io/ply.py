@@ -11,7 +11,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..core.errors import FileFormatError
 from .cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
 from .limits import check_present
 from .mesh import triangulate

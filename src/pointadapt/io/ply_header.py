@@ -118,7 +118,7 @@ def read_header(stream: BinaryIO) -> Header:
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of the header with their ends: \\n, \\r\\n, or \\r alone."""
+    """The lines of the header with their ends: line feed, or carriage return, or both."""
     stream.seek(0)
     data = stream.read(LONGEST)
     first = data[:4096]

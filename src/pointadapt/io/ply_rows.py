@@ -118,9 +118,7 @@ class BinaryRows:
         return _sorted_out(element, arrays, counts)
 
     def _length(self, kind: str) -> int:
-        length = int.from_bytes(
-            self._take(int(kind[1:])), self.end, signed=kind.startswith("i")
-        )
+        length = int.from_bytes(self._take(int(kind[1:])), self.end, signed=kind.startswith("i"))
         check_present(len(self.body) - self.at, length, "items of a list")
         return length
 

@@ -118,9 +118,7 @@ class DataLines:
             )
 
 
-def numbers(
-    lines: Iterable[str], layout: Layout, places: Sequence[int], where: str
-) -> np.ndarray:
+def numbers(lines: Iterable[str], layout: Layout, places: Sequence[int], where: str) -> np.ndarray:
     """(m, columns) float64 of lines that hold points; ``where`` says where rows are counted.
 
     Raises:

@@ -38,13 +38,12 @@ def test_notes_are_shown_to_the_end_of_the_block_alone():
 
 
 def test_notes_about_a_file_are_told_at_its_end_with_its_name():
-    with pytest.warns(PointAdaptNote) as caught:
-        with notes_about("a.ply"):
-            note("odd")
-            note("odd")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                note("odder")
+    with pytest.warns(PointAdaptNote) as caught, notes_about("a.ply"):
+        note("odd")
+        note("odd")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            note("odder")
     assert [str(one.message) for one in caught] == ["a.ply: odd", "a.ply: odder"]
 
 

@@ -87,7 +87,7 @@ def test_glb_is_read_with_the_places_of_its_scene(tmp_path):
 
 def test_every_ending_is_covered():
     tested = {suffix for suffix, _ in {**look_alike.CLOUDS, **look_alike.MESHES}.values()}
-    assert tested | {".glb", ".asc"} == set(io.SUFFIXES)  # .asc is text as .xyz
+    assert tested | {".glb"} == set(io.SUFFIXES)
 
 
 # ---- writing, then reading

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from ...core import console
 from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ...core.notes import note
 from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
