@@ -14,7 +14,7 @@ from ..adapters.protocol import load_ready, training_config
 from ..core.config import TrainConfig, key_values
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
 from ..data import load_dataset
-from ..data.reading.layouts import readable_files
+from ..data.reading.layouts import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
 from .prefetch import one_ahead
 
@@ -124,6 +124,8 @@ def list_files(paths: Path | str | Iterable[Path | str]) -> list[Prediction]:
         place = Path(path)
         try:
             found = readable_files(place, nested=True) if place.is_dir() else [place]
+            if place.is_dir():
+                tell_unread(place, found)
         except PointAdaptError as error:
             entries.append(Prediction(place, error=str(error)))
         else:

@@ -85,11 +85,16 @@ def note_strays(points: np.ndarray, bulk: Bulk, what: str = "points") -> None:
     """Name the strays among (N, 3) points: they make all else small."""
     stray = np.flatnonzero(~bulk.holds(points))
     if len(stray):
-        first = int(stray[0])
-        note(
-            f"{len(stray):,} of its {len(points):,} {what} are far away from all others, the first "
-            f"in row {first} (counted from 0), {_place(points[first])}: take out what is a mistake"
-        )
+        tell_strays(len(stray), len(points), int(stray[0]), points[stray[0]], what)
+
+
+def tell_strays(count: int, total: int, first: int, place: np.ndarray, what: str) -> None:
+    """Tell how many strays there are, and the row and the place (3,) of the first."""
+    note(
+        f"{count:,} of its {total:,} {what} {'is' if count == 1 else 'are'} far away from all "
+        f"others, the first in row {first} (counted from 0), {_place(place)}: take out what is a "
+        "mistake"
+    )
 
 
 def note_unused(cloud: Cloud, used: np.ndarray) -> None:

@@ -49,7 +49,7 @@ class Bulk:
             inside = points[np.abs(points - centre).max(axis=1) <= outer[gaps[0]]]
             centre = np.median(inside, axis=0)
             distance = np.abs(inside - centre).max(axis=1)
-        return cls(centre, GAP * float(distance.max()))
+        return cls(centre, GAP * float(distance.max()) or np.inf)  # 0: copies alone were looked at
 
     def holds(self, points: np.ndarray) -> np.ndarray:
         """(N,) whether each of (N, 3) points is no stray."""
@@ -74,11 +74,15 @@ def check_spread(points: np.ndarray, what: str = "points") -> None:
 
     """
     if len(points) and (points == points[0]).all():
-        place = ", ".join(f"{x:g}" for x in points[0])
-        raise PointCloudError(
-            f"all of its {len(points):,} {what} are the same, ({place}): leave it out, or get it "
-            "again"
-        )
+        raise all_the_same(points[0], len(points), what)
+
+
+def all_the_same(place: np.ndarray, count: int, what: str = "points") -> PointCloudError:
+    """What is said of a cloud of ``count`` points that are all at one place (3,)."""
+    at = ", ".join(f"{x:g}" for x in place)
+    return PointCloudError(
+        f"all of its {count:,} {what} are the same, ({at}): leave it out, or get it again"
+    )
 
 
 def local(points: np.ndarray, bulk: Bulk) -> np.ndarray:

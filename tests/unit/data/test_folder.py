@@ -131,7 +131,7 @@ def test_given_splits_are_kept(tmp_path, place):
         (["train/a/1.npy", "test/b/1.npy"], r"1\.npy: class 'b' is in test but not in train"),
         (["a/train/1.npy", "b/train/1.npy"], "has no test files"),
         (["a/train/1.npy", "a/test/1.npy", "b/1.npy", "b/2.npy"], "some classes but not"),
-        (["1.npy", "2.npy"], "holds no class folder; expected .*CLASS.FILE"),
+        (["1.npy", "2.npy"], "holds no class folder; found ROOT/1.npy, expected ROOT/CLASS/FILE"),
         (["a/1.npy", "a/2.npy", "b/.1.npy"], r"b: holds no file that is read"),
         (["train/a/1.npy", "test/1.npy"], "test: holds no class folder"),
     ],

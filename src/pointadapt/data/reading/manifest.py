@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...core.errors import DataLayoutError
 from ...io import SUFFIXES
-from .sample import SPLITS, Sample
+from .sample import SPLITS, Sample, one_form
 
 Row = Mapping[str, str]
 
@@ -126,6 +126,19 @@ def _find(path: Path, name: str, root: Path | None) -> Path | None:
     folders = [path.parent, *([root] if root is not None else [])]
     for spelt in dict.fromkeys((name, name.replace("\\", "/"))):
         for folder in folders:
-            if spelt and (folder / spelt).is_file():
-                return folder / spelt
+            found = _under(folder, spelt)
+            if spelt and found.is_file():
+                return found
     return None
+
+
+def _under(folder: Path, name: str) -> Path:
+    """The path ``name`` from ``folder``, whichever form its accents have on the disk."""
+    path = folder / name
+    if path.exists() or name.isascii():
+        return path
+    here = Path(path.anchor) if Path(name).is_absolute() else folder
+    for part in Path(name).parts[Path(name).is_absolute() :]:
+        alike = here.iterdir() if here.is_dir() and not (here / part).exists() else ()
+        here = next((p for p in alike if one_form(p.name) == one_form(part)), here / part)
+    return here

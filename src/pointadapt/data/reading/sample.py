@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,3 +16,8 @@ class Sample:
     path: Path
     label: str
     split: str | None = None
+
+
+def one_form(name: str) -> str:
+    """A name in one form of its accents, which disks and programs write in two ways (NFC, NFD)."""
+    return unicodedata.normalize("NFC", name)

@@ -16,6 +16,7 @@ from ..reading.block_data import BlockData
 from ..reading.blocks import Scene, SceneFile
 from ..reading.label_names import FILES, label_names
 from ..reading.labelled import SUFFIXES, Labelled, read_labelled
+from ..reading.layouts import all_files, readable_files, split_folders, tell_unread, tell_val
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")
@@ -116,9 +117,14 @@ class FolderSegmentation(BlockData):
             if root.suffix.lower() not in SUFFIXES:
                 raise DataLayoutError(f"{root}: its ending is none of {' '.join(SUFFIXES)}")
             return {split: [root] for split in SPLITS}
-        if all((root / split).is_dir() for split in SPLITS):
-            return {split: _scene_files(root / split) for split in SPLITS}
+        folders = split_folders(root)
+        if {*SPLITS} <= folders.keys():
+            tell_val(root, [folders["test"]])
+            found = {split: _scene_files(folders[split]) for split in SPLITS}
+            tell_unread(root, [path for paths in found.values() for path in paths])
+            return found
         files = _scene_files(root)
+        tell_unread(root, files)
         if len(files) == 1:
             return {split: files for split in SPLITS}
         order = np.random.default_rng(self.seed).permutation(len(files))
@@ -195,11 +201,15 @@ def _part(scene: Scene, keep: np.ndarray, split: str) -> Scene:
 
 def _scene_files(folder: Path) -> list[Path]:
     """The files of scenes in a folder, sorted."""
-    found = [
-        path for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-        and not path.name.startswith(".") and path.name not in FILES
-    ]  # fmt: skip
+    try:
+        found = [p for p in readable_files(folder, suffixes=SUFFIXES) if p.name not in FILES]
+    except DataLayoutError:
+        found = []
     if not found:
-        raise DataLayoutError(f"{folder}: holds no scene ({' '.join(SUFFIXES)})")
+        deep = [path for path in all_files(folder) if path.suffix.lower() in SUFFIXES]
+        where = f"found {deep[0]}, " if deep else ""
+        raise DataLayoutError(
+            f"{folder}: holds no scene ({' '.join(SUFFIXES)}); {where}expected ROOT/FILE, or "
+            "ROOT/train/FILE and ROOT/test/FILE"
+        )
     return found
