@@ -187,7 +187,8 @@ def _occupied(cells: Cells, steps: np.ndarray, size: float, stride: float) -> li
     at = np.unique(np.floor((cells.xy - cells.low) / stride).astype(np.int64), axis=0)
     reach = math.ceil(size / stride) + 1
     near = np.arange(-reach, 2)
-    found = [(at + [i, j]).clip(0, steps - 1) @ np.array([steps[1], 1]) for i in near for j in near]
+    steps_of = np.array([steps[1], 1])
+    found = [(at + np.array((i, j))).clip(0, steps - 1) @ steps_of for i in near for j in near]
     return np.unique(np.concatenate(found)).tolist()
 
 
