@@ -19,12 +19,9 @@ from ..core import console
 from ..core.config import TrainConfig, read_config
 from ..core.errors import explain
 from ..core.fields import build
-from ..core.version import __version__
-<<<<<<< HEAD
-from ..recipes.start import recipe_values
-=======
 from ..core.notes import notes_shown
->>>>>>> 4dbc4be (Reading files: one rule for columns, GLB, PLY, STL and OFF by own parsers, strays and copies told in notes, sizes checked before anything is made)
+from ..core.version import __version__
+from ..recipes.start import recipe_values
 from . import commands
 from .words import check_words, in_one_line
 

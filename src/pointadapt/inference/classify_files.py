@@ -16,6 +16,7 @@ from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
 from ..data import load_dataset
 from ..data.reading.layouts import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
+from ..io import NON_FINITE, NonFinite
 from .prefetch import one_ahead
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def predict(
     backbone: Path | str | None = None,
     points: int | None = None,
     up: Axis | None = None,
+    nan: NonFinite | None = None,
     top: int = 3,
     batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
@@ -85,6 +87,8 @@ def predict(
         backbone: where the backbone is now, if the adapter folder does not know.
         points: points of a cloud, needed where ``model`` is a loaded one.
         up: the files' axis that points up; by default as in training.
+        nan: what to do with points that are not finite, "error" or "drop"; by default as in
+            training.
         top: how many classes to list for each file.
         batch_size: files that are read and predicted at a time.
         on_batch: called with the number of files done.
@@ -99,12 +103,12 @@ def predict(
     if top < 1 or batch_size < 1:
         raise ConfigError(f"top={top}, batch_size={batch_size}: both must be at least 1")
     if isinstance(model, (str, Path)):
-        reader = reader_of(hub.read_adapter_config(model), up)
+        reader = reader_of(hub.read_adapter_config(model), up, nan)
         model = load_ready(model, backbone)
     elif points is None:
         raise ConfigError("a loaded model does not know its number of points: pass points=")
     else:
-        reader = FileReader(points, Folder(up=up or "z"))
+        reader = FileReader(points, Folder(up=up or "z", nan=nan or "error"))
     if model.adapter.task.per_point:
         raise ConfigError("this adapter labels points, not files: use predict_parts.Labeller")
     done: list[Prediction] = []
@@ -133,19 +137,22 @@ def list_files(paths: Path | str | Iterable[Path | str]) -> list[Prediction]:
     return entries
 
 
-def reader_of(config: dict[str, Any], up: Axis | None = None) -> FileReader:
+def reader_of(
+    config: dict[str, Any], up: Axis | None = None, nan: NonFinite | None = None
+) -> FileReader:
     """How to read files for the adapter with this configuration.
 
     Raises:
-        UnknownNameError: an unknown axis.
+        UnknownNameError: an unknown axis, or another word for what to do with NaN.
     """
     trained = training_config(config)
     folder = load_dataset("folder", **_folder_options(trained))
     assert isinstance(folder, Folder)
-    if up is not None:
-        folder = replace(folder, up=up)
+    folder = replace(folder, up=up or folder.up, nan=nan or folder.nan)
     if folder.up not in UPRIGHT:
         raise UnknownNameError("up axis", folder.up, UPRIGHT)
+    if folder.nan not in NON_FINITE:
+        raise UnknownNameError("value of nan", folder.nan, NON_FINITE)
     return FileReader(int(config["points"]), folder)
 
 

@@ -14,11 +14,12 @@ import torch
 from ..adapters import folder as hub
 from ..adapters.model import PointModel
 from ..adapters.protocol import load_ready
-from ..core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
+from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
 from ..core.files import atomic, write_json
 from ..data import Clouds
+from ..data.reading.sample import one_form
 from ..data.sets.folder import Axis, upright
-from ..io import Cloud, read_cloud, read_points, sample_index, write_cloud
+from ..io import Cloud, NonFinite, read_cloud, read_points, sample_index, write_cloud
 from ..ops import interpolate, normalize
 from ..tasks.parts import part_mask, shape_ious
 from .classify_files import list_files, reader_of
@@ -76,6 +77,7 @@ class Labeller:
         category: class of all files; by default the name of each file's folder.
         up: the files' axis that points up; by default as in training.
         form: ending of the labelled files; their coordinates are those of the input.
+        nan: "drop" leaves out points that are not finite; by default as in training.
 
     Raises:
         AdapterError: the adapter folder is damaged or belongs to another backbone.
@@ -86,9 +88,10 @@ class Labeller:
     def __init__(
         self, adapter: Path | str, out: Path | str, *, backbone: Path | str | None = None,
         category: str | None = None, up: Axis | None = None, form: str = "ply",
+        nan: NonFinite | None = None,
     ) -> None:  # fmt: skip
         config = hub.read_adapter_config(adapter)
-        self.reader = reader_of(config, up)
+        self.reader = reader_of(config, up, nan)
         self.model = load_ready(adapter, backbone)
         self.names, self.task = self.model.adapter.names, self.model.adapter.task
         if not self.names.parts:
@@ -127,14 +130,10 @@ class Labeller:
 
     def _one(self, path: Path, taken: set[Path]) -> tuple[PartPrediction, np.ndarray, np.ndarray]:
         number = self._class_of(path)
-        local = read_points(path, seed=self.reader.folder.seed)
-        cloud = read_cloud(path)
+        folder = self.reader.folder
+        local = read_points(path, seed=folder.seed, minimum=folder.min_points, nan=folder.nan)
+        cloud = read_cloud(path, nan=folder.nan)
         stored = local if cloud.faces is not None else cloud.points
-        if len(local) < self.reader.folder.min_points:
-            raise PointCloudError(
-                f"{path}: has {len(local)} points, fewer than {self.reader.folder.min_points}: "
-                "leave the file out, or scan it more densely"
-            )
         labels, confidence = self.label(local, number)
         out = self.out / f"{path.stem}.{self.form}"
         for k in range(2, len(taken) + 3):
@@ -150,7 +149,7 @@ class Labeller:
         return PartPrediction(path, category, found, confidence, out), local, labels
 
     def _class_of(self, path: Path) -> int | None:
-        name = self.category or path.absolute().parent.name
+        name = one_form(self.category or path.absolute().parent.name)
         if name in self.names.classes:
             return self.names.classes.index(name)
         if not self.task.given_class:

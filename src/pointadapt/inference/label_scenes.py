@@ -18,6 +18,7 @@ from ..core.files import atomic
 from ..data import load_dataset
 from ..data.reading.label_names import codes_of
 from ..data.sets.folds import NAME, read_folds
+from ..io import NonFinite
 from ..scenes import SUFFIXES, SceneLabels, Tiling, label_scene
 from .classify_files import list_files
 from .forward import predict_probabilities
@@ -58,6 +59,7 @@ class SceneLabeller:
         field: where labels are written; by default LAS' classification, else the column of labels
             in training or one with a usual name.
         temp: folder for temporary files; by default that of the copies.
+        nan: "drop" leaves points that are not finite without a class.
 
     Raises:
         AdapterError: the adapter folder is damaged or belongs to another backbone.
@@ -67,7 +69,7 @@ class SceneLabeller:
     def __init__(
         self, adapter: Path | str, *, backbone: Path | str | None = None,
         block: float | None = None, overlap: float = 0.5, passes: int = 1, seed: int = 0,
-        field: str | None = None, temp: Path | str | None = None,
+        field: str | None = None, temp: Path | str | None = None, nan: NonFinite = "error",
     ) -> None:  # fmt: skip
         config = hub.read_adapter_config(adapter)
         if config["task"] != "scene_segmentation":
@@ -86,7 +88,7 @@ class SceneLabeller:
             block=float(width), overlap=overlap, points=int(config["points"]), passes=passes,
             batch=self.model.adapter.task.batch, seed=seed,
         )  # fmt: skip
-        self.field, self.temp = field, temp
+        self.field, self.temp, self.nan = field, temp, nan
         self.trained_field = _by_name(getattr(data, "label", None))
 
     def files(
@@ -126,7 +128,7 @@ class SceneLabeller:
             return label_scene(
                 path, out, self.predict, self.names.parts, self.tiling,
                 features=self.names.features, codes=codes, field=field, temp=self.temp,
-                on_progress=on_progress,
+                nan=self.nan, on_progress=on_progress,
             )  # fmt: skip
 
     def predict(self, points: np.ndarray, features: np.ndarray | None) -> np.ndarray:

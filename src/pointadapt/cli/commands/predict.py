@@ -34,6 +34,8 @@ class Predict:
         backbone: where the backbone is now, if the adapter does not find it.
         top: how many classes to list for each file.
         up: the files' axis that points up; by default as in training.
+        nan: what to do with points that have NaN or infinite coordinates; by default as in
+            training. "drop" leaves them out; in a scene they stay, without a class.
         category: part segmentation: the files' class; by default the name of each one's folder.
         out: folder for the labelled points, a file for each; a scene's copy may be named itself.
         form: part segmentation: their format. Scenes keep theirs.
@@ -54,6 +56,7 @@ class Predict:
     backbone: str | None = None
     top: int = 3
     up: Literal["x", "y", "z"] | None = None
+    nan: Literal["error", "drop"] | None = None
     category: str | None = None
     out: Path = Path("predicted")
     form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
@@ -87,8 +90,8 @@ class Predict:
         bar = console.progress("predicting", many) if many > 1 else nullcontext(lambda done: None)
         with bar as done:
             rows = predict(
-                self.paths, self.adapter, backbone=self.backbone, up=self.up, top=self.top,
-                on_batch=done,
+                self.paths, self.adapter, backbone=self.backbone, up=self.up, nan=self.nan,
+                top=self.top, on_batch=done,
             )  # fmt: skip
         if self.csv is not None:
             _write_csv(self.csv, rows, self.top)
@@ -108,7 +111,7 @@ class Predict:
 
         label = Labeller(
             self.adapter, self.out, backbone=self.backbone, category=self.category, up=self.up,
-            form=self.form,
+            form=self.form, nan=self.nan,
         )  # fmt: skip
         rows, shown = label.files(self.paths, 24 if self.picture is not None else 0)
         if self.csv is not None:
@@ -130,7 +133,7 @@ class Predict:
                 raise PointAdaptError(f"scenes take no --{name}: leave it out")
         label = SceneLabeller(
             self.adapter, backbone=self.backbone, block=self.block, overlap=self.overlap,
-            passes=self.passes, field=self.field, temp=self.temp,
+            passes=self.passes, field=self.field, temp=self.temp, nan=self.nan or "error",
         )  # fmt: skip
         with console.stages() as stage:
             rows = label.files(self.paths, self.out, stage)
@@ -151,7 +154,7 @@ class Predict:
 
         good = [row for row in rows if row.error is None][:24]
         if good and self.picture is not None:
-            read = reader_of(read_adapter_config(self.adapter), self.up)
+            read = reader_of(read_adapter_config(self.adapter), self.up, self.nan)
             titles = [f"{row.path.name}\n{row.label} {100 * row.confidence:.0f} %" for row in good]
             clouds = np.stack([read(row.path) for row in good])
             prediction_grid(clouds, titles, [None] * len(good), self.picture)

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import PointCloudError
-from ..base import Clouds
+from ..base import SCENE, Clouds
 
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse
 NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code
-SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
 SPARE = 1.5  # times as wide as the fullest block shows to be enough: other places have fewer points
 MOST_CELLS = 2.0**62
 CHUNK = 64  # blocks of a scene that are made at a time
