@@ -82,9 +82,7 @@ def test_coordinates_that_are_not_finite():
 def test_a_cloud_that_is_a_single_point_is_none():
     points = clouds().points.copy()
     points[4] = 1.0
-    with pytest.raises(
-        PointCloudError, match=r"^y: all of its 20 points .* \(1, 1, 1\)"
-    ):
+    with pytest.raises(PointCloudError, match=r"^y: all of its 20 points .* \(1, 1, 1\)"):
         Clouds(points, np.zeros(6, int), ("a",), tuple("uvwxyz"))
     with pytest.raises(PointCloudError, match=r"^cloud 4 \(counted from 0\): all of its 20"):
         Clouds(points, np.zeros(6, int), ("a",))

@@ -121,10 +121,10 @@ class FolderSegmentation(BlockData):
         if {*SPLITS} <= folders.keys():
             tell_val(root, [folders["test"]])
             found = {split: _scene_files(folders[split]) for split in SPLITS}
-            tell_unread(root, [path for paths in found.values() for path in paths])
+            _tell_unread(root, [path for paths in found.values() for path in paths])
             return found
         files = _scene_files(root)
-        tell_unread(root, files)
+        _tell_unread(root, files)
         if len(files) == 1:
             return {split: files for split in SPLITS}
         order = np.random.default_rng(self.seed).permutation(len(files))
@@ -197,6 +197,12 @@ def _part(scene: Scene, keep: np.ndarray, split: str) -> Scene:
     """Some points of a scene."""
     name = f"{scene.name}:{split}"
     return Scene(name, scene.points[keep], scene.labels[keep], lambda k: scene.features(keep[k]))
+
+
+def _tell_unread(root: Path, scenes: Sequence[Path]) -> None:
+    """Say which files are not read; the names of the classes are no scene, but read."""
+    named = [root / name for name in FILES if (root / name).is_file()]
+    tell_unread(root, [*scenes, *named])
 
 
 def _scene_files(folder: Path) -> list[Path]:
