@@ -138,10 +138,11 @@ def check_table(array: np.ndarray, least: int, what: str) -> None:
     """
     if array.dtype.kind not in "fiu":
         raise FileFormatError(f"holds {array.dtype}, not numbers")
-    if array.ndim != 2 or array.shape[1] < least:
-        raise FileFormatError(f"has shape {array.shape}: {what} is needed")
-    if array.shape[1] > MOST_COLUMNS and len(array) < array.shape[1]:
-        raise FileFormatError(f"has shape {array.shape}: transpose it to (N, {least})")
+    shape: tuple[int, ...] = array.shape
+    if len(shape) != 2 or shape[1] < least:
+        raise FileFormatError(f"has shape {shape}: {what} is needed")
+    if shape[1] > MOST_COLUMNS and shape[0] < shape[1]:
+        raise FileFormatError(f"has shape {shape}: transpose it to (N, {least})")
 
 
 def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:

@@ -62,7 +62,7 @@ def finite_chunks(source: Source, columns: Sequence[str], chunk: int, drop: bool
     done = 0
     for xyz, more in source.chunks(columns, chunk):
         ids = np.arange(done, done + len(xyz))
-        good = np.isfinite(xyz).all(axis=1) & np.isfinite(more).all(axis=1)
+        good: np.ndarray = np.isfinite(np.concatenate([xyz, more], axis=1)).all(axis=1)
         done += len(good)
         if good.all():
             yield Part(xyz, more, ids, done)
