@@ -13,6 +13,7 @@ from .numbers import is_count, is_number
 
 COMMENTS = ("#", "//", "%", "!")
 GRID = ("ncols", "nrows", "xllcorner", "xllcenter", "cellsize")  # begin an ESRI ASCII grid
+LONGEST = 1 << 16  # characters of a line; a longer one is no point
 NAMED_BY_PLACE = 3  # columns that a header names 0, 1, 2, as pandas does, are x, y, z
 
 
@@ -71,6 +72,8 @@ def find_layout(head: Sequence[str]) -> Layout:
     header: _Line | None = None
     count = None
     for number, raw in enumerate(head):
+        if len(raw) > LONGEST:
+            raise FileFormatError(f"has a line of more than {LONGEST:,} characters: no points")
         line = _bare(raw)
         if not line.strip(' \t",;'):
             continue

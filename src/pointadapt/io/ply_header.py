@@ -90,11 +90,12 @@ def read_header(stream: BinaryIO) -> Header:
         FileFormatError: it is damaged, or cut short.
 
     """
-    raw, order, elements, vertex_end = b"", None, [], 0
-    for line in _lines(stream):
-        if not raw and line.strip() != b"ply":
+    stream.seek(0)
+    data, order, elements, vertex_end = stream.read(LONGEST), None, [], 0
+    for start, stop in _lines(data):
+        line = data[start:stop]
+        if not start and line.strip() != b"ply":
             raise FileFormatError("is no PLY file")
-        raw += line
         words = line.decode("latin-1").split()
         key = words[0] if words else ""
         if key == "end_header":
@@ -108,24 +109,22 @@ def read_header(stream: BinaryIO) -> Header:
                 raise FileFormatError("has a damaged header: a property before any element")
             elements[-1].properties.append(_property(words))
         if key in ("element", "property") and elements[-1].name == "vertex":
-            vertex_end = len(raw)
+            vertex_end = stop
     else:
         raise FileFormatError("is cut short within its header, or has one without end")
     if order is None:
         raise FileFormatError("has a header without a known format")
-    stream.seek(len(raw))
-    return Header(raw, order, tuple(elements), vertex_end)
+    stream.seek(stop)
+    return Header(data[:stop], order, tuple(elements), vertex_end)
 
 
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """The lines of the header with their ends: line feed, or carriage return, or both."""
-    stream.seek(0)
-    data = stream.read(LONGEST)
+def _lines(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where lines begin and end; they end with a line feed, or a carriage return, or both."""
     first = data[:4096]
     end = b"\r" if b"\r" in first and b"\n" not in first[: first.index(b"\r") + 2] else b"\n"
     start = 0
     while (stop := data.find(end, start)) >= 0:
-        yield data[start : stop + 1]
+        yield start, stop + 1
         start = stop + 1
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..core.errors import FileFormatError
 from .cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud, known_columns
-from .layout import Layout, find_layout
+from .layout import LONGEST, Layout, find_layout
 from .numbers import is_count, plain_numbers
 
 HEAD_LINES = 100
@@ -42,7 +42,8 @@ def read_text(path: Path) -> Cloud:
 def read_layout(path: Path) -> Layout:
     """How the file is laid out; see :func:`pointadapt.io.layout.find_layout`."""
     with path.open(encoding=encoding_of(path), errors="replace") as stream:
-        return find_layout(list(islice(stream, HEAD_LINES)))
+        head = (stream.readline(LONGEST + 1) for _ in range(HEAD_LINES))
+        return find_layout([line for line in head if line])
 
 
 def read_columns(path: Path, layout: Layout, places: Sequence[int]) -> np.ndarray:

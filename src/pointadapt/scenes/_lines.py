@@ -8,10 +8,9 @@ from itertools import islice
 from typing import BinaryIO
 
 from ..core.errors import FileFormatError
-from ..io.layout import Layout
+from ..io.layout import LONGEST, Layout
 from ..io.text import DataLines
 
-LONGEST = 1 << 16  # bytes of a line; a longer one is no point
 BOM = b"\xef\xbb\xbf"
 REMARK = re.compile(rb"(?<!1[.,])#|\x1a")  # a remark, or the end; 1.#QNAN is neither
 

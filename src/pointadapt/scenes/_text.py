@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io.layout import find_layout
+from ..io.layout import LONGEST, find_layout
 from ..io.text import HEAD_LINES, DataLines, encoding_of, numbers
-from ._lines import LONGEST, batches, labelled, points_of
+from ._lines import batches, labelled, points_of
 from ._source import Chunk, Source, check_name, source
 
 LINES = 1 << 16  # read at a time: text takes more memory than numbers
@@ -27,7 +27,7 @@ class TextSource(Source):
         if encoding_of(path) == "utf-16":
             raise FileFormatError("is UTF-16 text: save it as UTF-8")
         with path.open("rb") as stream:
-            head = [stream.readline(LONGEST) for _ in range(HEAD_LINES)]
+            head = [stream.readline(LONGEST + 1) for _ in range(HEAD_LINES)]
         text = [line.decode("utf-8", "replace").lstrip("\ufeff") for line in head if line]
         self.layout = find_layout(text)
         self.set_names(self.layout.names, ["f" if known else "" for known in self.layout.numeric])
