@@ -262,7 +262,9 @@ def _npy_raw(text: bytes) -> bytes:
 
 
 def _ply(kind: str, vertices: int, first: str, body: bytes) -> bytes:
-    head = f"ply\nformat {kind} 1.0\nelement vertex {vertices}\nproperty {first}\nproperty float y\n"
+    head = (
+        f"ply\nformat {kind} 1.0\nelement vertex {vertices}\nproperty {first}\nproperty float y\n"
+    )
     return f"{head}property float z\nend_header\n".encode() + body
 
 

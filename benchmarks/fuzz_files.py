@@ -116,7 +116,9 @@ def serve(out: Path) -> None:
     with notes_shown(lambda text: None):
         for line in sys.stdin:
             path = Path(line.rstrip("\n"))
-            print(json.dumps([_tried(road, path) for road in (classify, scene, labels)]), flush=True)
+            print(
+                json.dumps([_tried(road, path) for road in (classify, scene, labels)]), flush=True
+            )
 
 
 def _tried(road: Any, path: Path) -> tuple[str, str]:
@@ -166,7 +168,11 @@ class Reader:
         self.errors = []
         command = [sys.executable, __file__, "--serve", str(self.out)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         threading.Thread(target=self._listen, args=(self.process,), daemon=True).start()
         assert self.process.stdout is not None
@@ -286,7 +292,9 @@ def show(found: dict[str, Any], cases: list[Case], to: Console) -> None:
     )
     for case in cases:
         if case.outcome in FAULTS:
-            to.print(f"{case.outcome}: {case.path.name} ({case.way}): {case.detail}", soft_wrap=True)
+            to.print(
+                f"{case.outcome}: {case.path.name} ({case.way}): {case.detail}", soft_wrap=True
+            )
 
 
 def main() -> int:

@@ -154,8 +154,8 @@ def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(version, np.lib.format.read_array_header_2_0)
         shape, _, dtype = read(stream)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise FileFormatError(_why(error)) from error
+    except Exception as error:  # it is Python text, which fails in many ways
+        raise FileFormatError(f"has a damaged header: {_why(error)}") from error
     if dtype.hasobject:
         raise FileFormatError(PICKLE)
     return shape, dtype

@@ -10,7 +10,7 @@ import numpy as np
 from ..core.errors import FileFormatError, PointCloudError
 from ..core.notes import note
 from .cloud import Cloud
-from .place import FEWEST, MOST, Bulk, distinct
+from .place import FEWEST
 
 COPIES = 0.1  # share of the points that one of them must be to be named
 USED = 0.9  # share of a mesh's vertices that its faces should use
@@ -26,8 +26,8 @@ def checked(cloud: Cloud) -> Cloud:
     count = len(cloud)
     if not count:
         raise PointCloudError("has no points")
-    finite = np.isfinite(cloud.points).all(axis=1)
-    if not finite.all():
+    if not np.isfinite(cloud.points).all():
+        finite = np.isfinite(cloud.points).all(axis=1)
         raise PointCloudError(
             f"has NaN or infinite coordinates in {count - int(finite.sum())} of {count} points, "
             f"first in row {int(np.argmin(finite))} (counted from 0): remove or repair them, or "
@@ -50,9 +50,9 @@ def finite_part(cloud: Cloud) -> Cloud:
         PointCloudError: none are left.
 
     """
-    finite: np.ndarray = np.asarray(np.isfinite(cloud.points).all(axis=1))
-    if finite.all():
+    if np.isfinite(cloud.points).all():
         return cloud
+    finite: np.ndarray = np.asarray(np.isfinite(cloud.points).all(axis=1))
     if not finite.any():
         raise PointCloudError(f"has NaN or infinite coordinates in all of its {len(cloud)} points")
     faces, rest = cloud.faces, rows(replace(cloud, faces=None), finite)
@@ -67,13 +67,18 @@ def rows(cloud: Cloud, at: np.ndarray) -> Cloud:
     return Cloud(**some)
 
 
-def note_copies(points: np.ndarray) -> None:
-    """Say so where one of (N, 3) points is there again and again, as filling up does."""
-    some = points[:: -(-len(points) // MOST)]
-    different, counts = distinct(some)
-    most = int(counts.argmax())
-    again, copies = int(counts[most]) - 1, len(some) - len(different)
-    if len(some) >= FEWEST and again > copies / 2 and again >= COPIES * len(some):
+def note_copies(points: np.ndarray, different: np.ndarray, counts: np.ndarray) -> None:
+    """Say so where one of (N, 3) points is there again and again, as filling up does.
+
+    Args:
+        points: all.
+        different: those of some of them that are different.
+        counts: how often each occurs among these.
+
+    """
+    most, seen = int(counts.argmax()), int(counts.sum())
+    again, copies = int(counts[most]) - 1, seen - len(different)
+    if seen >= FEWEST and again > copies / 2 and again >= COPIES * seen:
         number = int((points == different[most]).all(axis=1).sum())
         note(
             f"{number:,} of its {len(points):,} points are the same, {_place(different[most])}: "
@@ -81,10 +86,10 @@ def note_copies(points: np.ndarray) -> None:
         )
 
 
-def note_strays(points: np.ndarray, bulk: Bulk, what: str = "points") -> None:
-    """Name the strays among (N, 3) points: they make all else small."""
-    stray = np.flatnonzero(~bulk.holds(points))
-    if len(stray):
+def note_strays(points: np.ndarray, held: np.ndarray, what: str = "points") -> None:
+    """Name the strays among (N, 3) points, those not ``held`` (N,): they make all else small."""
+    if not held.all():
+        stray = np.flatnonzero(~held)
         tell_strays(len(stray), len(points), int(stray[0]), points[stray[0]], what)
 
 
@@ -97,12 +102,13 @@ def tell_strays(count: int, total: int, first: int, place: np.ndarray, what: str
     )
 
 
-def note_unused(cloud: Cloud, used: np.ndarray) -> None:
-    """Say so where a mesh's faces, with the vertices ``used``, leave many vertices out."""
-    if cloud.faces is not None and len(used) < USED * len(cloud):
+def note_unused(faces: int, used: int, vertices: int) -> None:
+    """Say so where a mesh's faces leave many vertices out."""
+    if used < USED * vertices:
         note(
-            f"its {len(cloud.faces):,} faces have {len(used):,} of its {len(cloud):,} vertices, "
-            "and only they are sampled: if it is a cloud, save it without faces"
+            f"its {faces:,} {'face has' if faces == 1 else 'faces have'} {used:,} of its "
+            f"{vertices:,} vertices, and only they are sampled: if it is a cloud, save it without "
+            "faces"
         )
 
 

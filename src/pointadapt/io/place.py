@@ -33,27 +33,42 @@ class Bulk:
 
     @classmethod
     def of(cls, points: np.ndarray) -> Bulk:
-        """Find it among (N, 3) points, copies of one another counted once.
+        """Find it among (N, 3) points; see :meth:`among`."""
+        return cls.among(distinct(some_of(points))[0])
+
+    @classmethod
+    def among(cls, points: np.ndarray) -> Bulk:
+        """Find it among (N, 3) points of which no two are the same.
 
         A stray is told by a gap: sorted by their distance from the median, the next point is GAP
         times as far. So long tails, as scanners' points have, are none; up to half of the points
         may be strays, as points without measurement are that are stored as 0, 0, 0.
         """
-        some = distinct(points[:: -(-len(points) // MOST)])[0]
-        points = some if len(some) > 1 else distinct(points)[0]
         centre = np.median(points, axis=0)
-        distance = np.sort(np.abs(points - centre).max(axis=1))
-        outer = distance[len(distance) // 2 :]
+        distance = largest(points - centre)
+        outer = np.sort(distance)[len(distance) // 2 :]
         gaps = np.flatnonzero(outer[1:] > GAP * outer[:-1]) if len(points) >= FEWEST else []
         if len(gaps):
-            inside = points[np.abs(points - centre).max(axis=1) <= outer[gaps[0]]]
+            inside = points[distance <= outer[gaps[0]]]
             centre = np.median(inside, axis=0)
-            distance = np.abs(inside - centre).max(axis=1)
+            distance = largest(inside - centre)
         return cls(centre, GAP * float(distance.max()) or np.inf)  # 0: copies alone were looked at
 
     def holds(self, points: np.ndarray) -> np.ndarray:
         """(N,) whether each of (N, 3) points is no stray."""
-        return np.abs(points - self.centre).max(axis=1) <= self.reach
+        return largest(points - self.centre) <= self.reach
+
+
+def largest(steps: np.ndarray) -> np.ndarray:
+    """(N,) how long each of (N, 3) is along the axis where it is longest."""
+    x, y, z = np.abs(steps).T
+    return np.maximum(np.maximum(x, y), z)
+
+
+def some_of(points: np.ndarray) -> np.ndarray:
+    """At most ``MOST`` of (N, 3) points, evenly chosen; more where these are all the same."""
+    some = points[:: -(-len(points) // MOST)]
+    return points if len(some) < len(points) and (some == some[0]).all() else some
 
 
 def distinct(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +88,7 @@ def check_spread(points: np.ndarray, what: str = "points") -> None:
         PointCloudError: they are.
 
     """
-    if len(points) and (points == points[0]).all():
+    if len(points) and (points[-1] == points[0]).all() and (points == points[0]).all():
         raise all_the_same(points[0], len(points), what)
 
 
@@ -85,20 +100,23 @@ def all_the_same(place: np.ndarray, count: int, what: str = "points") -> PointCl
     )
 
 
-def local(points: np.ndarray, bulk: Bulk) -> np.ndarray:
-    """(N, 3) float64, moved to the bulk's middle if float32 would blur it; else as they are.
+def local(points: np.ndarray, inner: np.ndarray, centre: np.ndarray) -> np.ndarray:
+    """(N, 3) float64, moved to a middle if float32 would blur the cloud; else as they are.
+
+    Args:
+        points: all.
+        inner: those that are no strays.
+        centre: (3,) their middle.
 
     Raises:
         PointCloudError: coordinates that are too large or too small for float32.
 
     """
-    inner = points[bulk.holds(points)]
     extent = float(np.ptp(inner, axis=0).max())
     with np.errstate(over="ignore"):
         blur = float(np.abs(inner.astype(np.float32) - inner).max())
     if 0 < extent * FAR < np.abs(inner).max() or blur > BLUR * extent > 0:
-        points = points - bulk.centre
-        inner = inner - bulk.centre
+        points = points - centre
     if np.abs(points).max() > LARGEST:
         raise PointCloudError("has coordinates too large for float32: use another unit")
     if extent < LEAST_EXTENT:

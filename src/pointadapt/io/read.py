@@ -12,7 +12,7 @@ from ..core.errors import PointCloudError, UnknownNameError
 from .checks import checked, finite_part, note_copies, note_strays, note_unused, rows
 from .cloud import Cloud
 from .opening import format_of, naming
-from .place import Bulk, check_spread, local
+from .place import Bulk, check_spread, distinct, local, some_of
 from .sample import POOL, Sampling, check_request, sample_index, sample_surface
 
 MESH_POINTS = 8192  # drawn from a mesh's surface when no number is asked for
@@ -118,14 +118,18 @@ def _placed(cloud: Cloud) -> np.ndarray:
     Of a mesh, the vertices that no face has say nothing.
     """
     points = cloud.points.astype(np.float64)
-    used = None if cloud.faces is None else np.unique(cloud.faces)
-    seen = points if used is None else points[used]
-    what = "points" if used is None else "corners of faces"
+    seen, what = points, "points"
+    if cloud.faces is not None:
+        used = np.zeros(len(points), bool)
+        used[cloud.faces.reshape(-1)] = True
+        seen, what = points[used], "corners of faces"
     check_spread(seen, what)
-    bulk = Bulk.of(seen)
-    if used is None:
-        note_copies(seen)
+    different, counts = distinct(some_of(seen))
+    bulk = Bulk.among(different)
+    if cloud.faces is None:
+        note_copies(seen, different, counts)
     else:
-        note_unused(cloud, used)
-    note_strays(seen, bulk, what)
-    return local(points, bulk)
+        note_unused(len(cloud.faces), len(seen), len(points))
+    held = bulk.holds(seen)
+    note_strays(seen, held, what)
+    return local(points, seen if held.all() else seen[held], bulk.centre)

@@ -21,7 +21,9 @@ from .numbers import is_count, plain_numbers
 
 HEAD_LINES = 100
 END = "\x1a"  # Ctrl-Z, which ended text under DOS
-ODD = re.compile(r"[^-+\d\s.,;eE]")  # more than numbers and what is between them
+ODD = re.compile(r"[^-+0-9.eE,; \t\r\n]")  # more than numbers and what is between them
+BLANK = re.compile(r"^[,; \t\r]*\n", re.MULTILINE)
+BLOCK = 1 << 14  # lines that are looked at together
 
 
 def read_text(path: Path) -> Cloud:
@@ -54,8 +56,9 @@ def read_columns(path: Path, layout: Layout, places: Sequence[int]) -> np.ndarra
 
     """
     with path.open(encoding=encoding_of(path), errors="replace") as stream:
-        lines = DataLines(islice(stream, layout.skip, None), layout)
-        table = numbers(lines, layout, places, f"after line {layout.skip}")
+        lines = DataLines(layout)
+        points = lines.of(islice(stream, layout.skip, None))
+        table = numbers(points, layout, places, f"after line {layout.skip}")
     lines.check(len(table))
     return table
 
@@ -65,22 +68,43 @@ class DataLines:
 
     Attributes:
         promised: points that count lines promise so far; None where there are no such lines.
+        ended: whether the mark for the end of the text has come.
 
     """
 
-    def __init__(self, lines: Iterable[str], layout: Layout) -> None:
-        self.lines, self.layout, self.promised = lines, layout, layout.count
+    def __init__(self, layout: Layout) -> None:
+        self.layout, self.promised = layout, layout.count
         self.blank, self.ended = layout.blank, False
 
-    def __iter__(self) -> Iterator[str]:
-        for line in self.lines:
-            if self.ended:
-                return
-            if (point := self.point(line)) is not None:
-                yield point
+    def of(self, lines: Iterable[str]) -> Iterator[str]:
+        """The points of all lines."""
+        rest = iter(lines)
+        while block := list(islice(rest, BLOCK)):
+            yield from self.points(block)[1]
+
+    def points(self, block: Sequence[str]) -> tuple[Sequence[int], Sequence[str]]:
+        """Of some lines, the places of those that hold points, and these as NumPy reads them."""
+        if self.ended:
+            return (), ()
+        text = "".join(block)
+        if self._is_plain(text, len(block)):
+            if self.layout.decimal_comma and "," in text:
+                block = text.replace(",", ".").split("\n")[: len(block)]
+            return range(len(block)), block
+        found = [(k, point) for k, line in enumerate(block) if (point := self.point(line))]
+        return [k for k, _ in found], [point for _, point in found]
+
+    def _is_plain(self, text: str, lines: int) -> bool:
+        """Whether every line is a point of numbers alone, with as many columns as the first."""
+        if self.promised is not None or ODD.search(text) or BLANK.search(text):
+            return False
+        width = len(self.layout.names)
+        return self.layout.delimiter != "," or text.count(",") == (width - 1) * lines
 
     def point(self, line: str) -> str | None:
         """The line, if it holds a point, without a remark and with numbers as NumPy reads them."""
+        if self.ended:
+            return None
         if ODD.search(line):
             if END in line:
                 line, self.ended = line.partition(END)[0], True

@@ -21,21 +21,9 @@ def batches(stream: BinaryIO, size: int) -> Iterator[list[bytes]]:
         yield lines
 
 
-def points_of(lines: DataLines, batch: Sequence[bytes]) -> list[tuple[int, str]]:
-    """Of a batch of lines, those that hold points: their places in it, and how NumPy reads them."""
-    found = []
-    for k, line in enumerate(batch):
-        if lines.ended:
-            break
-        point = lines.point(line.removeprefix(BOM).decode("latin-1"))
-        if point is not None:
-            found.append((k, point))
-    return found
-
-
-def point_lines(batch: Sequence[bytes], layout: Layout) -> list[str]:
-    """Of a batch of lines, those that hold points, as NumPy reads them."""
-    return [point for _, point in points_of(DataLines((), layout), batch)]
+def points_of(lines: DataLines, batch: Sequence[bytes]) -> tuple[Sequence[int], Sequence[str]]:
+    """Of a batch of lines, the places of those that hold points, and these as NumPy reads them."""
+    return lines.points([line.removeprefix(BOM).decode("latin-1") for line in batch])
 
 
 def labelled(line: bytes, label: int, place: int | None, layout: Layout) -> bytes:

@@ -13,8 +13,8 @@ from ..io.columns import column_name
 from ..io.layout import Layout
 from ..io.limits import check_present
 from ..io.ply_header import read_header
-from ..io.text import numbers
-from ._lines import batches, labelled, point_lines
+from ..io.text import DataLines, numbers
+from ._lines import batches, labelled, points_of
 from ._source import Chunk, Source, check_fits, check_name, source
 
 ROWS, BLOCK = 1 << 18, 1 << 22  # points, and bytes, copied at a time
@@ -59,7 +59,7 @@ class PlySource(Source):
                     block = np.stack(values, axis=1)
                 else:
                     lines = self._lines(stream, rows)
-                    points = point_lines(lines, self.layout)
+                    _, points = points_of(DataLines(self.layout), lines)
                     block = numbers(points, self.layout, wanted, f"from point {done}")
                     if len(block) < len(lines):
                         raise self._short()

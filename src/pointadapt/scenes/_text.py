@@ -32,14 +32,14 @@ class TextSource(Source):
         self.layout = find_layout(text)
         self.set_names(self.layout.names, ["f" if known else "" for known in self.layout.numeric])
         self.whole = frozenset()  # text does not tell
-        lines = DataLines((), self.layout)
-        self.count = sum(len(points_of(lines, batch)) for batch in self._data(LINES))
+        lines = DataLines(self.layout)
+        self.count = sum(len(points_of(lines, batch)[0]) for batch in self._data(LINES))
         lines.check(self.count)
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
-        wanted, done, lines = self.places(columns), 0, DataLines((), self.layout)
+        wanted, done, lines = self.places(columns), 0, DataLines(self.layout)
         for batch in self._data(min(size, LINES)):
-            points = [point for _, point in points_of(lines, batch)]
+            _, points = points_of(lines, batch)
             if points:
                 table = numbers(points, self.layout, wanted, f"from point {done}")
                 done += len(points)
@@ -52,7 +52,7 @@ class TextSource(Source):
 
     def write(self, out: Path, labels: np.ndarray, field: str | None) -> Iterator[int]:
         place, done = self.label_place(field), 0
-        lines, layout = DataLines((), self.layout), self.layout
+        lines, layout = DataLines(self.layout), self.layout
         with self.path.open("rb") as stream, out.open("wb") as copy:
             for k in range(layout.skip):
                 line = stream.readline(LONGEST)
@@ -62,7 +62,7 @@ class TextSource(Source):
                     line = body + gap + check_name(field).encode() + line[len(body) :]
                 copy.write(line)
             for batch in batches(stream, LINES):
-                points = {k for k, _ in points_of(lines, batch)}
+                points = set(points_of(lines, batch)[0])
                 values = iter(labels[done : done + len(points)].tolist())
                 copy.writelines(
                     labelled(line, next(values), place, layout) if k in points else line

@@ -103,8 +103,9 @@ def _labelled(path: Path, columns: Columns, label: int) -> Labelled:
     points = np.stack([columns[k][1].astype(np.float64) for k in xyz], axis=1)
     _check(points)
     bulk = Bulk.of(points)
-    note_strays(points, bulk)
-    inside = points[bulk.holds(points)]
+    held = bulk.holds(points)
+    note_strays(points, held)
+    inside = points[held]
     low = inside.min(axis=0)
     rest = [column for k, column in enumerate(columns) if k not in (*xyz, label)]
     return Labelled(
