@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from pointadapt.core.machine import describe_machine
 SECONDS, GROWTH = 10.0, 2**30
 FAULTS = ("traceback", "noise", "dead", "hang", "growth", "left over", "no number")
 RESULTS = Path(__file__).parent / "results"
+Road = Callable[[Path], None]
 
 
 @dataclass
@@ -81,10 +82,9 @@ def _written(path: Path, data: bytes, ending: str, way: str) -> Case:
 # ---- the process that reads
 
 
-def serve(out: Path) -> None:
-    """Read the path on each line of standard input; answer each with a line of JSON."""
+def roads(out: Path) -> tuple[Road, ...]:
+    """The ways that a file is read; a labelled copy of a scene lies in ``out`` meanwhile."""
     from pointadapt.core.errors import PointAdaptError
-    from pointadapt.core.notes import notes_shown
     from pointadapt.data.reading.labelled import SUFFIXES as LABELLED
     from pointadapt.data.reading.labelled import read_labelled
     from pointadapt.inference.classify_files import predict
@@ -92,7 +92,7 @@ def serve(out: Path) -> None:
 
     model = _small_model()
 
-    def ones(points: np.ndarray, features: object) -> np.ndarray:
+    def halves(points: np.ndarray, features: object) -> np.ndarray:
         return np.full((*points.shape[:2], 2), 0.5, np.float32)
 
     def classify(path: Path) -> None:
@@ -105,23 +105,30 @@ def serve(out: Path) -> None:
     def scene(path: Path) -> None:
         if path.suffix in SUFFIXES:
             copy = out / f"copy{path.suffix}"
-            label_scene(path, copy, ones, ("a", "b"), Tiling(1.0, 0.5, 64))
+            label_scene(path, copy, halves, ("a", "b"), Tiling(1.0, 0.5, 64))
             copy.unlink()
 
     def labels(path: Path) -> None:
         if path.suffix in LABELLED:
             read_labelled(path)
 
+    return classify, scene, labels
+
+
+def serve(out: Path) -> None:
+    """Read the path on each line of standard input; answer each with a line of JSON."""
+    from pointadapt.core.notes import notes_shown
+
+    ways = roads(out)
     print("ready", flush=True)
     with notes_shown(lambda text: None):
         for line in sys.stdin:
             path = Path(line.rstrip("\n"))
-            print(
-                json.dumps([_tried(road, path) for road in (classify, scene, labels)]), flush=True
-            )
+            print(json.dumps([tried(road, path) for road in ways]), flush=True)
 
 
-def _tried(road: Any, path: Path) -> tuple[str, str]:
+def tried(road: Road, path: Path) -> tuple[str, str]:
+    """What becomes of a file on one road, and what is said."""
     from pointadapt.core.errors import PointAdaptError
 
     try:
@@ -133,7 +140,7 @@ def _tried(road: Any, path: Path) -> tuple[str, str]:
     except ArithmeticError as error:
         return ("no number" if "no number" in str(error) else "traceback"), repr(error)
     except BaseException as error:
-        return "traceback", f"{road.__name__}: {error!r}"
+        return "traceback", repr(error)
     return "read", ""
 
 
@@ -160,15 +167,14 @@ def _small_model() -> Any:
 class Reader:
     """The reading process, started again when it had to be ended."""
 
-    out: Path
+    command: Sequence[str]
     errors: list[str] = field(default_factory=list)
     process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         self.errors = []
-        command = [sys.executable, __file__, "--serve", str(self.out)]
         self.process = subprocess.Popen(
-            command,
+            self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -240,7 +246,8 @@ def run(cases: int, seed: int, keep: Path | None = None) -> tuple[list[Case], di
     with tempfile.TemporaryDirectory() as work:
         files, out = Path(work, "files"), Path(work, "out")
         files.mkdir(), out.mkdir()
-        made, reader = list(make_cases(files, cases, seed)), Reader(out)
+        made = list(make_cases(files, cases, seed))
+        reader = Reader([sys.executable, __file__, "--serve", str(out)])
         before = sorted(os.listdir(files))
         for case in made:
             reader.read(case)
@@ -285,8 +292,8 @@ def show(found: dict[str, Any], cases: list[Case], to: Console) -> None:
     to.print(table)
     faults = ", ".join(f"{name} {found[name]}" for name in FAULTS)
     to.print(
-        f"{found['cases']:,} files: {found['read']:,} read, {found['refused']:,} refused; {faults}; "
-        f"slowest {found['slowest_seconds']} s, largest growth "
+        f"{found['cases']:,} files: {found['read']:,} read, {found['refused']:,} refused; {faults};"
+        f" slowest {found['slowest_seconds']} s, largest growth "
         f"{found['largest_growth_bytes'] / 2**20:,.0f} MiB",
         soft_wrap=True,
     )

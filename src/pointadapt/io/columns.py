@@ -48,11 +48,12 @@ def find_column(names: Sequence[str], wanted: str) -> int | None:
         FileFormatError: two columns fit equally well.
 
     """
-    ranks = [_rank(name, wanted) for name in names]
-    best = min(ranks, default=_NO)
+    part = column_name(wanted)
+    ranks = {k: _rank(name, wanted) for k, name in enumerate(names) if part in name.lower()}
+    best = min(ranks.values(), default=_NO)
     if best == _NO:
         return None
-    first, *others = (k for k, rank in enumerate(ranks) if rank == best)
+    first, *others = (k for k, rank in ranks.items() if rank == best)
     if others:
         raise _equally_good(names, wanted, first, others[0])
     return first
@@ -70,8 +71,9 @@ def find_xyz(names: Sequence[str]) -> tuple[int, int, int] | None:
     x, y, z = found
     if x is None or y is None or z is None:
         return None
+    near = [k for k, name in enumerate(names) if column_name(name) in XYZ]
     for rank in range(_NO):
-        alike = [[k for k, n in enumerate(names) if _rank(n, w) == rank] for w in XYZ]
+        alike = [[k for k in near if _rank(names[k], w) == rank] for w in XYZ]
         if all(alike):
             for wanted, place, (other, *_) in zip(XYZ, (x, y, z), alike, strict=True):
                 if other != place:
@@ -96,6 +98,19 @@ def find_optional(names: Sequence[str], candidates: Iterable[Sequence[str]]) -> 
     return None
 
 
+def each_column(names: Sequence[str]) -> dict[str, int]:
+    """Normalised name -> place of every column; of those that fit equally well, none."""
+    places: dict[str, list[int]] = {}
+    for k, name in enumerate(names):
+        places.setdefault(column_name(name), []).append(k)
+    found: dict[str, int] = {}
+    for name, some in places.items():
+        best = find_optional([names[k] for k in some], [(name,)])
+        if best is not None:
+            found[name] = some[best[0]]
+    return found
+
+
 _NO = 3  # a rank: another name
 
 
@@ -112,6 +127,6 @@ def _rank(name: str, wanted: str) -> int:
 def _equally_good(names: Sequence[str], wanted: str, first: int, second: int) -> FileFormatError:
     one, two = bare_name(names[first]), bare_name(names[second])
     return FileFormatError(
-        f"has two columns that may be {wanted}, {one!r} (column {first + 1}) and {two!r} (column "
-        f"{second + 1}): rename or remove one of them"
+        f"has two columns or arrays that may be {wanted}, {one!r} (number {first + 1}) and "
+        f"{two!r} (number {second + 1}): rename or remove one of them"
     )

@@ -130,13 +130,24 @@ def check_las(path: Path) -> None:
         header_size, data_start, records, point_format = HEADER.unpack(start)
         if data_start > size or header_size + 54 * records > data_start:
             raise FileFormatError("has a damaged header, or is cut short before its points")
+        _check_scales(stream)
         length, count = _length_and_count(stream)
+        if not length:
+            raise FileFormatError("has a damaged header: points of 0 bytes")
         if point_format & COMPRESSED:
             _check_chunks(stream, data_start, size)
             check_expansion(count * length, size)
-        elif length and size < data_start + count * length:
+        elif size < data_start + count * length:
             held = (size - data_start) // length
             raise FileFormatError(f"is cut short: holds {held:,} of {count:,} points")
+
+
+def _check_scales(stream: BinaryIO) -> None:
+    stream.seek(131)
+    scales = struct.unpack("<3d", stream.read(24).ljust(24, b"\0"))
+    flat = " and ".join(name for name, scale in zip(XYZ, scales, strict=True) if scale == 0)
+    if flat:
+        raise FileFormatError(f"has scale 0, so that {flat} are the same in all of its points")
 
 
 def _length_and_count(stream: BinaryIO) -> tuple[int, int]:

@@ -117,8 +117,12 @@ def local(points: np.ndarray, inner: np.ndarray, centre: np.ndarray) -> np.ndarr
         blur = float(np.abs(inner.astype(np.float32) - inner).max())
     if 0 < extent * FAR < np.abs(inner).max() or blur > BLUR * extent > 0:
         points = points - centre
-    if np.abs(points).max() > LARGEST:
-        raise PointCloudError("has coordinates too large for float32: use another unit")
+    most = float(np.abs(points).max())
+    if most > LARGEST:
+        raise PointCloudError(
+            f"has coordinates too large for float32, up to {most:g}: use another unit, or take out "
+            "what is a mistake"
+        )
     if extent < LEAST_EXTENT:
         raise PointCloudError(f"is only {extent:g} wide, too small for float32: use another unit")
     return points

@@ -18,6 +18,7 @@ from ...io.columns import (
     XYZ,
     column_name,
     column_names,
+    each_column,
     find_column,
     find_optional,
     find_xyz,
@@ -139,10 +140,9 @@ def _others(columns: Columns) -> dict[str, np.ndarray]:
     names = [name for name, _ in columns]
     colours = find_optional(names, COLORS) or []
     found: dict[str, np.ndarray] = {}
-    for name in column_names(name for k, name in enumerate(names) if k not in colours):
-        places = None if name in XYZ else find_optional(names, [(name,)])
-        if places is not None:
-            found[name] = columns[places[0]][1].astype(np.float32)
+    for name, place in each_column(names).items():
+        if place not in colours and name not in XYZ:
+            found[name] = columns[place][1].astype(np.float32)
     if colours:
         colors = unit_colors(np.stack([columns[k][1] for k in colours], axis=1))
         found |= dict(zip(COLORS[0], colors.T, strict=True))
