@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+
+from ..core.errors import FileFormatError
+from ..core.files import first_line
 
 # What C libraries print, 1.#QNAN (Microsoft) and -nan(ind) (glibc and Microsoft), and signalling
 # ones. Where Microsoft's rounds to few digits, 1.#INF is printed as 1.#J, 1.#IO or 1.#INF00.
@@ -41,11 +45,22 @@ def is_count(word: str) -> bool:
     return word.isascii() and word.isdigit() and len(word) < 19
 
 
-def as_numbers(rows: Sequence[Sequence[str]]) -> np.ndarray:
-    """Convert rows of equally many words to float64.
+def read_rows(lines: Iterable[str], where: str, **options: Any) -> np.ndarray:
+    """(N, columns) float64 of lines of numbers; ``where`` says where rows are counted.
+
+    Args:
+        lines: as :func:`plain_numbers` leaves them, remarks cut off.
+        where: for messages.
+        options: of :func:`numpy.loadtxt`.
 
     Raises:
-        ValueError: a word is no number, or rows differ in length.
+        FileFormatError: a line has too few columns, or something that is no number.
 
     """
-    return np.array(rows, dtype=np.float64)
+    try:
+        return np.loadtxt(lines, ndmin=2, comments=None, **options)
+    except FileFormatError:  # of who makes the lines
+        raise
+    except ValueError as error:
+        said = first_line(error).partition(";")[0]  # what follows advises programmers
+        raise FileFormatError(f"{said} (rows counted from 0 {where})") from error

@@ -15,7 +15,7 @@ from .cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
 from .columns import find_xyz
 from .limits import check_present
 from .lzf import lzf_decompress
-from .numbers import plain_numbers
+from .numbers import plain_numbers, read_rows
 
 HEADER_LINES = 64
 MOST_COUNT = 1 << 16  # numbers of a field: histograms of features have some hundred
@@ -126,10 +126,7 @@ def _read_columns(body: bytes, header: _Header) -> dict[str, np.ndarray]:
     if header.data == "ascii":
         table, places = _read_ascii(body, header), np.cumsum([0, *_widths(header.dtype)])
         at = dict(zip(header.dtype.names or (), places.tolist(), strict=False))
-        return {
-            name: values if name.lower() in PACKED else values.astype(header.dtype[name])
-            for name, values in ((name, table[:, at[name]]) for name in single)
-        }
+        return {name: _typed(table[:, at[name]], name, header.dtype[name]) for name in single}
     promised = header.points * header.dtype.itemsize
     if header.data == "binary":
         check_present(len(body), promised)
@@ -145,10 +142,17 @@ def _read_columns(body: bytes, header: _Header) -> dict[str, np.ndarray]:
     return {name: plane for name, plane in _planes(planes, header) if name in single}
 
 
+def _typed(values: np.ndarray, name: str, dtype: np.dtype) -> np.ndarray:
+    """A column of text in its type; packed colours keep all their digits."""
+    if name.lower() not in PACKED:
+        return values.astype(dtype)
+    return values if dtype.kind == "f" else values.astype(np.int64)
+
+
 def _read_ascii(body: bytes, header: _Header) -> np.ndarray:
     lines = plain_numbers(body.decode("ascii", "replace")).splitlines()
     lines = [line for line in lines if line.strip(" \t\x1a")]
-    table = np.loadtxt(lines, ndmin=2, comments=None) if lines else np.empty((0, 0))
+    table = read_rows(lines, "after the header") if lines else np.empty((0, 0))
     if len(table) != header.points:
         raise FileFormatError(f"promises {header.points} points but holds {len(table)}")
     columns = sum(_widths(header.dtype))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.errors import FileFormatError
 from .limits import check_present
-from .numbers import plain_numbers
+from .numbers import plain_numbers, read_rows
 from .ply_header import Element, Property
 
 Lists = tuple[np.ndarray, np.ndarray]
@@ -152,20 +152,13 @@ class TextRows:
         lines = self.lines[self.at : self.at + element.count]
         self.at += element.count
         if not element.has_list:
-            return _columns(element, _table(lines))
+            return _columns(element, read_rows(lines, f"in {element.name}"))
         return _one_by_one(element, lines)
 
 
 def _nothing(element: Element) -> Rows:
     none = np.empty(0)
     return Rows({k: none for k, p in enumerate(element.properties) if p.count is None}, {})
-
-
-def _table(lines: Sequence[str]) -> np.ndarray:
-    try:
-        return np.loadtxt(lines, ndmin=2, comments=None)
-    except ValueError as error:
-        raise FileFormatError(f"{error} (rows counted from 0 in its element)") from error
 
 
 def _columns(element: Element, table: np.ndarray) -> Rows:

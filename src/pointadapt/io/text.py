@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +17,7 @@ import numpy as np
 from ..core.errors import FileFormatError
 from .cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud, known_columns
 from .layout import LONGEST, Layout, find_layout
-from .numbers import is_count, plain_numbers
+from .numbers import is_count, plain_numbers, read_rows
 
 HEAD_LINES = 100
 END = "\x1a"  # Ctrl-Z, which ended text under DOS
@@ -154,15 +154,10 @@ def numbers(lines: Iterable[str], layout: Layout, places: Sequence[int], where: 
     first = next(rows, None)
     if first is None:
         return np.empty((0, len(places)))
-    try:
-        return np.loadtxt(
-            _chained(first, rows), delimiter=layout.delimiter, usecols=list(places),
-            quotechar='"', ndmin=2, comments=None,
-        )  # fmt: skip
-    except FileFormatError:
-        raise
-    except ValueError as error:
-        raise FileFormatError(f"{error} (rows counted from 0 {where})") from error
+    return read_rows(
+        chain([first], rows), where, delimiter=layout.delimiter, usecols=list(places),
+        quotechar='"',
+    )  # fmt: skip
 
 
 def write_text(stream: BinaryIO, cloud: Cloud, _ascii: bool, *, delimiter: str = " ") -> None:
@@ -190,8 +185,3 @@ def encoding_of(path: Path) -> str:
     if b"\0" in start:
         raise FileFormatError("is binary, not text")
     return "utf-8-sig"
-
-
-def _chained(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest
