@@ -16,6 +16,7 @@ TRIES = 200  # places looked at for one block before a scene is given up as too 
 NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code
 SPARE = 1.5  # times as wide as the fullest block shows to be enough: other places have fewer points
 MOST_CELLS = 2.0**62
+FEW = 8  # points of the fullest block, from which another unit is likelier than a sparse scan
 CHUNK = 64  # blocks of a scene that are made at a time
 
 
@@ -131,15 +132,14 @@ def draw_blocks(
 def _too_sparse(name: str, size: float, least: int, most: int) -> str:
     """What to say where no block was found: the fullest one tells which width would do."""
     start = f"{name}: none of {TRIES} blocks of {size:g} m has more than {least} points and a label"
-    if most == 1:
-        return f"{start}: the fullest has one: is the unit millimetres, and not metres?"
     if not most:
         return f"{start}: no point there has one: check label= and ignore= in --data-options"
     width = size * math.sqrt((least + 1) / most) * SPARE
+    unit = "is its unit millimetres, and not metres? Else " if most < FEW else ""
     better = f"block={math.ceil(width) if width > 1 else round(width, 2):g}"
     return (
-        f"{start}; the fullest has {most}: use a larger block (--data-options {better}), or fewer "
-        f"points (least={max(1, most // 2)})"
+        f"{start}; the fullest has {most}: {unit}use a larger block (--data-options {better}), or "
+        f"fewer points (least={max(1, most // 2)})"
     )
 
 

@@ -18,15 +18,9 @@ from ...core.errors import DataLayoutError
 from ...core.notes import note
 from ...io import SUFFIXES
 from .manifest import read_manifest
-from .sample import SPLITS, Sample, one_form
+from .sample import SPLITS, Sample, one_form, split_of
 
 MANIFEST = "manifest.csv"
-# How the folders of the splits are called, in any case of letters.
-CALLED = {
-    "train": ("train", "training"),
-    "test": ("test", "testing"),
-    "val": ("val", "valid", "validation"),
-}
 WANTED = (
     "ROOT/CLASS/FILE, ROOT/train/CLASS/FILE (and test), ROOT/CLASS/train/FILE (and test), or "
     "ROOT/manifest.csv"
@@ -77,7 +71,8 @@ def tell_unread(root: Path, read: Collection[Path], found: Iterable[Path] | None
     rest = [p for p in (all_files(root) if found is None else found) if p not in known]
     counts = Counter(p.suffix.lower() or "without an ending" for p in rest)
     if counts:
-        each = ", ".join(f"{count:,} {ending}" for ending, count in counts.most_common())
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        each = ", ".join(f"{count:,} {ending}" for ending, count in ranked)
         note(f"{root}: {len(rest):,} of {len(rest) + len(known):,} files are not read: {each}")
 
 
@@ -92,11 +87,11 @@ def split_folders(folder: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        for split, names in CALLED.items():
-            if path.name.lower() in names and path.is_dir():
-                if split in found:
-                    raise DataLayoutError(f"{found[split]} and {path}: which one is for {split}?")
-                found[split] = path
+        split = split_of(path.name) if path.is_dir() else None
+        if split in found:
+            raise DataLayoutError(f"{found[split]} and {path}: which one is for {split}?")
+        if split is not None:
+            found[split] = path
     if "val" in found and "train" in found and "test" not in found:
         found["test"] = found.pop("val")
     return found
@@ -104,9 +99,9 @@ def split_folders(folder: Path) -> dict[str, Path]:
 
 def tell_val(root: Path, tests: Iterable[Path]) -> None:
     """Say in a note that folders called val are taken for test, if any of ``tests`` is."""
-    names = {path.name for path in tests if path.name.lower() in CALLED["val"]}
+    names = {path.name for path in tests if split_of(path.name) == "val"}
     if names:
-        note(f"{root}: has no test folder: {', '.join(sorted(names))} is taken for it")
+        note(f"{root}: has nothing for test: {', '.join(sorted(names))} is taken for it")
 
 
 def find_samples(root: Path, manifest: Path | None = None) -> list[Sample]:
@@ -125,12 +120,24 @@ def find_samples(root: Path, manifest: Path | None = None) -> list[Sample]:
     if manifest is None and (root / MANIFEST).is_file():
         manifest = root / MANIFEST
     if manifest is not None:
-        samples = [replace(s, label=one_form(s.label)) for s in read_manifest(manifest, root)]
+        samples = _with_test(manifest, read_manifest(manifest, root))
     else:
         samples = _in_folders(root)
         tell_unread(root, [sample.path for sample in samples])
     _check_classes(root, samples)
     return samples
+
+
+def _with_test(manifest: Path, samples: Sequence[Sample]) -> list[Sample]:
+    """Samples of a manifest; its split val is taken for test where there is none, else left out."""
+    given = {sample.split for sample in samples}
+    if "val" in given and "test" not in given:
+        tell_val(manifest, [Path("val")])
+        samples = [replace(s, split="test") if s.split == "val" else s for s in samples]
+    elif "val" in given:
+        count = sum(sample.split == "val" for sample in samples)
+        note(f"{manifest}: {count:,} files of the split val are not read: there are train and test")
+    return [replace(s, label=one_form(s.label)) for s in samples if s.split != "val"]
 
 
 def split_samples(samples: Sequence[Sample], test_fraction: float, seed: int) -> list[Sample]:
@@ -219,7 +226,7 @@ def _other_layout(folder: Path, root: Path, what: str) -> DataLayoutError:
     parts = deep[0].relative_to(root).parts
     found = "/".join(("ROOT", *parts))
     better = ""
-    if len(parts) == 4 and parts[1].lower() in (*CALLED["train"], *CALLED["test"]):
+    if len(parts) == 4 and split_of(parts[1]):
         better = f"; pass --root {root / parts[0]}"
     return DataLayoutError(f"{folder}: {what}; found {found}, expected {WANTED}{better}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...core.errors import DataLayoutError
 from ...io import SUFFIXES
-from .sample import SPLITS, Sample, one_form
+from .sample import Sample, one_form, split_of
 
 Row = Mapping[str, str]
 
@@ -97,7 +97,8 @@ def _row(path: Path, number: int, header: Sequence[str], cells: Sequence[str]) -
 
 def _sample(path: Path, line: int, row: Row, has_split: bool, root: Path | None) -> Sample:
     name, label = row["path"], row["label"]
-    split = row["split"].lower() if has_split else None
+    given = row["split"] if has_split else ""
+    split = split_of(given)
     file = _find(path, name, root)
     wrong = (
         "has no path"
@@ -111,9 +112,9 @@ def _sample(path: Path, line: int, row: Row, has_split: bool, root: Path | None)
         else f"lists {name}, whose ending is not read ({' '.join(SUFFIXES)})"
         if file.suffix.lower() not in SUFFIXES
         else f"has the split {label!r} in its column label: are label and split swapped?"
-        if has_split and label.lower() in SPLITS and split not in SPLITS
-        else f"has split {split!r} for {name}: train or test is needed"
-        if has_split and split not in SPLITS
+        if has_split and split_of(label) and split is None
+        else f"has split {given.lower()!r} for {name}: train or test is needed"
+        if has_split and split is None
         else None
     )
     if wrong or file is None:

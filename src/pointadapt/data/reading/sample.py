@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "test")
+# What folders and manifests call them, in any case of letters.
+CALLED = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation"),
+}
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,11 @@ class Sample:
     path: Path
     label: str
     split: str | None = None
+
+
+def split_of(name: str) -> str | None:
+    """The split, one of ``CALLED``, that a name means; None if it means none."""
+    return next((split for split, names in CALLED.items() if name.lower() in names), None)
 
 
 def one_form(name: str) -> str:
