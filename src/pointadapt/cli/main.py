@@ -20,6 +20,7 @@ from ..core import console, stops
 from ..core.config import TrainConfig, read_config
 from ..core.errors import explain
 from ..core.fields import build
+from ..core.notes import notes_shown
 from ..core.version import __version__
 from ..recipes.start import recipe_values
 from . import commands
@@ -46,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence()
         command = parse(args)
         stops.say(partial(how_to_go_on, command=command, args=args))
-        return command.run()
+        with notes_shown(console.note_line):
+            return command.run()
     except KeyboardInterrupt:
         console.error_line(how_to_go_on("interrupted", args, command))
         return stops.INTERRUPTED

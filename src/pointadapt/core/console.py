@@ -73,6 +73,12 @@ def shortened(text: str) -> str:
     return f"{head} [… {len(text) - len(head) - len(tail):,} characters …] {tail}"
 
 
+def note_line(message: str) -> None:
+    """``pointadapt: note: message`` on standard error, on one line."""
+    text = "pointadapt: note: " + " ".join(shortened(message).split())
+    output(stderr=True).print(text, style="yellow", soft_wrap=True)
+
+
 def command_line(text: str, *parts: object) -> str:
     """``text`` and ``parts``, quoted as a shell needs it."""
     return " ".join([text, *(shlex.quote(str(part)) for part in parts)])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -164,3 +165,42 @@ def share(options: Any, *names: str) -> None:
     for name in names:
         if not 0 <= getattr(options, name) < 1:
             raise ConfigError(f"{name} must be in [0, 1), not {shown(getattr(options, name))}")
+
+
+def resolve(options: Any, *names: str) -> None:
+    """Make the folders in these fields of a frozen dataclass absolute, links followed.
+
+    So they are found from another working directory, too, and one folder has one spelling. Fields
+    hold a path, or items name=DIR.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if isinstance(value, tuple):
+            pairs = (item.partition("=") for item in value)
+            items = tuple(
+                f"{n}={_resolved(Path(v))}" if v else n + equals for n, equals, v in pairs
+            )
+            object.__setattr__(options, name, items)
+        elif value is not None:
+            object.__setattr__(options, name, _resolved(Path(value)))
+
+
+def resolve_item(options: Any, name: str, key: str, root: Path | None) -> None:
+    """The same for the file ``key=FILE`` among the items of a field, unless ``root`` has it."""
+    items = getattr(options, name)
+    if not isinstance(items, tuple):
+        return
+
+    def absolute(item: str) -> str:
+        path = Path(str(item).partition("=")[2])
+        inside = root is not None and (root / path).exists()
+        return item if inside or not path.is_file() else f"{key}={_resolved(path)}"
+
+    changed = (absolute(item) if str(item).startswith(f"{key}=") else item for item in items)
+    object.__setattr__(options, name, tuple(changed))
+
+
+def _resolved(path: Path) -> Path:
+    with suppress(OSError, RuntimeError):  # the working directory is gone, links in a circle
+        return path.resolve()
+    return path

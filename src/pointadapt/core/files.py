@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from .plain import DEEPEST, check_plain, finite
 
 BLOCK = 1 << 20  # bytes read at a time
 MOST_JSON = 32 << 20  # bytes
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # how a full disk, or quota, is told
 LITTLE = 1 << 20  # bytes; less free space than this is why a checkpoint could not be written
 
 

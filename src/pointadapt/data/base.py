@@ -12,6 +12,10 @@ import numpy as np
 from ..core.errors import DataLayoutError, PointCloudError
 from ..core.fields import build, seeds
 from ..core.registry import Registry
+from ..io.place import check_spread
+
+SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
+PROBES = 8  # points by which a cloud of one point is suspected
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,8 @@ class Clouds:
     the cache, would train another adapter.)
 
     Attributes:
-        points: (n, N, 3) float32, finite, as stored.
+        points: (n, N, 3) float32, finite, as stored. No cloud is a single point, but for blocks at
+            the edge of a scene.
         labels: (n,) int64 class of each cloud, an index into ``classes``.
         classes: names of the classes.
         ids: (n,) a name for each cloud (file or identifier), for reports.
@@ -70,6 +75,20 @@ class Clouds:
         for name, values in self.extras.items():
             if len(values) != len(self.points):
                 raise PointCloudError(f"{len(self.points)} clouds but {len(values)} of {name!r}")
+        if self.classes != (SCENE,):
+            self._check_spread()
+
+    def _check_spread(self) -> None:
+        n = self.points.shape[1]
+        if n < 2 or not len(self):
+            return
+        some = self.points[:, np.linspace(0, n - 1, PROBES).astype(int)]
+        for k in np.flatnonzero((some == some[:, :1]).all(axis=(1, 2))):
+            try:
+                check_spread(self.points[k])
+            except PointCloudError as error:
+                name = self.ids[k] if self.ids else f"cloud {k} (counted from 0)"
+                raise PointCloudError(f"{name}: {error}") from None
 
     def _check_parts(self, parts: np.ndarray) -> None:
         if parts.shape != self.points.shape[:2]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..core.errors import DataLayoutError
-from . import Clouds
-from .reading.blocks import SCENE, scene_of
+from .base import SCENE, Clouds
+from .reading.blocks import scene_of
 
 
 def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

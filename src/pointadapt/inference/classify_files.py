@@ -12,8 +12,9 @@ import numpy as np
 from ..adapters import folder as hub
 from ..adapters.protocol import load_ready, training_config
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
-from ..data.reading.layouts import readable_files
+from ..data.reading.layouts import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
+from ..io import NON_FINITE, NonFinite
 from .forward import predict_probabilities
 from .predictor import PREDICTORS, Drawing, Found, OnProgress, Paths, Predictor
 from .prefetch import one_ahead
@@ -110,6 +111,7 @@ def answer_files(
     backbone: Path | str | None = None,
     points: int | None = None,
     up: Axis | None = None,
+    nan: NonFinite | None = None,
     top: int = 3,
     batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
@@ -122,6 +124,8 @@ def answer_files(
         backbone: where the backbone is now, if the adapter folder does not know.
         points: points of a cloud, needed where ``model`` is a loaded one.
         up: the files' axis that points up; by default as in training.
+        nan: what to do with points that are not finite, "error" or "drop"; by default as in
+            training.
         top: how many labels to list for each file.
         batch_size: files that are read and predicted at a time.
         on_batch: called with the number of files done.
@@ -137,11 +141,11 @@ def answer_files(
         raise ConfigError(f"top={top}, batch_size={batch_size}: both must be at least 1")
     if isinstance(model, (str, Path)):
         model = load_ready(model, backbone)
-        reader = reader_of(model.adapter.about, up)
+        reader = reader_of(model.adapter.about, up, nan)
     elif points is None:
         raise ConfigError("a loaded model does not know its number of points: pass points=")
     else:
-        reader = FileReader(points, Folder(up=up or "z"))
+        reader = FileReader(points, Folder(up=up or "z", nan=nan or "error"))
     if model.adapter.task.predictor != CloudFiles.name:
         raise ConfigError(
             f"this adapter has the task {model.adapter.task.name}, which says nothing of a file as "
@@ -164,6 +168,8 @@ def list_files(paths: Paths) -> list[Prediction]:
         place = Path(path)
         try:
             found = readable_files(place, nested=True) if place.is_dir() else [place]
+            if place.is_dir():
+                tell_unread(place, found)
         except PointAdaptError as error:
             entries.append(Prediction(place, error=str(error)))
         else:
@@ -171,18 +177,21 @@ def list_files(paths: Paths) -> list[Prediction]:
     return entries
 
 
-def reader_of(config: dict[str, Any], up: Axis | None = None) -> FileReader:
+def reader_of(
+    config: dict[str, Any], up: Axis | None = None, nan: NonFinite | None = None
+) -> FileReader:
     """How to read files for the adapter with this configuration.
 
     Raises:
-        UnknownNameError: an unknown axis.
+        UnknownNameError: an unknown axis, or another word for what to do with NaN.
     """
     data = trained_data(training_config(config))
     folder = data if isinstance(data, Folder) else Folder()
-    if up is not None:
-        folder = replace(folder, up=up)
+    folder = replace(folder, up=up or folder.up, nan=nan or folder.nan)
     if folder.up not in UPRIGHT:
         raise UnknownNameError("up axis", folder.up, UPRIGHT)
+    if folder.nan not in NON_FINITE:
+        raise UnknownNameError("value of nan", folder.nan, NON_FINITE)
     return FileReader(config["points"], folder, config["available"])
 
 
@@ -224,12 +233,15 @@ class CloudFiles(Predictor):
     Attributes:
         top: how many labels to list for each file.
         up: the files' axis that points up; by default as in training.
+        nan: what to do with points that have NaN or infinite coordinates; by default as in
+            training. "drop" leaves them out.
     """
 
     about: ClassVar[str] = "says something of each file as a whole"
 
     top: int = 3
     up: Axis | None = None
+    nan: NonFinite | None = None
 
     def files(
         self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
@@ -243,12 +255,13 @@ class CloudFiles(Predictor):
                 on_progress("predicting", done, len(listed))
 
         rows = answer_files(
-            paths, adapter, backbone=backbone, up=self.up, top=self.top, on_batch=tell
-        )
+            paths, adapter, backbone=backbone, up=self.up, nan=self.nan, top=self.top,
+            on_batch=tell,
+        )  # fmt: skip
         good = [row for row in rows if row.error is None][:draw]
         if not good:
             return Found(rows)
-        read = reader_of(hub.read_adapter_config(adapter), self.up)
+        read = reader_of(hub.read_adapter_config(adapter), self.up, self.nan)
         titles = tuple("\n".join((row.path.name, _said(row))) for row in good)
         return Found(rows, Drawing(np.stack([read(row.path) for row in good]), titles))
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from ..adapters.protocol import load_ready
-from ..core.errors import ConfigError, PointAdaptError, PointCloudError, UnknownNameError
+from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
 from ..core.files import write_json
+from ..data.reading.sample import one_form
 from ..data.sets.folder import Axis, upright
-from ..io import Cloud, read_cloud, read_points, sample_index, write_cloud
+from ..io import Cloud, NonFinite, read_cloud, read_points, sample_index, write_cloud
 from ..ops import interpolate
 from .classify_files import list_files, percent, reader_of
 from .predictor import PREDICTORS, Drawing, Found, OnProgress, Paths, Predictor
@@ -76,6 +77,7 @@ class Labeller:
         category: class of all files; by default the name of each file's folder.
         up: the files' axis that points up; by default as in training.
         form: ending of the labelled files; their coordinates are those of the input.
+        nan: "drop" leaves out points that are not finite; by default as in training.
 
     Raises:
         AdapterError: the adapter folder is damaged or belongs to another backbone.
@@ -86,10 +88,11 @@ class Labeller:
     def __init__(
         self, adapter: Path | str, out: Path | str, *, backbone: Path | str | None = None,
         category: str | None = None, up: Axis | None = None, form: str = "ply",
+        nan: NonFinite | None = None,
     ) -> None:  # fmt: skip
         self.model = load_ready(adapter, backbone)
         config = self.model.adapter.about
-        self.reader = reader_of(config, up)
+        self.reader = reader_of(config, up, nan)
         self.names, self.task = self.model.adapter.names, self.model.adapter.task
         if not self.names.parts:
             raise ConfigError(f"{adapter} labels whole clouds ({config['task']}), not points")
@@ -132,14 +135,10 @@ class Labeller:
 
     def _one(self, path: Path, taken: set[Path]) -> tuple[PartPrediction, np.ndarray, np.ndarray]:
         number = self._class_of(path)
-        local = read_points(path, seed=self.reader.folder.seed)
-        cloud = read_cloud(path)
+        folder = self.reader.folder
+        local = read_points(path, seed=folder.seed, minimum=folder.min_points, nan=folder.nan)
+        cloud = read_cloud(path, nan=folder.nan)
         stored = local if cloud.faces is not None else cloud.points
-        if len(local) < self.reader.folder.min_points:
-            raise PointCloudError(
-                f"{path}: has {len(local)} points, fewer than {self.reader.folder.min_points}: "
-                "leave the file out, or scan it more densely"
-            )
         labels, confidence = self.label(local, number)
         out = self.out / f"{path.stem}.{self.form}"
         for k in range(2, len(taken) + 3):
@@ -155,7 +154,7 @@ class Labeller:
         return PartPrediction(path, category, found, confidence, out), local, labels
 
     def _class_of(self, path: Path) -> int | None:
-        name = self.category or path.absolute().parent.name
+        name = one_form(self.category or path.absolute().parent.name)
         if name in self.names.classes:
             return self.names.classes.index(name)
         if not self.task.given_class:
@@ -199,6 +198,8 @@ class PointFiles(Predictor):
     Attributes:
         category: the files' class; by default the name of each one's folder.
         up: the files' axis that points up; by default as in training.
+        nan: what to do with points that have NaN or infinite coordinates; by default as in
+            training. "drop" leaves them out.
         out: folder for the labelled points, a file for each.
         form: format of the labelled points.
     """
@@ -207,6 +208,7 @@ class PointFiles(Predictor):
 
     category: str | None = None
     up: Axis | None = None
+    nan: NonFinite | None = None
     out: Path = Path("predicted")
     form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
 
@@ -217,7 +219,7 @@ class PointFiles(Predictor):
         """See :meth:`Predictor.files`."""
         label = Labeller(
             adapter, self.out, backbone=backbone, category=self.category, up=self.up,
-            form=self.form,
+            form=self.form, nan=self.nan,
         )  # fmt: skip
         rows, drawing = label.files(paths, draw, on_progress)
         return Found(rows, drawing)

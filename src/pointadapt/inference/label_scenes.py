@@ -14,6 +14,7 @@ from ..core.config import Precision
 from ..core.console import command_line, duration, size
 from ..core.errors import ConfigError, PointAdaptError
 from ..data.reading.label_names import codes_of
+from ..io import NonFinite
 from ..scenes import SUFFIXES, SceneLabels, Tiling, label_scene
 from ..tasks import TASKS
 from .classify_files import list_files
@@ -87,6 +88,7 @@ class SceneLabeller:
         field: where labels are written; by default LAS' classification, else the column of labels
             in training or one with a usual name.
         temp: folder for temporary files; by default that of the copies.
+        nan: "drop" leaves points that are not finite without a class.
 
     Raises:
         AdapterError: the adapter folder is damaged or belongs to another backbone.
@@ -96,7 +98,7 @@ class SceneLabeller:
     def __init__(
         self, adapter: Path | str, *, backbone: Path | str | None = None,
         block: float | None = None, overlap: float = 0.5, passes: int = 1, seed: int = 0,
-        field: str | None = None, temp: Path | str | None = None,
+        field: str | None = None, temp: Path | str | None = None, nan: NonFinite = "error",
     ) -> None:  # fmt: skip
         self.model = load_ready(adapter, backbone)
         config = self.model.adapter.about
@@ -115,7 +117,7 @@ class SceneLabeller:
             block=float(width), overlap=overlap, points=int(config["points"]), passes=passes,
             batch=self.model.adapter.task.batch, seed=seed,
         )  # fmt: skip
-        self.field, self.temp = field, temp
+        self.field, self.temp, self.nan = field, temp, nan
         self.trained_field = _by_name(getattr(data, "label", None))
 
     def files(
@@ -155,7 +157,7 @@ class SceneLabeller:
             return label_scene(
                 path, out, self.predict, self.names.parts, self.tiling,
                 features=self.names.features, codes=codes, field=field, temp=self.temp,
-                on_progress=on_progress,
+                nan=self.nan, on_progress=on_progress,
             )  # fmt: skip
 
     def predict(self, points: np.ndarray, features: np.ndarray | None) -> np.ndarray:
@@ -178,6 +180,8 @@ class SceneFiles(Predictor):
         passes: samples of a tile that the network sees at most; the points left over take their
             neighbours' probabilities. 0 lets it see every point, which takes longer.
         temp: folder for temporary files; by default that of the copies.
+        nan: what to do with points that have NaN or infinite coordinates: with "drop" they stay in
+            the copy, without a class.
     """
 
     about: ClassVar[str] = "labels every point of scenes"
@@ -190,6 +194,7 @@ class SceneFiles(Predictor):
     overlap: float = 0.5
     passes: int = 1
     temp: Path | None = None
+    nan: NonFinite = "error"
 
     def files(
         self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
@@ -200,7 +205,7 @@ class SceneFiles(Predictor):
             raise ConfigError("scenes are too large for a picture: leave out --picture")
         label = SceneLabeller(
             adapter, backbone=backbone, block=self.block, overlap=self.overlap,
-            passes=self.passes, field=self.field, temp=self.temp,
+            passes=self.passes, field=self.field, temp=self.temp, nan=self.nan,
         )  # fmt: skip
         return Found(label.files(paths, self.out, on_progress))
 

@@ -5,11 +5,11 @@
 >>> write_points("chair.pcd", points)
 """
 
-from ._cloud import Cloud
-from ._read import MESH_POINTS, NON_FINITE, NonFinite, read_cloud, read_points, read_sample
-from ._sample import SAMPLINGS, Sampling, sample_index, sample_points, sample_surface
-from ._table import SUFFIXES, WRITABLE
-from ._write import write_cloud, write_points
+from .cloud import Cloud
+from .read import MESH_POINTS, NON_FINITE, NonFinite, read_cloud, read_points, read_sample
+from .sample import SAMPLINGS, Sampling, sample_index, sample_points, sample_surface
+from .table import SUFFIXES, WRITABLE
+from .write import write_cloud, write_points
 
 __all__ = [
     "MESH_POINTS",

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io._cloud import COLORS
-from ..io._layout import XYZ
+from ..io.columns import COLORS, XYZ
 from ._source import Source
 
 RGB = COLORS[0]

@@ -11,24 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import ConfigError, FileFormatError, PointCloudError
+from ..core.errors import ConfigError, FileFormatError, PointCloudError, UnknownNameError
 from ..core.files import atomic
 from ..core.folders import sweep
 from ..core.machine import peak_memory
-from ..io._read import _format
+from ..io.opening import format_of
+from ..io.read import NON_FINITE, NonFinite
 from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they read
 from ._features import Channels
 from ._grid import Grid
 from ._source import SOURCES, Source, naming
-from ._spill import (
-    CHUNK,
-    Spill,
-    blank_labels,
-    check_room,
-    full_disk_said,
-    record_type,
-    survey,
-)
+from ._spill import Spill, blank_labels, check_room, full_disk_said, record_type
+from ._survey import CHUNK, survey
 from ._tiles import Cutter, Tile, Votes
 
 Predict = Callable[[np.ndarray, "np.ndarray | None"], np.ndarray]
@@ -111,7 +105,7 @@ def open_scene(path: Path | str) -> Source:
     with naming(path):
         if path.suffix.lower() not in SOURCES and path.is_file():
             raise FileFormatError(f"is no scene: its ending is none of {' '.join(SUFFIXES)}")
-        _format(path)
+        format_of(path)
         return SOURCES[path.suffix.lower()](path)
 
 
@@ -126,6 +120,7 @@ def label_scene(
     codes: Sequence[int] | None = None,
     field: str | None = None,
     temp: Path | str | None = None,
+    nan: NonFinite = "error",
     on_progress: Progress | None = None,
     chunk: int = CHUNK,
 ) -> SceneLabels:
@@ -148,6 +143,8 @@ def label_scene(
         field: where it is written: by default LAS' classification, or a column with a usual name
             for labels; a name that the file does not have yet is added to it.
         temp: folder for the temporary file; by default that of ``out``.
+        nan: "drop" leaves points with NaN or infinite coordinates or features without a class: in
+            the copy they have the smallest number that is no class's.
         on_progress: called with what is done, how many points of it, and of how many.
         chunk: points of the file in memory at a time.
 
@@ -160,13 +157,17 @@ def label_scene(
     began, path, out = time.perf_counter(), Path(path), Path(out)
     tiling = tiling or Tiling()
     values = _codes(codes, len(classes))
+    if nan not in NON_FINITE:
+        raise UnknownNameError("value of nan", nan, NON_FINITE)
     source = open_scene(path)
     folder = _folders(path, out, temp)
     tell = on_progress or (lambda what, done, total: None)
     with naming(path):
         if not source.count:
             raise PointCloudError("has no points")
-        copy = source.prepare(field, int(values.max()))
+        none = next(k for k in range(len(values) + 1) if k not in values) if nan == "drop" else 0
+        values = values.astype(np.min_scalar_type(max(int(values.max()), none)))
+        copy = source.prepare(field, max(int(values.max()), none))
         channels = Channels.of(features, source)
     sweep(out.parent, name=out.name)
     size = source.count * record_type(source.count, len(channels.columns)).itemsize
@@ -175,10 +176,11 @@ def label_scene(
     with ExitStack() as stack:
         with full_disk_said(folder):
             labels = blank_labels(folder, source.count, values.dtype, stack)
-        with _spilled(source, tiling, channels, folder, tell, chunk) as spill:
+            labels[:] = none
+        with _spilled(source, tiling, channels, folder, tell, chunk, nan == "drop") as spill:
             cutter = Cutter(spill, channels, tiling.points, tiling.passes, tiling.seed)
             counts, sure, samples = _all_tiles(cutter, predict, values, labels, tiling.batch, tell)
-            tiles = len(spill.found.cells)
+            tiles, known = len(spill.found.cells), source.count - spill.found.dropped
         with atomic(out) as temporary, naming(path):
             for done in source.write(temporary, labels, field):
                 tell("writing", done, source.count)
@@ -186,20 +188,23 @@ def label_scene(
     named = dict(zip(classes, counts.tolist(), strict=True))
     return SceneLabels(
         path, out, source.field_name(field), source.count, tiles, samples, named,
-        sure / source.count, time.perf_counter() - began, peak_memory(),
+        sure / known, time.perf_counter() - began, peak_memory(),
     )  # fmt: skip
 
 
 @contextmanager
 def _spilled(
-    source: Source, tiling: Tiling, channels: Channels, folder: Path, tell: Progress, chunk: int
-) -> Iterator[Spill]:
+    source: Source, tiling: Tiling, channels: Channels, folder: Path, tell: Progress, chunk: int,
+    drop: bool,
+) -> Iterator[Spill]:  # fmt: skip
     grid, total = Grid(tiling.block, tiling.overlap), source.count
     with full_disk_said(folder), naming(source.path):
-        found = survey(source, grid, channels.columns, lambda n: tell("reading", n, total), chunk)
+        found = survey(
+            source, grid, channels.columns, lambda n: tell("reading", n, total), chunk, drop
+        )
         spill = Spill(
             source, grid, found, channels.columns, folder, lambda n: tell("sorting", n, total),
-            chunk,
+            chunk, drop,
         )  # fmt: skip
     with closing(spill):
         yield spill

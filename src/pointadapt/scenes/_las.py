@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,8 +11,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..core.errors import ConfigError, FileFormatError
-from ..io._cloud import need
-from ..io._las import _check_header
+from ..io.cloud import need
+from ..io.las import check_las, no_panic
 from ._las_header import COPC, EVLRS, LASZIP, SIZES, LasHeader
 from ._source import Chunk, Source, check_fits, source
 
@@ -42,7 +41,7 @@ class LasSource(Source):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.laspy = need("laspy", "las")
-        _check_header(path)
+        check_las(path)
         self.header = LasHeader.read(path)
         if self.header.form >= len(SIZES) or self.header.width < SIZES[self.header.form]:
             raise FileFormatError("has a damaged header: no such point format")
@@ -61,7 +60,7 @@ class LasSource(Source):
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
         done = 0
-        with _decompressing(), self._open() as reader:
+        with no_panic(), self._open() as reader:
             for points in reader.chunk_iterator(size):
                 if len(points) != min(size, self.count - done):
                     break
@@ -155,7 +154,7 @@ class LasSource(Source):
     def _rows(self) -> Iterator[np.ndarray]:
         """(m, width) bytes of the points as they are stored, or were before compression."""
         if self.header.compressed:
-            with _decompressing(), self._open() as reader:
+            with no_panic(), self._open() as reader:
                 for points in reader.chunk_iterator(ROWS):
                     yield np.array(points.array).view(np.uint8).reshape(len(points), -1)
             return
@@ -216,13 +215,3 @@ def _exactly(stream: BinaryIO, size: int) -> bytes:
     if len(data) < size:
         raise FileFormatError("is cut short: it does not hold all its points")
     return data
-
-
-@contextmanager
-def _decompressing() -> Iterator[None]:
-    try:
-        yield
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":  # how lazrs, in Rust, fails; no Exception
-            raise
-        raise FileFormatError("has damaged compressed data") from error

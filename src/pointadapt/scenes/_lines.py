@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO
 
-import numpy as np
-
 from ..core.errors import FileFormatError
-from ..io._layout import COMMENTS
+from ..io.layout import LONGEST, Layout
+from ..io.text import DataLines
 
-LONGEST = 1 << 16  # bytes of a line; a longer one is no point
-_MARKS = tuple(mark.encode() for mark in COMMENTS)
-
-
-@dataclass(frozen=True)
-class Style:
-    """How the columns of a line are told apart: None is white space."""
-
-    delimiter: str | None = None
-    decimal_comma: bool = False
-
-
-def is_point(line: bytes) -> bool:
-    """Tell a line with a point from an empty one or a remark."""
-    bare = line.strip()
-    return bool(bare) and not bare.startswith(_MARKS)
+BOM = b"\xef\xbb\xbf"
+REMARK = re.compile(rb"(?<!1[.,])#|\x1a")  # a remark, or the end; 1.#QNAN is neither
 
 
 def batches(stream: BinaryIO, size: int) -> Iterator[list[bytes]]:
@@ -37,34 +21,22 @@ def batches(stream: BinaryIO, size: int) -> Iterator[list[bytes]]:
         yield lines
 
 
-def numbers(lines: Sequence[bytes], columns: Sequence[int], style: Style, first: int) -> np.ndarray:
-    """(m, columns) float64 of lines that hold points; ``first`` is the number of the first point.
-
-    Raises:
-        FileFormatError: a line has too few columns, or one that is no number.
-    """
-    text = (line.decode("latin-1") for line in lines)
-    if style.decimal_comma:
-        text = (line.replace(",", ".") for line in text)
-    try:
-        return np.loadtxt(
-            text, delimiter=style.delimiter, usecols=list(columns), quotechar='"', ndmin=2
-        )
-    except ValueError as error:
-        raise FileFormatError(f"{error} (rows counted from point {first})") from error
+def points_of(lines: DataLines, batch: Sequence[bytes]) -> tuple[Sequence[int], Sequence[str]]:
+    """Of a batch of lines, the places of those that hold points, and these as NumPy reads them."""
+    return lines.points([line.removeprefix(BOM).decode("latin-1") for line in batch])
 
 
-def labelled(line: bytes, label: int, place: int | None, style: Style) -> bytes:
+def labelled(line: bytes, label: int, place: int | None, layout: Layout) -> bytes:
     """The line with ``label`` in column ``place``, or after the last one; all else as it was."""
-    body, mark, remark = line.partition(b"#")
-    inside = body.rstrip()
-    end, word = body[len(inside) :], b"%d" % label
-    delimiter = b"" if style.delimiter is None else style.delimiter.encode()
+    found = REMARK.search(line)
+    inside = line[: found.start() if found else None].rstrip()
+    rest, word = line[len(inside) :], b"%d" % label
+    delimiter = b"" if layout.delimiter is None else layout.delimiter.encode()
     if place is None:
         gap = b"" if delimiter and inside.endswith(delimiter) else delimiter or b" "
-        return inside + gap + word + end + mark + remark
+        return inside + gap + word + rest
     start, stop = _span(inside, place, delimiter)
-    return inside[:start] + word + inside[stop:] + end + mark + remark
+    return inside[:start] + word + inside[stop:] + rest
 
 
 def _span(line: bytes, place: int, delimiter: bytes) -> tuple[int, int]:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io._arrays import PICKLE
-from ..io._cloud import column_name
-from ..io._layout import XYZ
-from ._source import Chunk, Source, check_fits, check_name, label_place, source
+from ..io.arrays import WIDE, check_table, load_npy
+from ..io.columns import XYZ, column_name
+from ._source import Chunk, Source, check_fits, check_name, source
 
 ROWS = 1 << 18  # written at a time
 
@@ -24,36 +23,34 @@ class NpySource(Source):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        try:
-            # mmap reads the header alone; pickles are refused
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except ValueError as error:
-            raise FileFormatError(PICKLE if "pickle" in str(error) else str(error)) from error
+        array = load_npy(path, mapped=True)
         self.dtype, self.shape = array.dtype, array.shape
-        self.start = array.offset  # type: ignore[attr-defined]
+        self.start = getattr(array, "offset", 0)
         self.by_column = not array.flags.c_contiguous
-        self.count = len(array)
-        self.all_names = _fields(array)
-        self.kind = {n: self._dtype(n).kind for n in self.all_names}
-        self.names = tuple(n for n in self.all_names if n not in XYZ and self.kind[n] in "iufb")
-        self.whole = frozenset(n for n in self.names if self.kind[n] in "iu")
+        self.count = len(array) if array.ndim else 0
+        self.fields = _fields(array)
+        kinds = [self._dtype(k).kind for k in range(len(self.fields))]
+        self.set_names([name for name, _, _ in self.fields], kinds)
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
-        wanted = ("x", "y", "z", *columns)
+        wanted = self.places(columns)
         for rows in self._rows(size):
-            values = [self._column(rows, name) for name in wanted]
+            values = [self._column(rows, k) for k in wanted]
             more = np.stack(values[3:], axis=1) if columns else np.empty((len(rows), 0))
             yield np.stack(values[:3], axis=1).astype(np.float64), more.astype(np.float32)
 
     def prepare(self, field: str | None, highest: int) -> int:
-        place = label_place(self.all_names, field)
-        name = check_name(field) if place is None else self.all_names[place]
-        if place is not None or not self.dtype.names:
-            check_fits(highest, self._dtype(name) if place is not None else self.dtype, name)
+        place = self.label_place(field)
+        if place is not None:
+            check_fits(highest, self._dtype(place), column_name(self.all_names[place]))
+        elif not self.dtype.names:
+            check_fits(highest, self.dtype, check_name(field))
+        else:
+            check_name(field)
         return self.path.stat().st_size + (self.count * 8 if place is None else 0)
 
     def write(self, out: Path, labels: np.ndarray, field: str | None) -> Iterator[int]:
-        place, done = label_place(self.all_names, field), 0
+        place, done = self.label_place(field), 0
         named, shape = self.dtype.names is not None, self.shape
         descr = self.dtype.descr if named else self.dtype.str
         if place is None and named:
@@ -80,10 +77,7 @@ class NpySource(Source):
             return wide
         if place is None:
             return np.concatenate([rows, labels[:, None].astype(self.dtype)], axis=1)
-        if self.dtype.names:
-            rows[self.dtype.names[place]] = labels.reshape(rows.shape)
-        else:
-            rows[:, place] = labels
+        self._put(rows, place, labels)
         return rows
 
     def _rows(self, size: int) -> Iterator[np.ndarray]:
@@ -102,31 +96,42 @@ class NpySource(Source):
                     raise FileFormatError(f"is cut short: it does not hold its {self.count} points")
                 yield flat.reshape(rows, *self.shape[1:])
 
-    def _dtype(self, name: str) -> np.dtype:
-        if not self.dtype.names:
-            return self.dtype
-        return self.dtype[self.dtype.names[self.all_names.index(name)]]
+    def _dtype(self, place: int) -> np.dtype:
+        _, field, _ = self.fields[place]
+        return self.dtype if field is None else self.dtype[field].base
 
-    def _column(self, rows: np.ndarray, name: str) -> np.ndarray:
-        place = self.all_names.index(name)
-        return rows[self.dtype.names[place]].reshape(-1) if self.dtype.names else rows[:, place]
+    def _column(self, rows: np.ndarray, place: int) -> np.ndarray:
+        _, field, part = self.fields[place]
+        return rows[:, part] if field is None else rows[field].reshape(len(rows), -1)[:, part]
+
+    def _put(self, rows: np.ndarray, place: int, labels: np.ndarray) -> None:
+        _, field, part = self.fields[place]
+        if field is None:
+            rows[:, part] = labels
+        else:
+            values = rows[field].reshape(len(rows), -1)
+            values[:, part] = labels
+            rows[field] = values.reshape(rows[field].shape)
 
 
-def _fields(array: np.ndarray) -> tuple[str, ...]:
-    """Names of the columns; of a plain array x, y, z and then their places, 3, 4 and so on."""
-    if array.dtype.names:
-        names = tuple(column_name(name) for name in array.dtype.names)
-        if (
-            not {"x", "y", "z"} <= set(names)
-            or array.ndim not in (1, 2)
-            or array.size != len(array)
-        ):
-            raise FileFormatError(f"has fields {', '.join(names)}: x, y and z are needed")
-        return names
-    if array.dtype.kind not in "fiu":
-        raise FileFormatError(f"holds {array.dtype}, not numbers")
-    if array.ndim != 2 or array.shape[1] < 3:
-        raise FileFormatError(
-            f"has shape {array.shape}: one scene of shape (N, 3 or more) is needed"
-        )
-    return ("x", "y", "z", *map(str, range(3, array.shape[1])))
+def _fields(array: np.ndarray) -> list[tuple[str, str | None, int]]:
+    """Of each column its name, the field that it is in, and its place there.
+
+    Columns of a plain array are called x, y, z and then by their places, 3, 4 and so on. A field of
+    three numbers, such as xyz, gives three columns.
+    """
+    if not array.dtype.names:
+        check_table(array, 3, "one scene of shape (N, 3 or more)")
+        names = (*XYZ, *map(str, range(3, array.shape[1])))
+        return [(name, None, k) for k, name in enumerate(names)]
+    if array.ndim not in (1, 2) or array.size != len(array):
+        raise FileFormatError(f"has shape {array.shape}: one record a point is needed")
+    found: list[tuple[str, str | None, int]] = []
+    for field in array.dtype.names:
+        width = int(np.prod(array.dtype[field].shape, dtype=np.int64))
+        parts = WIDE.get(field.lower(), ())
+        if width == 1:
+            found.append((field, field, 0))
+        elif len(parts) <= width:
+            found += [(name, field, k) for k, name in enumerate(parts)]
+    return found

@@ -10,9 +10,9 @@ from typing import ClassVar
 import numpy as np
 
 from ..core.errors import ConfigError, FileFormatError
-from ..data.reading.labelled import USUAL
-from ..io._cloud import column_name
-from ..io._read import _named
+from ..core.files import NO_ROOM
+from ..io import opening
+from ..io.columns import LABELS, XYZ, column_name, column_names, find_column, find_xyz
 
 Chunk = tuple[np.ndarray, np.ndarray]
 LABEL = "label"  # what an appended column is called
@@ -26,7 +26,8 @@ class Source:
         count: number of points.
         names: columns besides x, y, z, by their names in lower case, that can be read as numbers.
         whole: those of them that are stored as whole numbers.
-        all_names: every column, in the file's order.
+        all_names: every column, in the file's order, as the file calls it.
+        xyz: the places of the coordinates among them.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -36,7 +37,47 @@ class Source:
         self.count = 0
         self.names: tuple[str, ...] = ()
         self.all_names: tuple[str, ...] = ()
+        self.xyz: tuple[int, int, int] = (0, 1, 2)
         self.whole: frozenset[str] = frozenset()
+
+    def set_names(self, names: Sequence[str], kinds: Sequence[str]) -> None:
+        """Find the coordinates among the columns; ``kinds`` are NumPy's, "" for no number.
+
+        Raises:
+            FileFormatError: there are none, or two that may equally well be one of them.
+        """
+        self.all_names, found = tuple(names), find_xyz(names)
+        if found is None:
+            raise FileFormatError(f"has no columns x, y, z, only: {', '.join(names) or 'none'}")
+        self.xyz = found
+        usable = [name for name, kind in zip(names, kinds, strict=True) if kind in "iufb" and kind]
+        self.names = tuple(name for name in column_names(usable) if name and name not in XYZ)
+        whole = [name for name, kind in zip(names, kinds, strict=True) if kind in "iu" and kind]
+        self.whole = frozenset(column_names(whole)) & frozenset(self.names)
+
+    def places(self, columns: Sequence[str]) -> list[int]:
+        """Where x, y, z and then the ``columns`` are.
+
+        Raises:
+            FileFormatError: two columns that may equally well be one of them.
+        """
+        found = [find_column(self.all_names, name) for name in columns]
+        return [*self.xyz, *(place for place in found if place is not None)]
+
+    def label_place(self, field: str | None) -> int | None:
+        """Which of the columns takes the labels; None to append one.
+
+        That is the column called ``field``, or by default the first of a usual name for labels.
+
+        Raises:
+            ConfigError: it holds the coordinates.
+        """
+        wanted = LABELS if field is None else (field,)
+        places = (find_column(self.all_names, name) for name in wanted)
+        place = next((place for place in places if place is not None), None)
+        if place in self.xyz:
+            raise ConfigError(f"field {field!r} holds the coordinates: name another")
+        return place
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
         """Pieces of at most ``size`` points in order: (m, 3) float64, and (m, columns) float32.
@@ -48,8 +89,8 @@ class Source:
 
     def field_name(self, field: str | None) -> str:
         """What is written to: the name of ``field``, or of the format's own."""
-        place = label_place(self.all_names, field)
-        return check_name(field) if place is None else self.all_names[place]
+        place = self.label_place(field)
+        return check_name(field) if place is None else column_name(self.all_names[place])
 
     def prepare(self, field: str | None, highest: int) -> int:
         """Check that labels up to ``highest`` fit into ``field``; how large the copy will be.
@@ -75,17 +116,6 @@ def source(cls: type[Source]) -> type[Source]:
     return cls
 
 
-def label_place(names: Sequence[str], field: str | None) -> int | None:
-    """Which of the columns ``names`` takes the labels; None to append one.
-
-    That is the column called ``field``, or by default the first that has a usual name for labels.
-    """
-    if field is not None:
-        field = column_name(field)
-        return names.index(field) if field in names else None
-    return next((names.index(name) for name in USUAL if name in names), None)
-
-
 def check_fits(highest: int, dtype: np.dtype, what: str) -> None:
     """Refuse labels that ``dtype`` cannot hold exactly.
 
@@ -106,7 +136,7 @@ def check_name(field: str | None) -> str:
         ConfigError: it is none.
     """
     name = LABEL if field is None else field.strip().lower()
-    if not (name.isascii() and name.isidentifier()) or name in ("x", "y", "z"):
+    if not (name.isascii() and name.isidentifier()) or name in XYZ:
         raise ConfigError(f"field {name!r}: use letters, digits and underscores, not x, y or z")
     return name
 
@@ -115,10 +145,14 @@ def check_name(field: str | None) -> str:
 def naming(path: Path) -> Iterator[None]:
     """Put the path before what a file's reader says; pass on what is not the file's fault."""
     passed: list[Exception] = []
-    with _named(path):
+    with opening.naming(path):
         try:
             yield
-        except (ConfigError, OSError) as error:
+        except ConfigError as error:
+            passed.append(error)
+        except OSError as error:
+            if error.errno not in NO_ROOM and error.filename in (None, str(path), path):
+                raise
             passed.append(error)
     if passed:
         raise passed[0]

@@ -7,82 +7,24 @@ process instead of raising an error.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from ..core.console import size as size_text
-from ..core.errors import PointAdaptError, PointCloudError
-from ._grid import Cells, Grid
+from ..core.errors import PointAdaptError
+from ..core.files import NO_ROOM
+from ._grid import Grid
 from ._source import Source
+from ._survey import CHUNK, Survey, Tell, finite_chunks
 
-CHUNK = 1 << 20  # points read at a time
 PREFIX = ".pointadapt-"
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-Tell = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What a first pass finds.
-
-    Attributes:
-        cells: those that are not empty.
-        low, high: (3,) float64 bounds of the coordinates.
-        peaks: (C,) largest value of each column.
-    """
-
-    cells: Cells
-    low: np.ndarray
-    high: np.ndarray
-    peaks: np.ndarray
-
-
-def survey(
-    source: Source, grid: Grid, columns: Sequence[str], tell: Tell, chunk: int = CHUNK
-) -> Survey:
-    """Count the points of each cell.
-
-    Raises:
-        PointCloudError: no point, or a coordinate or feature is NaN or infinite.
-    """
-    counts: dict[tuple[int, int], int] = {}
-    low, high, done = np.full(3, np.inf), np.full(3, -np.inf), 0
-    peaks = np.zeros(len(columns))
-    for xyz, more in source.chunks(columns, chunk):
-        _check_finite(xyz, done, "coordinates")
-        _check_finite(more, done, "features (" + ", ".join(columns) + ")")
-        low, high = np.minimum(low, xyz.min(axis=0)), np.maximum(high, xyz.max(axis=0))
-        peaks = np.maximum(peaks, more.max(axis=0, initial=0.0))
-        found, number = _distinct(grid.cells_of(xyz))
-        for cell, n in zip(map(tuple, found.tolist()), number.tolist(), strict=True):
-            counts[cell] = counts.get(cell, 0) + n
-        done += len(xyz)
-        tell(done)
-    if not counts:
-        raise PointCloudError("has no points")
-    cells = Cells.of(np.array(list(counts), np.int64), np.array(list(counts.values())))
-    return Survey(cells, low, high, peaks)
-
-
-def _distinct(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of (n, 2) cells, and how often each occurs."""
-    low = cells.min(axis=0)
-    span = cells.max(axis=0) - low + 1
-    if int(span[0]) * int(span[1]) > 2**62:
-        raise PointCloudError("has points too far apart for tiles of this width")
-    keys, number = np.unique(
-        (cells[:, 0] - low[0]) * span[1] + cells[:, 1] - low[1], return_counts=True
-    )
-    return np.stack(np.divmod(keys, span[1]), axis=1) + low, number
 
 
 def record_type(count: int, columns: int) -> np.dtype:
@@ -101,24 +43,23 @@ class Spill:
         source: the scene.
         grid, found: how it is cut, and its cells.
         columns: what is read besides the coordinates.
+        drop: whether points that are not finite are left out, as in the survey.
         folder: where the temporary file lies.
         tell: called with the number of points done.
     """
 
     def __init__(
         self, source: Source, grid: Grid, found: Survey, columns: Sequence[str], folder: Path,
-        tell: Tell, chunk: int = CHUNK,
+        tell: Tell, chunk: int = CHUNK, drop: bool = False,
     ) -> None:  # fmt: skip
         self.grid, self.found = grid, found
         self.dtype = record_type(source.count, len(columns))
         self._next = found.cells.starts[:-1].copy()  # where each cell's next point goes
         self.file = tempfile.TemporaryFile(dir=folder, prefix=PREFIX)  # noqa: SIM115
-        done = 0
         try:
-            for xyz, more in source.chunks(columns, chunk):
-                self._add(xyz, more, done)
-                done += len(xyz)
-                tell(done)
+            for part in finite_chunks(source, columns, chunk, drop):
+                self._add(part.xyz, part.more, part.ids)
+                tell(part.done)
             self.file.flush()
         except BaseException:
             self.close()
@@ -140,14 +81,14 @@ class Spill:
             self.file.read(int(cells.counts[place]) * self.dtype.itemsize), self.dtype
         )
 
-    def _add(self, xyz: np.ndarray, more: np.ndarray, first: int) -> None:
+    def _add(self, xyz: np.ndarray, more: np.ndarray, ids: np.ndarray) -> None:
         places = self.found.cells.find(self.grid.cells_of(xyz))
         records = np.empty(len(xyz), self.dtype)
         corners = self.found.cells.index[places] * self.grid.stride
         records["xyz"][:, :2] = xyz[:, :2] - corners
         records["xyz"][:, 2] = xyz[:, 2] - self.found.low[2]
         records["more"] = more
-        records["id"] = np.arange(first, first + len(xyz))
+        records["id"] = ids
         order = np.argsort(places, kind="stable")  # cells keep the file's order
         records, places = records[order], places[order]
         starts = np.flatnonzero(np.diff(places, prepend=-1))
@@ -211,13 +152,3 @@ def full_disk_said(folder: Path) -> Iterator[None]:
 def _discard(file: IO[bytes]) -> None:
     with suppress(OSError):  # what a full disk refused before, it refuses again
         file.close()
-
-
-def _check_finite(values: np.ndarray, first: int, what: str) -> None:
-    good = np.isfinite(values).all(axis=1)
-    if not good.all():
-        row = first + int(np.argmin(good))
-        raise PointCloudError(
-            f"has NaN or infinite {what}, first in point {row} (counted from 0): "
-            "remove or repair them"
-        )

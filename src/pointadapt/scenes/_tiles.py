@@ -128,7 +128,7 @@ class Cutter:
         grid, found = self.spill.grid, self.spill.found
         corner = np.append(own * grid.stride + grid.block / 2, found.low[2]) - found.low
         extent = np.maximum(found.high - found.low, 1e-9)
-        within = ((xyz + corner) / extent).astype(np.float32)
+        within = ((xyz + corner) / extent).clip(0, 1).astype(np.float32)  # strays are outside
         made = self.channels.make(read / self.channels.tops(found.peaks), within)
         return made.reshape(-1, self.n, len(self.channels.names))
 

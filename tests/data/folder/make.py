@@ -148,6 +148,7 @@ CLOUDS = {
     "txt-tabs": (".txt", text("\t")),
     "txt-decimal-comma": (".txt", text(" ", decimal=",")),
     "xyz-comment": (".xyz", text("  ", "# one\n// two\n\n")),
+    "asc": (".asc", text()),
     "pts-count": (".pts", text(" ", "{n}\n")),
     "csv": (".csv", text(",")),
     "csv-spaces": (".csv", text(", ")),

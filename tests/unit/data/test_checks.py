@@ -9,6 +9,7 @@ import pytest
 
 from pointadapt.core.errors import DataLayoutError, FileFormatError, PointCloudError
 from pointadapt.data import Clouds, Dataset, check
+from pointadapt.data.base import SCENE
 from pointadapt.data.checking.checks import describe
 from pointadapt.data.checking.checksums import (
     checksums,
@@ -17,7 +18,6 @@ from pointadapt.data.checking.checksums import (
     record_of,
     write_record,
 )
-from pointadapt.data.reading.blocks import SCENE
 
 
 def clouds(n=6, points=20, seed=0, **changes):
@@ -72,13 +72,20 @@ def test_a_split_that_cannot_be_loaded_does_not_hide_the_other():
     assert found["test: files"].status == "wrong" and found["train: classes"].status == "ok"
 
 
-def test_not_finite_and_a_single_place():
+def test_coordinates_that_are_not_finite():
     points = clouds().points.copy()
     points[4, 3, 1] = np.inf
     bad = Clouds(points, np.zeros(6, int), ("a", "b"), tuple("uvwxyz"))
     assert look(bad)["train: coordinates"] == ("wrong", "NaN or infinite in 1 clouds: y")
+
+
+def test_a_cloud_that_is_a_single_point_is_none():
+    points = clouds().points.copy()
     points[4] = 1.0
-    assert look(bad)["train: coordinates"] == ("wrong", "1 clouds are a single point: y")
+    with pytest.raises(PointCloudError, match=r"^y: all of its 20 points .* \(1, 1, 1\)"):
+        Clouds(points, np.zeros(6, int), ("a",), tuple("uvwxyz"))
+    with pytest.raises(PointCloudError, match=r"^cloud 4 \(counted from 0\): all of its 20"):
+        Clouds(points, np.zeros(6, int), ("a",))
 
 
 def test_a_block_of_a_scene_may_hold_one_point():

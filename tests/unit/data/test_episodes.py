@@ -158,7 +158,8 @@ def test_no_such_fold(toy):
 
 
 def test_clouds_without_ids(monkeypatch, tmp_path):
-    bare = Clouds(np.zeros((12, 16, 3), np.float32), np.arange(12) % 3, ("a", "b", "c"))
+    points = np.random.default_rng(0).random((12, 16, 3), np.float32)
+    bare = Clouds(points, np.arange(12) % 3, ("a", "b", "c"))
     from pointadapt.data.sets.shapes import Shapes
 
     monkeypatch.setattr(Shapes, "load", lambda self, split: bare)

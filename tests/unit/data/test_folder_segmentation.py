@@ -119,7 +119,7 @@ def test_the_column_of_labels_by_its_place(tmp_path):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (lambda r: r[:, :3], FileFormatError, "must be numbers (N, 4 or more)"),
+        (lambda r: r[:, :3], FileFormatError, "has shape (50, 3): x y z"),
         (lambda r: r + 0.5, FileFormatError, "labels must be whole numbers: column 4 has 0.5"),
         (lambda r: np.where(np.arange(5) == 1, np.inf, r), PointCloudError, "NaN or infinite"),
         (lambda r: r[:0], PointCloudError, "has no points"),

@@ -23,7 +23,7 @@ class Made:
 
     def load(self, split):
         labels = self.labels[split].astype(np.int64)
-        points = np.zeros((len(labels), 4, 3), np.float32) + np.arange(len(labels))[:, None, None]
+        points = np.random.default_rng(0).random((len(labels), 4, 3), np.float32)
         ids = tuple(f"{split}-{i}" for i in range(len(labels)))
         return Clouds(points, labels, self.classes, ids)
 
@@ -88,7 +88,7 @@ def test_too_few_clouds():
 
 
 def test_features_and_parts_are_joined():
-    points, labels = np.zeros((2, 4, 3), np.float32), np.zeros(2, np.int64)
+    points, labels = np.arange(24, dtype=np.float32).reshape(2, 4, 3), np.zeros(2, np.int64)
     parts, features = np.zeros((2, 4), np.int64), np.ones((2, 4, 1), np.float32)
     one = Clouds(points, labels, ("a",), ("x", "y"), parts, ("p",), features, ("red",))
     two = joined(one, one.subset([1]))

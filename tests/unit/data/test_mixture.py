@@ -19,9 +19,10 @@ shapedb = SimpleNamespace(**runpy.run_path(str(TESTS / "data/shapedb/make.py")))
 
 
 def numbered(n, points=4):
-    """Clouds that know their number: cloud i is i everywhere."""
-    values = np.broadcast_to(np.arange(n, dtype=np.float32)[:, None, None], (n, points, 3))
-    return Clouds(values.copy(), np.arange(n) % 3, ("a", "b", "c"))
+    """Clouds that know their number: x is i in all of cloud i."""
+    values = np.broadcast_to(np.arange(n, dtype=np.float32)[:, None, None], (n, points, 3)).copy()
+    values[..., 1] += np.arange(points)
+    return Clouds(values, np.arange(n) % 3, ("a", "b", "c"))
 
 
 def order(source, start, count):
@@ -87,7 +88,7 @@ def test_only_the_stream_has_labels_in_a_mixture():
     mixture = Mixture(sources, {"own": 1, "shapes": 1}, 0)
     assert (mixture.classes, mixture.attributes) == (len(CLASSES), len(ATTRIBUTES))
     d = mixture.described(0, 60)
-    own = (d.points == d.points[:, :1]).all(axis=(1, 2))
+    own = (d.points[..., 0] == d.points[:, :1, 0]).all(axis=1)  # x is the number of the cloud
     assert 0 < own.sum() < 60
     assert (d.labels[own] == -1).all() and not d.known[own].any()
     stream = sources["shapes"].described(0, int((~own).sum()))

@@ -164,9 +164,9 @@ def test_npz_damaged(tmp_path):
         broken(tmp_path, FileFormatError, "test.npz", "damaged")
     with path.open("wb") as file:
         np.save(file, np.zeros(3))
-    broken(tmp_path, FileFormatError, "single array")
+    broken(tmp_path, FileFormatError, "looks like a NumPy .npy file")
     np.savez(path, points=np.array([None]), label=np.zeros(1, int))
-    broken(tmp_path, FileFormatError, "damaged", "allow_pickle")
+    broken(tmp_path, FileFormatError, "damaged", "Python objects")
 
 
 def test_hdf5_file_missing_or_of_another_size(tmp_path):

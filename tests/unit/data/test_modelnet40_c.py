@@ -108,7 +108,7 @@ def test_truncated(folder, left, name):
         ("label.npy", np.full((8, 1), 40), ["label 40 of cloud", "0 to 39"]),
         ("label.npy", np.full((8, 1), -1), ["label -1"]),
         ("label.npy", np.zeros((8, 1)), ["whole numbers", "float64"]),
-        ("label.npy", np.array([{}] * 8, object), ["label.npy", "no .npy file"]),
+        ("label.npy", np.array([{}] * 8, object), ["label.npy", "Python objects"]),
     ],
 )
 def test_wrong_contents(folder, name, array, words):

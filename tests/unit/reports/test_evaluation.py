@@ -203,7 +203,7 @@ def test_many_labels_show_those_with_errors(tmp_path):
     target = np.arange(200) % 100
     predicted = target.copy()
     predicted[99] = 3
-    given = Clouds(np.zeros((200, 4, 3), np.float32), target, names)
+    given = Clouds(np.random.default_rng(0).random((200, 4, 3), np.float32), target, names)
     scores = {"accuracy": 99.5, "count": 200, "votes": 0}
     sure = np.full(200, 0.9)
     seen = seen_as("classification", Names(names), scores, given, predicted, sure)

@@ -201,13 +201,14 @@ def test_nan_and_huge_coordinates_are_named(scene, tmp_path):
         label_scene(tmp_path / "s.npy", tmp_path / "o.npy", scene.rule, CLASSES)
 
 
-def test_a_single_point_and_equal_points_are_labelled(scene, tmp_path):
+def test_points_that_are_all_the_same_are_refused(scene, tmp_path):
     for points in (scene.xyz[:1], np.repeat(scene.xyz[:1], 300, axis=0)):
         np.save(tmp_path / "s.npy", points)
-        done = label_scene(
-            tmp_path / "s.npy", tmp_path / "o.npy", scene.rule, CLASSES, Tiling(5, 0.5, 32)
-        )
-        assert done.counts == {"low": len(points), "high": 0}
+        with pytest.raises(PointCloudError, match=f"all of its {len(points)} points are the same"):
+            label_scene(
+                tmp_path / "s.npy", tmp_path / "o.npy", scene.rule, CLASSES, Tiling(5, 0.5, 32)
+            )
+    assert [p.name for p in tmp_path.iterdir()] == ["s.npy"]
 
 
 def test_the_scale_of_colours_is_told_by_all_three(scene, tmp_path):

@@ -296,7 +296,8 @@ def test_a_class_without_clouds_does_not_count():
 def test_points_without_a_part_are_refused():
     """-1 says that nobody labelled a point: scenes may have it, the field's part IoU may not."""
     names, parts = ("a/x", "a/y"), np.array([[0, 1, -1, 0]])
-    clouds = Clouds(np.zeros((1, 4, 3), np.float32), np.zeros(1, np.int64), ("a",), (), parts,
+    points = np.arange(12, dtype=np.float32).reshape(1, 4, 3)
+    clouds = Clouds(points, np.zeros(1, np.int64), ("a",), (), parts,
                     names)  # fmt: skip
     task = make_task("part_segmentation")
     with pytest.raises(DataLayoutError, match="1 of 4 points have no part"):

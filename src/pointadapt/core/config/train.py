@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..fields import at_least, positive, seeds, share
+from ..fields import at_least, positive, resolve, resolve_item, seeds, share
 from .words import Augmentation, Precision
 
 
@@ -110,6 +110,8 @@ class TrainConfig:
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
         positive(self, "lr", "clip")
         share(self, "drop_path", "val_fraction")
+        resolve(self, "root")
+        resolve_item(self, "data_options", "manifest", self.root)
         if self.available and self.available < self.points:
             raise ConfigError(
                 f"available={self.available} is fewer than points={self.points}; raise the one "

@@ -15,6 +15,7 @@ from .train import TrainConfig
 MOST_YAML = 128 << 10  # bytes
 MOST_PARTS = 20_000
 # What may differ between the start of a training run and its continuation.
+FOLDERS = ("root", "probe_root")
 MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every", "step")
 
 
@@ -61,9 +62,16 @@ def other_options(
     defaults = to_plain(TrainConfig()) if defaults is None else defaults
     for key, value in now.items():
         before = was.get(key, defaults.get(key))
-        if key not in MAY_DIFFER and before != value:
+        if key not in MAY_DIFFER and before != value and not _same_folder(key, before, value):
             return f"{key}: {before} then, {value} now"
     return ""
+
+
+def _same_folder(key: str, before: Any, value: Any) -> bool:
+    """Whether both mean one folder, in a run of before folders were stored as absolute paths."""
+    if key not in FOLDERS or not isinstance(before, str) or not isinstance(value, str):
+        return False
+    return Path(before).resolve() == Path(value).resolve()
 
 
 def read_config(path: Path | str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from ...core import console
+from ...core.notes import note
 from ..base import Clouds
 
 
@@ -25,29 +25,25 @@ def repeated_clouds(clouds: Clouds) -> list[tuple[int, int]]:
 
 
 def tell_shared(train: Clouds, test: Clouds) -> None:
-    """Say in a line on standard error how many test clouds are in the training set, if any."""
+    """Say in a note how many test clouds are in the training set, if any."""
     pairs = shared_clouds(train, test)
     if pairs:
         i, j = pairs[0]
-        _tell(
+        note(
             f"{len(pairs)} of {len(test)} test clouds are in the training set, too, such as "
             f"{_name(test, j)} ({_name(train, i)}): the score is too good by them"
         )
 
 
 def tell_repeated(clouds: Clouds) -> None:
-    """Say in a line on standard error how many clouds are there more than once, if any."""
+    """Say in a note how many clouds are there more than once, if any."""
     pairs = repeated_clouds(clouds)
     if pairs:
         i, j = pairs[0]
-        _tell(
+        note(
             f"{len(pairs)} of {len(clouds)} clouds repeat another one, such as {_name(clouds, j)} "
             f"({_name(clouds, i)}): a fold may be trained on what it is tested on"
         )
-
-
-def _tell(text: str) -> None:
-    console.output(stderr=True).print(f"note: {text}", soft_wrap=True)
 
 
 def _digest(points: np.ndarray) -> bytes:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import PointCloudError
-from ..base import Clouds
+from ..base import SCENE, Clouds
 
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse
 NUDGE = 1e-3  # metres by which a block of the grid reaches over its border, as in the field's code
-SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
 SPARE = 1.5  # times as wide as the fullest block shows to be enough: other places have fewer points
+MOST_CELLS = 2.0**62
+FEW = 8  # points of the fullest block, from which another unit is likelier than a sparse scan
 CHUNK = 64  # blocks of a scene that are made at a time
 
 
@@ -62,11 +63,21 @@ class Cells:
     def __init__(self, points: np.ndarray, size: float) -> None:
         self.xy, self.size = points[:, :2], size
         self.low, self.high = self.xy.min(axis=0), self.xy.max(axis=0)
+        self.check_width(size)
         cell = self._cell(self.xy)
         self.shape = cell.max(axis=0) + 1
         flat = cell[:, 0] * self.shape[1] + cell[:, 1]
         self.order = np.argsort(flat, kind="stable")
         self.sorted = flat[self.order]
+
+    def check_width(self, size: float) -> None:
+        """Refuse squares so small that their numbers would be too large.
+
+        Raises:
+            PointCloudError: they are.
+        """
+        if float(((self.high - self.low).astype(float) / size + 2).prod()) > MOST_CELLS:
+            raise PointCloudError(f"has points too far apart for blocks of {size:g} m")
 
     def _cell(self, xy: np.ndarray) -> np.ndarray:
         return np.floor((xy - self.low) / self.size).astype(np.int64)
@@ -124,10 +135,11 @@ def _too_sparse(name: str, size: float, least: int, most: int) -> str:
     if not most:
         return f"{start}: no point there has one: check label= and ignore= in --data-options"
     width = size * math.sqrt((least + 1) / most) * SPARE
+    unit = "is its unit millimetres, and not metres? Else " if most < FEW else ""
     better = f"block={math.ceil(width) if width > 1 else round(width, 2):g}"
     return (
-        f"{start}; the fullest has {most}: use a larger block (--data-options {better}), or fewer "
-        f"points (least={max(1, most // 2)})"
+        f"{start}; the fullest has {most}: {unit}use a larger block (--data-options {better}), or "
+        f"fewer points (least={max(1, most // 2)})"
     )
 
 
@@ -140,6 +152,7 @@ def grid_blocks(
     repetitions. ``most`` of them are a sample of all, wherever they are in the scene; 0 takes all.
     """
     cells = Cells(scene.points, size)
+    cells.check_width(stride)
     steps = np.ceil((cells.high - cells.low - size).clip(0) / stride).astype(int) + 1
 
     def square(place: int) -> tuple[np.ndarray, np.ndarray]:
@@ -148,13 +161,14 @@ def grid_blocks(
         high = np.minimum(cells.low + at * stride + size, cells.high)
         return high - size, cells.within(high - size - NUDGE, high + NUDGE)
 
+    places = _occupied(cells, steps, size, stride)
     wanted: dict[int, int] | None = None  # place -> blocks of it
     if most:
-        ends = np.cumsum([-(-len(square(place)[1]) // n) for place in range(steps.prod())])
+        ends = np.cumsum([-(-len(square(place)[1]) // n) for place in places])
         chosen = rng.permutation(ends[-1])[:most]
-        places, numbers = np.unique(np.searchsorted(ends, chosen, "right"), return_counts=True)
-        wanted = dict(zip(places.tolist(), numbers.tolist(), strict=True))
-    for place in range(steps.prod()) if wanted is None else wanted:
+        found, numbers = np.unique(np.searchsorted(ends, chosen, "right"), return_counts=True)
+        wanted = {places[k]: int(m) for k, m in zip(found.tolist(), numbers, strict=True)}
+    for place in places if wanted is None else wanted:
         low, inside = square(place)
         inside = rng.permutation(inside)
         extra = -len(inside) % n
@@ -162,6 +176,19 @@ def grid_blocks(
         rows = np.concatenate([inside, more]).reshape(-1, n)
         for index in rows if wanted is None else rng.permutation(rows)[: wanted[place]]:
             yield Block(index, low + size / 2)
+
+
+def _occupied(cells: Cells, steps: np.ndarray, size: float, stride: float) -> list[int]:
+    """Of the places of a grid, in order, all that may have a point.
+
+    A stray far away makes a grid of more places than could ever be looked at.
+    """
+    at = np.unique(np.floor((cells.xy - cells.low) / stride).astype(np.int64), axis=0)
+    reach = math.ceil(size / stride) + 1
+    near = np.arange(-reach, 2)
+    steps_of = np.array([steps[1], 1])
+    found = [(at + np.array((i, j))).clip(0, steps - 1) @ steps_of for i in near for j in near]
+    return np.unique(np.concatenate(found)).tolist()
 
 
 def scene_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...core.errors import DataLayoutError, FileFormatError
+from ...core.errors import DataLayoutError, FileFormatError, PointAdaptError
+from ...io.arrays import load_npy, load_npz
+from ...io.limits import check_expansion
+from ...io.opening import naming
 
 SamplingRule = Literal["fps", "first", "random"]
 
@@ -88,7 +92,7 @@ def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with h5py.File(path, "r") as file:
             return points_and_labels(path, file, "data")
-    except FileFormatError:
+    except PointAdaptError:
         raise
     except Exception as error:  # damaged HDF5 raises almost anything
         raise FileFormatError(
@@ -99,14 +103,8 @@ def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an ``.npz`` file; arrays of objects are refused."""
     existing(path)
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with archive:
-            return {key: archive[key] for key in archive.files}
-    except Exception as error:  # damaged archives, too
-        raise FileFormatError(f"{path}: damaged, or no .npz file: {_one_line(error)}") from error
+    with naming(path):
+        return load_npz(path)
 
 
 def read_npy(path: Path, *, clouds: bool = False) -> np.ndarray:
@@ -118,13 +116,10 @@ def read_npy(path: Path, *, clouds: bool = False) -> np.ndarray:
     """
     existing(path)
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("it holds several arrays")
-    except Exception as error:  # damaged files, too
-        raise FileFormatError(
-            f"{path}: truncated, or no .npy file: {_one_line(error)}; get it again"
-        ) from error
+        with naming(path):
+            array = load_npy(path, mapped=True)
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}; get it again") from error
     if clouds and (array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind != "f"):
         raise FileFormatError(
             f"{path}: must be real numbers (n, N, 3), not {array.dtype} {array.shape}"
@@ -141,7 +136,9 @@ def points_and_labels(
             raise FileFormatError(
                 f"{path}: has no {key!r}; it holds {', '.join(sorted(arrays)) or 'nothing'}"
             )
-    points = np.asarray(arrays[points_key])
+    stored = arrays[points_key]
+    check_expansion(math.prod(getattr(stored, "shape", ())) * 8, path.stat().st_size)
+    points = np.asarray(stored)
     if points.ndim != 3 or points.shape[2] != 3 or points.dtype.kind != "f":
         raise FileFormatError(
             f"{path}: {points_key!r} must be real numbers (n, N, 3), "

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ...core.errors import DataLayoutError
 from ...io import SUFFIXES
-from .sample import SPLITS, Sample
+from .sample import Sample, one_form, split_of
 
 Row = Mapping[str, str]
 COLUMNS = ("path", "label", "split")
@@ -117,7 +117,8 @@ def _row(path: Path, number: int, header: Sequence[str], cells: Sequence[str]) -
 
 def _sample(path: Path, line: int, row: Row, has_split: bool, root: Path | None) -> Sample:
     name, label = row["path"], row["label"]
-    split = row["split"].lower() if has_split else None
+    given = row["split"] if has_split else ""
+    split = split_of(given)
     file = _find(path, name, root)
     wrong = (
         "has no path"
@@ -131,9 +132,9 @@ def _sample(path: Path, line: int, row: Row, has_split: bool, root: Path | None)
         else f"lists {name}, whose ending is not read ({' '.join(SUFFIXES)})"
         if file.suffix.lower() not in SUFFIXES
         else f"has the split {label!r} in its column label: are label and split swapped?"
-        if has_split and label.lower() in SPLITS and split not in SPLITS
-        else f"has split {split!r} for {name}: train or test is needed"
-        if has_split and split not in SPLITS
+        if has_split and split_of(label) and split is None
+        else f"has split {given.lower()!r} for {name}: train or test is needed"
+        if has_split and split is None
         else None
     )
     if wrong or file is None:
@@ -146,6 +147,19 @@ def _find(path: Path, name: str, root: Path | None) -> Path | None:
     folders = [path.parent, *([root] if root is not None else [])]
     for spelt in dict.fromkeys((name, name.replace("\\", "/"))):
         for folder in folders:
-            if spelt and (folder / spelt).is_file():
-                return folder / spelt
+            found = _under(folder, spelt)
+            if spelt and found.is_file():
+                return found
     return None
+
+
+def _under(folder: Path, name: str) -> Path:
+    """The path ``name`` from ``folder``, whichever form its accents have on the disk."""
+    path = folder / name
+    if path.exists() or name.isascii():
+        return path
+    here = Path(path.anchor) if Path(name).is_absolute() else folder
+    for part in Path(name).parts[Path(name).is_absolute() :]:
+        alike = here.iterdir() if here.is_dir() and not (here / part).exists() else ()
+        here = next((p for p in alike if one_form(p.name) == one_form(part)), here / part)
+    return here

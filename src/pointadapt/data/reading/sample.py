@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SPLITS = ("train", "test")
+# What folders and manifests call them, in any case of letters.
+CALLED = {
+    "train": ("train", "training"),
+    "test": ("test", "testing"),
+    "val": ("val", "valid", "validation"),
+}
 
 
 @dataclass(frozen=True)
@@ -24,3 +31,13 @@ class Sample:
     label: str
     split: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def split_of(name: str) -> str | None:
+    """The split, one of ``CALLED``, that a name means; None if it means none."""
+    return next((split for split, names in CALLED.items() if name.lower() in names), None)
+
+
+def one_form(name: str) -> str:
+    """A name in one form of its accents, which disks and programs write in two ways (NFC, NFD)."""
+    return unicodedata.normalize("NFC", name)

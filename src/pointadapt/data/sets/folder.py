@@ -12,6 +12,7 @@ import numpy as np
 
 from ...core import console
 from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
+from ...core.notes import note
 from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
 from ..base import DATASETS, Clouds, Dataset
 from ..reading.layouts import find_samples, split_samples
@@ -205,7 +206,7 @@ def upright(points: np.ndarray, up: Axis) -> np.ndarray:
 
 
 def _tell_unused(clouds: Sequence[Cloud], used: Sequence[str]) -> None:
-    """Say once, in a line on standard error, what the files hold that nobody asked for."""
+    """Say in a note what the files hold that nobody asked for."""
     counts = {
         field: sum(getattr(cloud, field) is not None for cloud in clouds)
         for name, (field, _) in FEATURES.items()
@@ -213,10 +214,9 @@ def _tell_unused(clouds: Sequence[Cloud], used: Sequence[str]) -> None:
     }
     found = [f"{field} of {count} files" for field, count in counts.items() if count]
     if found:
-        console.output(stderr=True).print(
-            f"note: {' and '.join(found)} of the training set are not used: the backbone takes "
-            "coordinates alone",
-            soft_wrap=True,
+        note(
+            f"{' and '.join(found)} of the training set are not used: the backbone takes "
+            "coordinates alone"
         )
 
 

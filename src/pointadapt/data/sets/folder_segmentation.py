@@ -16,10 +16,11 @@ from ..reading.block_data import BlockData
 from ..reading.blocks import Scene, SceneFile
 from ..reading.label_names import FILES, label_names
 from ..reading.labelled import SUFFIXES, Labelled, read_labelled
+from ..reading.layouts import all_files, readable_files, split_folders, tell_unread, tell_val
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")
-NEVER_CLASSIFIED = 0  # of LAS
+LAS_LABEL, NEVER_CLASSIFIED = "classification", 0  # of LAS
 TILES = 5  # blocks along a side of the tiles into which a single scene is split
 
 
@@ -116,9 +117,14 @@ class FolderSegmentation(BlockData):
             if root.suffix.lower() not in SUFFIXES:
                 raise DataLayoutError(f"{root}: its ending is none of {' '.join(SUFFIXES)}")
             return {split: [root] for split in SPLITS}
-        if all((root / split).is_dir() for split in SPLITS):
-            return {split: _scene_files(root / split) for split in SPLITS}
+        folders = split_folders(root)
+        if {*SPLITS} <= folders.keys():
+            tell_val(root, [folders["test"]])
+            found = {split: _scene_files(folders[split]) for split in SPLITS}
+            _tell_unread(root, [path for paths in found.values() for path in paths])
+            return found
         files = _scene_files(root)
+        _tell_unread(root, files)
         if len(files) == 1:
             return {split: files for split in SPLITS}
         order = np.random.default_rng(self.seed).permutation(len(files))
@@ -129,7 +135,10 @@ class FolderSegmentation(BlockData):
     def _name(self, root: Path) -> None:
         """Find the classes of all files, and check that there is something to tell apart."""
         codes = {int(k) for file in self._read.values() for k in np.unique(self._codes(file))}
-        las = all(path.suffix.lower() in (".las", ".laz") for path in self._read)
+        las = all(
+            path.suffix.lower() in (".las", ".laz") and file.label == LAS_LABEL
+            for path, file in self._read.items()
+        )
         folder = root.parent if root.is_file() else root
         codes -= {-1}
         self._labels = label_names(folder, codes, las)
@@ -142,7 +151,7 @@ class FolderSegmentation(BlockData):
 
     def _codes(self, file: Labelled) -> np.ndarray:
         """(M,) label of each point as in the file, -1 where it does not count."""
-        las = file.path.suffix.lower() in (".las", ".laz")
+        las = file.path.suffix.lower() in (".las", ".laz") and file.label == LAS_LABEL
         ignore = ((NEVER_CLASSIFIED,) if las else ()) if self.ignore is None else self.ignore
         return np.where(np.isin(file.labels, ignore) | (file.labels < 0), -1, file.labels)
 
@@ -156,10 +165,11 @@ class FolderSegmentation(BlockData):
                     f"{file.path}: column {name} has NaN or infinite values: leave it out with "
                     "features=NAMES, or repair it"
                 )
-        extent = np.maximum(points.max(axis=0), 1e-6)
+        extent = np.maximum(file.extent, 1e-6).astype(np.float32)
 
         def features(index: np.ndarray) -> np.ndarray:
-            place = dict(zip(PLACE, np.moveaxis(points[index] / extent, -1, 0), strict=True))
+            within = (points[index] / extent).clip(0, 1)  # strays are outside
+            place = dict(zip(PLACE, np.moveaxis(within, -1, 0), strict=True))
             every = [place[n] if n in PLACE else file.columns[n][index] for n in names]
             return np.stack(every, axis=-1).astype(np.float32)
 
@@ -189,13 +199,23 @@ def _part(scene: Scene, keep: np.ndarray, split: str) -> Scene:
     return Scene(name, scene.points[keep], scene.labels[keep], lambda k: scene.features(keep[k]))
 
 
+def _tell_unread(root: Path, scenes: Sequence[Path]) -> None:
+    """Say which files are not read; the names of the classes are no scene, but read."""
+    named = [root / name for name in FILES if (root / name).is_file()]
+    tell_unread(root, [*scenes, *named])
+
+
 def _scene_files(folder: Path) -> list[Path]:
     """The files of scenes in a folder, sorted."""
-    found = [
-        path for path in sorted(folder.iterdir())
-        if path.suffix.lower() in SUFFIXES and path.is_file()
-        and not path.name.startswith(".") and path.name not in FILES
-    ]  # fmt: skip
+    try:
+        found = [p for p in readable_files(folder, suffixes=SUFFIXES) if p.name not in FILES]
+    except DataLayoutError:
+        found = []
     if not found:
-        raise DataLayoutError(f"{folder}: holds no scene ({' '.join(SUFFIXES)})")
+        deep = [path for path in all_files(folder) if path.suffix.lower() in SUFFIXES]
+        where = f"found {deep[0]}, " if deep else ""
+        raise DataLayoutError(
+            f"{folder}: holds no scene ({' '.join(SUFFIXES)}); {where}expected ROOT/FILE, or "
+            "ROOT/train/FILE and ROOT/test/FILE"
+        )
     return found

@@ -15,9 +15,9 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.files import read_json, write_json
-from ..base import DATASETS, Clouds, Dataset, load_indexed, load_split
+from ..base import DATASETS, SCENE, Clouds, Dataset, load_indexed, load_split
 from ..reading.benchmark import SPLITS, check_choice
-from ..reading.blocks import SCENE, scene_of
+from ..reading.blocks import scene_of
 from ..reading.files import existing
 
 FORMAT = "pointadapt-folds/1"

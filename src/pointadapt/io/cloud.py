@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
 
 from ..core.errors import FileFormatError
+from .columns import COLORS, LABELS, NORMALS, find_optional, find_xyz
 
-Columns = Mapping[str, np.ndarray]
+_LABELS = tuple((name,) for name in LABELS)
 
 
 @dataclass(frozen=True)
@@ -37,33 +38,6 @@ class Cloud:
         return len(self.points)
 
 
-POINTS = (("x", "y", "z"),)
-COLORS = (
-    ("red", "green", "blue"),
-    ("r", "g", "b"),
-    ("diffuse_red", "diffuse_green", "diffuse_blue"),
-)
-NORMALS = (("nx", "ny", "nz"), ("normal_x", "normal_y", "normal_z"))
-LABELS = tuple((name,) for name in ("label", "labels", "classification", "class", "category"))
-KNOWN_COLUMNS = frozenset(
-    n for group in (POINTS, COLORS, NORMALS, LABELS) for t in group for n in t
-)
-
-
-def column_name(name: str) -> str:
-    """Normalise a name: lower case, without the ``scalar_`` that CloudCompare puts before it."""
-    return name.strip().strip('"').lower().removeprefix("scalar_")
-
-
-def is_number(field: str) -> bool:
-    """Tell whether a word is a number, NaN and infinity included."""
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
-
-
 def as_float(values: np.ndarray) -> np.ndarray:
     """Convert to native float32 where that holds them, otherwise float64."""
     small = np.result_type(values.dtype, np.float32) == np.float32
@@ -84,24 +58,39 @@ def whole_labels(labels: np.ndarray) -> np.ndarray | None:
     return labels.astype(np.int64)
 
 
-def cloud_from_columns(columns: Columns, faces: np.ndarray | None = None) -> Cloud:
+def known_columns(names: Sequence[str]) -> list[int]:
+    """Places of the columns that :func:`cloud_from_columns` makes use of, in order.
+
+    Raises:
+        FileFormatError: no x, y and z, or two columns that may equally well be one of them.
+
+    """
+    places = set(_places_of_xyz(names))
+    for candidates in (COLORS, NORMALS, _LABELS):
+        places |= set(find_optional(names, candidates) or ())
+    return sorted(places)
+
+
+def cloud_from_columns(
+    columns: Sequence[tuple[str, np.ndarray]], faces: np.ndarray | None = None
+) -> Cloud:
     """Find coordinates, colours, normals and labels among columns by their usual names.
 
     Raises:
-        FileFormatError: no x, y and z.
+        FileFormatError: as :func:`known_columns`.
 
     """
-    columns = {column_name(name): values for name, values in columns.items()}
+    columns = [(name, values) for name, values in columns if values.ndim == 1]
+    names = [name for name, _ in columns]
 
-    def find(candidates: tuple[tuple[str, ...], ...]) -> np.ndarray | None:
-        for names in candidates:
-            if all(n in columns and columns[n].ndim == 1 for n in names):
-                return np.stack([columns[n] for n in names], axis=1)
-        return None
+    def stacked(places: Sequence[int] | None) -> np.ndarray | None:
+        return None if places is None else np.stack([columns[k][1] for k in places], axis=1)
 
-    points, colors, normals, labels = map(find, (POINTS, COLORS, NORMALS, LABELS))
-    if points is None:
-        raise FileFormatError(f"has no columns x, y, z, only: {', '.join(columns) or 'none'}")
+    points = stacked(_places_of_xyz(names))
+    assert points is not None
+    colors, normals, labels = (
+        stacked(find_optional(names, candidates)) for candidates in (COLORS, NORMALS, _LABELS)
+    )
     return Cloud(
         points=as_float(points),
         colors=None if colors is None else unit_colors(colors),
@@ -109,6 +98,13 @@ def cloud_from_columns(columns: Columns, faces: np.ndarray | None = None) -> Clo
         labels=None if labels is None else whole_labels(labels[:, 0]),
         faces=faces,
     )
+
+
+def _places_of_xyz(names: Sequence[str]) -> tuple[int, int, int]:
+    found = find_xyz(names)
+    if found is None:
+        raise FileFormatError(f"has no columns x, y, z, only: {', '.join(names) or 'none'}")
+    return found
 
 
 def columns_from_cloud(cloud: Cloud) -> dict[str, np.ndarray]:
@@ -124,7 +120,7 @@ def columns_from_cloud(cloud: Cloud) -> dict[str, np.ndarray]:
     return columns
 
 
-def structured(columns: Columns) -> np.ndarray:
+def structured(columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Make one little-endian structured array, a field for each column, as PLY and PCD store it."""
     dtype = [(name, values.dtype.newbyteorder("<")) for name, values in columns.items()]
     table = np.empty(len(next(iter(columns.values()))), dtype=dtype)

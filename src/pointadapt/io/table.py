@@ -8,13 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from ._arrays import read_npy, read_npz, write_npy, write_npz
-from ._cloud import Cloud
-from ._las import read_las, write_las
-from ._mesh import read_glb, read_obj, read_off, read_stl, write_off
-from ._pcd import read_pcd, write_pcd
-from ._ply import read_ply, write_ply
-from ._text import read_text, write_text
+from .arrays import read_npy, read_npz, write_npy, write_npz
+from .cloud import Cloud
+from .glb import read_glb
+from .las import read_las, write_las
+from .obj import read_obj
+from .off import read_off, write_off
+from .pcd import read_pcd, write_pcd
+from .ply import read_ply, write_ply
+from .stl import read_stl
+from .text import read_text, write_text
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ FORMATS: dict[str, Format] = {
     ".txt": _TEXT,
     ".xyz": _TEXT,
     ".pts": _TEXT,
+    ".asc": _TEXT,
     ".csv": Format(read_text, partial(write_text, delimiter=","), _ATTRIBUTES),
     ".ply": Format(read_ply, write_ply, _ATTRIBUTES | {"faces"}),
     ".pcd": Format(read_pcd, write_pcd, _ATTRIBUTES),

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..core.errors import FileFormatError, PointCloudError
 from ..core.files import atomic
-from ._cloud import Cloud
-from ._table import FORMATS, WRITABLE
+from .cloud import Cloud
+from .table import FORMATS, WRITABLE
 
 
 def write_points(
