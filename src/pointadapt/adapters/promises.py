@@ -36,6 +36,7 @@ def no_larger_than(
         AdapterError: the configuration is of an adapter that is larger by far.
     """
     told, weights = names
+    stored = 0
     try:
         stored = stored_numbers(folder / weights)
         with Within(room_for(stored) + besides):

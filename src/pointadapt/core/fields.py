@@ -84,7 +84,7 @@ def _scalar(value: Any, hint: type, what: str) -> Any:
     if hint is str and not isinstance(value, (str, int, float, Path)):  # str() would take anything
         raise wrong
     try:
-        made = hint(value)
+        made = typing.cast(Any, hint)(value)
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
     if hint in (int, float) and not abs(typing.cast(float, made)) <= LARGEST:  # nor NaN

@@ -117,7 +117,8 @@ class SceneLabeller:
             block=float(width), overlap=overlap, points=int(config["points"]), passes=passes,
             batch=self.model.adapter.task.batch, seed=seed,
         )  # fmt: skip
-        self.field, self.temp, self.nan = field, temp, nan
+        self.field, self.temp = field, temp
+        self.nan: NonFinite = nan
         self.trained_field = _by_name(getattr(data, "label", None))
 
     def files(

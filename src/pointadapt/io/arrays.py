@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -117,7 +117,7 @@ def table_columns(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
     rows = array.reshape(-1)
     columns: list[tuple[str, np.ndarray]] = []
     for name in rows.dtype.names or ():
-        values = rows[name]
+        values: Any = rows[name]
         values = values.reshape(len(rows), -1) if values.ndim > 1 else values
         parts = WIDE.get(name.lower(), ())
         if values.ndim == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def finite_chunks(source: Source, columns: Sequence[str], chunk: int, drop: bool
     done = 0
     for xyz, more in source.chunks(columns, chunk):
         ids = np.arange(done, done + len(xyz))
-        good: np.ndarray = np.isfinite(np.concatenate([xyz, more], axis=1)).all(axis=1)
+        good: Any = np.isfinite(np.concatenate([xyz, more], axis=1)).all(axis=1)
         done += len(good)
         if good.all():
             yield Part(xyz, more, ids, done)

@@ -45,7 +45,7 @@ def test_lines_of_a_table_stay_below_each_other(capsys):
 
 
 def test_square_brackets_in_a_title_are_no_style(capsys):
-    terminal._panel(console.output(), "[/x] [red]y[/red]", [("a", "[bold]b")])
+    terminal.panel(console.output(), "[/x] [red]y[/red]", [("a", "[bold]b")])
     out = capsys.readouterr().out
     assert "[/x] [red]y[/red]" in out and "[bold]b" in out
 

@@ -169,7 +169,7 @@ class Trap:
 
 def test_code_is_refused_by_name(tmp_path):
     torch.save({"a": Trap(tmp_path / "sprung")}, tmp_path / "s.pt")
-    with pytest.raises(CheckpointError, match=r"s\.pt .*\(posix\.mkdir\).* could run code$"):
+    with pytest.raises(CheckpointError, match=r"s\.pt .*\(posix\.mkdir\).* could run code"):
         load_state(tmp_path / "s.pt")
     assert not (tmp_path / "sprung").exists()
 
