@@ -1,6 +1,6 @@
 """Damaged and harmful files, read as ``pointadapt predict`` and training read them.
 
-    python benchmarks/fuzz_files.py [--cases 1200] [--seed 0] [--json benchmarks/results/fuzz.json]
+    python benchmarks/fuzz_files.py [--cases 1200] [--seed 0] [--json FILE]
 
 Small whole files of every format are damaged in seeded ways, and some are made to harm: they
 promise terabytes, nest deeply, go in circles. A process of its own predicts each with a small
@@ -53,25 +53,32 @@ class Case:
     growth: int = 0
 
 
-def make_cases(folder: Path, number: int, seed: int) -> Iterator[Case]:
-    """Write the files: every way with every form in turn, and those made to harm."""
+def make_cases(folder: Path, number: int, seed: int, harm: bool = True) -> Iterator[Case]:
+    """Write the files: every way with every form in turn, and those made to ``harm``."""
     whole, rng = whole_files(), np.random.default_rng(seed)
     for name, (ending, data) in whole.items():
         yield _written(folder / f"{name}-whole{ending}", data, ending, "whole")
-    for k, (what, ending, data) in enumerate(harmful()):
-        yield _written(folder / f"harmful-{k}{ending}", data, ending, what)
-    os.mkfifo(folder / "pipe.ply")
-    yield Case(folder / "pipe.ply", ".ply", "a pipe")
-    (folder / "folder.las").mkdir()
-    yield Case(folder / "folder.las", ".las", "a folder without files")
+    made = len(whole)
+    if harm:
+        yield from (special := list(_harmful(folder)))
+        made += len(special)
     turns = [(form, way) for way in WAYS for form in whole]
-    for k in range(max(0, number - len(whole) - 40)):
+    for k in range(max(0, number - made)):
         form, way = turns[k % len(turns)]
         ending, data = whole[form]
         damaged = WAYS[way](data, rng)
         for _ in range(int(rng.integers(0, 2))):
             damaged = WAYS[str(rng.choice(list(WAYS)))](damaged, rng) if damaged else damaged
         yield _written(folder / f"{k}-{form}-{way}{ending}", damaged or b"\n", ending, way)
+
+
+def _harmful(folder: Path) -> Iterator[Case]:
+    for k, (what, ending, data) in enumerate(harmful()):
+        yield _written(folder / f"harmful-{k}{ending}", data, ending, what)
+    os.mkfifo(folder / "pipe.ply")
+    yield Case(folder / "pipe.ply", ".ply", "a pipe")
+    (folder / "folder.las").mkdir()
+    yield Case(folder / "folder.las", ".las", "a folder without files")
 
 
 def _written(path: Path, data: bytes, ending: str, way: str) -> Case:
@@ -87,7 +94,7 @@ def roads(out: Path) -> tuple[Road, ...]:
     from pointadapt.core.errors import PointAdaptError
     from pointadapt.data.reading.labelled import SUFFIXES as LABELLED
     from pointadapt.data.reading.labelled import read_labelled
-    from pointadapt.inference.classify_files import predict
+    from pointadapt.inference.classify_files import answer_files
     from pointadapt.scenes import SUFFIXES, Tiling, label_scene
 
     model = _small_model()
@@ -96,7 +103,7 @@ def roads(out: Path) -> tuple[Road, ...]:
         return np.full((*points.shape[:2], 2), 0.5, np.float32)
 
     def classify(path: Path) -> None:
-        (row,) = predict(path, model, points=64)
+        (row,) = answer_files(path, model, points=64)
         if row.error is not None:
             raise PointAdaptError(row.error)
         if not np.isfinite(row.confidence):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
+from pointadapt.core.config import PretrainConfig, TrainConfig, other_options, to_plain
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.core.fields import build, convert, number_set
 
@@ -133,3 +134,40 @@ def test_number_set_of_something_else(text, message):
     with pytest.raises(ConfigError, match=message) as caught:
         number_set("layers", [text], 12)
     assert str(caught.value).startswith("layers: ")
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with scans/ and a link to it."""
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans/labels.csv").write_text("path,label\n")
+    (tmp_path / "own.csv").write_text("path,label\n")
+    (tmp_path / "link").symlink_to(tmp_path / "scans")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("given", ["scans", "./scans/", "../{}/scans", "link", "scans/../scans"])
+def test_one_folder_has_one_spelling(folder, given):
+    given = Path(given.format(folder.name))
+    assert TrainConfig(root=given).root == folder / "scans"
+    pretrain = PretrainConfig(data=("shapes", "folder"), root=given, roots=(f"folder={given}",))
+    assert (pretrain.root, pretrain.roots) == (folder / "scans", (f"folder={folder / 'scans'}",))
+    assert TrainConfig(root=folder / "none").root == folder / "none"
+    assert TrainConfig().root is None
+
+
+def test_a_manifest_is_found_from_elsewhere(folder):
+    def stored(value, root):
+        return TrainConfig(root=root, data_options=("up=y", f"manifest={value}")).data_options
+
+    assert stored("own.csv", "scans") == ("up=y", f"manifest={folder / 'own.csv'}")
+    assert stored("labels.csv", "scans") == ("up=y", "manifest=labels.csv")  # it moves with root
+    assert stored("none.csv", None) == ("up=y", "manifest=none.csv")
+
+
+def test_a_run_that_stored_a_relative_folder_goes_on(folder):
+    now = to_plain(TrainConfig(root=Path("scans")))
+    assert other_options({**now, "root": "scans"}, now) == ""
+    assert other_options({**now, "root": "link"}, now) == ""
+    assert other_options({**now, "root": "elsewhere"}, now).startswith("root: elsewhere then")

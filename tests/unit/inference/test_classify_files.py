@@ -158,3 +158,36 @@ def test_many_files_are_counted_where_a_table_is_written(
     assert cli.main(flags) == 2  # without the table all are listed
     out, err = capsys.readouterr()
     assert "a.npy" in out and len(err.splitlines()) == 4
+
+
+def test_points_without_coordinates_are_dropped_where_asked(micro_adapter, tmp_path):
+    points = np.random.default_rng(0).normal(size=(80, 3))
+    points[[3, 40]] = np.nan
+    np.save(tmp_path / "a.npy", points)
+    np.save(tmp_path / "whole.npy", np.delete(points, [3, 40], axis=0))
+    (row,) = answer_files(tmp_path / "a.npy", micro_adapter)
+    assert "2 of 80 points, first in row 3" in str(row.error) and "--nan drop" in str(row.error)
+    (row,) = answer_files(tmp_path / "a.npy", micro_adapter, nan="drop")
+    (whole,) = answer_files(tmp_path / "whole.npy", micro_adapter)
+    assert (row.label, row.confidence) == (whole.label, whole.confidence)
+    with pytest.raises(UnknownNameError, match="value of nan 'keep'"):
+        answer_files(tmp_path / "a.npy", micro_adapter, nan="keep")
+
+
+def test_notes_are_printed_once_and_json_stays_json(micro_adapter, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "a.npy", np.vstack([rng.normal(size=(80, 3)), [(1e6, 0, 0)]]))
+    (tmp_path / "b.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "same.npy").write_bytes(b"")
+    np.save(tmp_path / "same.npy", np.ones((80, 3)))
+    args = ["predict", str(tmp_path), "--adapter", str(micro_adapter), "--json"]
+    assert cli.main(args) == 2
+    out, err = capsys.readouterr()
+    assert [row["error"] is None for row in json.loads(out)] == [True, False]
+    assert sorted(err.splitlines()) == [
+        f"pointadapt: error: {tmp_path}/same.npy: all of its 80 points are the same, (1, 1, 1): "
+        "leave it out, or get it again",
+        f"pointadapt: note: {tmp_path}/a.npy: 1 of its 81 points is far away from all others, the "
+        "first in row 80 (counted from 0), (1e+06, 0, 0): take out what is a mistake",
+        f"pointadapt: note: {tmp_path}: 1 of 3 files are not read: 1 .jpg",
+    ]

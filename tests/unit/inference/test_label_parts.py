@@ -238,3 +238,14 @@ def test_the_wrong_adapter(run, micro_adapter, files, tmp_path):
         answer_files(files, run / "adapter")
     with pytest.raises(ConfigError, match="labels whole clouds"):
         Labeller(micro_adapter, tmp_path / "out")
+
+
+def test_points_without_coordinates_are_dropped_where_asked(run, files, tmp_path):
+    points = np.random.default_rng(0).normal(size=(90, 3))
+    points[7] = np.nan
+    path = files / "holes.npy"
+    np.save(path, points)
+    (row,), _ = Labeller(run / "adapter", tmp_path / "out").files(path)
+    assert "first in row 7" in str(row.error)
+    (row,), _ = Labeller(run / "adapter", tmp_path / "out", nan="drop").files(path)
+    np.testing.assert_allclose(read_cloud(row.out).points, np.delete(points, 7, axis=0))

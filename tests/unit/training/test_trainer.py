@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as hub
+from pointadapt.adapters.protocol import Protocol
 from pointadapt.core import stops
 from pointadapt.core.config import TrainConfig, load_config
 from pointadapt.core.errors import (
@@ -373,6 +374,19 @@ def test_resuming_with_other_options_names_the_option(config, change, message):
     with pytest.raises(CheckpointError, match=message) as caught:
         train(replace(config, resume=True, **change))
     assert "\n" not in str(caught.value)
+
+
+def test_the_same_folder_in_another_spelling_and_place(config, toy_root, monkeypatch, tmp_path):
+    """Started beside the data, gone on with from elsewhere, evaluated from a third place."""
+    monkeypatch.chdir(toy_root.parent)
+    train(replace(config, epochs=2, root=Path(toy_root.name)))
+    monkeypatch.chdir(tmp_path)
+    again = replace(config, epochs=2, root=toy_root / ".." / toy_root.name, resume=True)
+    assert train(again)["config"]["root"] == str(toy_root)
+    (tmp_path / "third").mkdir()
+    monkeypatch.chdir(tmp_path / "third")
+    protocol = Protocol.of(config.out / "adapter")
+    assert len(protocol.load("test")) == 16
 
 
 def test_a_checkpoint_from_before_an_option_existed(config):
