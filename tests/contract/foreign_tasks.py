@@ -34,7 +34,7 @@ class HasParts(Task):
         return Names(PARTS)
 
     def make_head(self, config, inputs, names):
-        return ClassificationHead(config.dim, inputs, len(PARTS), self.hidden, dropout=0.0)
+        return ClassificationHead(config.dim, inputs, len(PARTS), (self.hidden,), dropout=0.0)
 
     def target(self, clouds):
         words = np.array([name.rpartition("/")[2] for name in clouds.part_names])
@@ -78,7 +78,7 @@ class Column(Task):
     column: str = "height"
 
     def make_head(self, config, inputs, names):
-        return ClassificationHead(config.dim, inputs, 1, 16, dropout=0.0)
+        return ClassificationHead(config.dim, inputs, 1, (16,), dropout=0.0)
 
     def target(self, clouds):
         return clouds.extra(self.column)

@@ -71,7 +71,7 @@ def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
     report.next_steps(
         to,
         (
-            "Use the most accurate",
+            "Use the best",
             console.command_line("pointadapt predict FILE --adapter", folder),
         ),
         (
