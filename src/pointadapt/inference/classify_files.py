@@ -12,6 +12,7 @@ import numpy as np
 from ..adapters import folder as hub
 from ..adapters.protocol import load_ready, training_config
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
+from ..core.notes import note
 from ..data.reading.layouts import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
 from ..io import NON_FINITE, NonFinite
@@ -22,6 +23,9 @@ from .trained_data import trained_data
 
 if TYPE_CHECKING:
     from ..adapters.model import PointModel
+
+
+FAR = 10.0  # of data that are not normalised: ScanObjectNN's clouds are about 1 across
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,8 @@ def _batch(
 ) -> list[Prediction]:
     if not clouds:
         return entries
+    if not model.adapter.normalise:
+        _tell_far(entries, clouds)
     task, names = model.adapter.task, model.adapter.names
     values = predict_probabilities(model, np.stack(list(clouds.values())), n)
     for i, row in zip(clouds, task.predict(values, None, names), strict=True):
@@ -223,6 +229,18 @@ def _batch(
             kind=task.answers,
         )  # fmt: skip
     return entries
+
+
+def _tell_far(entries: list[Prediction], clouds: Mapping[int, np.ndarray]) -> None:
+    """Name clouds that lie where none did in training, for adapters that move and scale none."""
+    for i, cloud in clouds.items():
+        reach = float(np.abs(cloud).max())
+        if reach > FAR:
+            note(
+                f"{entries[i].path}: reaches {reach:.3g} from the origin, and this adapter takes "
+                "coordinates as they are stored: bring the file to the place and the size of those "
+                "that the adapter was trained on"
+            )
 
 
 @PREDICTORS.register("clouds")

@@ -19,6 +19,7 @@ from pointadapt.cli.main import main
 from pointadapt.core.config import TrainConfig, load_config
 from pointadapt.core.errors import PointCloudError
 from pointadapt.core.files import load_state, save_state
+from pointadapt.core.notes import PointAdaptNote
 from pointadapt.data import Clouds, load_dataset, load_split
 from pointadapt.data.corruptions import corrupt
 from pointadapt.data.sets.episodes import Setting, draw_episodes
@@ -147,6 +148,16 @@ def test_files_are_predicted_as_stored_too(scans, trained, tmp_path):
     want = plain(hub.load(trained), farthest(cloud, 64)[None])[0]
     assert got.confidence == pytest.approx(want.max(), abs=1e-5)
     assert [p for _, p in got.top] == pytest.approx(sorted(want.tolist(), reverse=True), abs=1e-5)
+
+
+def test_a_file_that_lies_elsewhere_is_named(scans, trained, tmp_path):
+    cloud = load_dataset("scanobjectnn", **scans).load("test").points[4]
+    for name, shift in (("near", 0), ("far", 40)):
+        write_points(tmp_path / f"{name}.npy", cloud + np.float32(shift))
+    with pytest.warns(PointAdaptNote) as told:
+        predict([tmp_path / "near.npy", tmp_path / "far.npy"], trained)
+    (said,) = (str(one.message) for one in told if issubclass(one.category, PointAdaptNote))
+    assert "far.npy" in said and "reaches 41" in said and "as they are stored" in said
 
 
 def test_folding_keeps_both(trained, tmp_path):
