@@ -285,7 +285,7 @@ class _Run:
         watch = stops.check if self.acc.num_processes == 1 else None  # others would go on alone
         with self.acc.autocast():
             predicted = predict_clouds(
-                model, clouds, c.points, votes=votes, seed=c.seed, on_batch=watch
+                model, clouds, c.points, votes=votes, voting=c.voting, seed=c.seed, on_batch=watch
             )
         try:
             return score(model, clouds, predicted)
