@@ -29,7 +29,13 @@ from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import save_state, write_json
 from ..core.folders import only_run_in, reserve
-from ..core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
+from ..core.machine import (
+    describe_machine,
+    in_any_process,
+    keep_large_blocks,
+    make_accelerator,
+    peak_memory,
+)
 from ..core.results import PretrainSummary
 from ..data.transforms import augment
 from ..ops import normalize
@@ -206,9 +212,7 @@ class _Run:
             return stops.asked()
         if (step + 1) % AGREE:
             return False
-        asked: Any = torch.tensor(float(stops.asked()), device=self.device)
-        summed: Any = self.acc.reduce(asked)
-        return bool(summed > 0)
+        return in_any_process(self.acc, stops.asked())
 
     def _save_and_stop(self, step: int) -> None:
         if self.pending:

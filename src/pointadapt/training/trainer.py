@@ -26,6 +26,7 @@ from ..core.machine import (
     derive_seed,
     describe_machine,
     get_draws,
+    in_any_process,
     keep_large_blocks,
     make_accelerator,
     peak_memory,
@@ -271,9 +272,7 @@ class _Run:
             return stops.asked() and not rest
         if moved % AGREE:
             return False
-        asked: Any = torch.tensor(float(stops.asked()), device=self.acc.device)
-        summed: Any = self.acc.reduce(asked)
-        return bool(summed > 0)
+        return in_any_process(self.acc, stops.asked())
 
     @property
     def trained(self) -> int:
