@@ -27,7 +27,7 @@ from ..backbones.folder import save_backbone
 from ..core import console, stops
 from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
-from ..core.files import save_state, write_json
+from ..core.files import save_state, stored_bytes, write_json
 from ..core.folders import only_run_in, reserve
 from ..core.machine import (
     describe_machine,
@@ -128,8 +128,8 @@ class _Run:
 
     def _reserve(self) -> None:
         """See that the disk has room for two checkpoints (one replaces the other) and the end."""
-        net = sum(v.nbytes for v in self.net.state_dict().values())
-        checkpoint = net + 2 * sum(p.nbytes for p in self.net.parameters() if p.requires_grad)
+        net = stored_bytes(self.net.state_dict().values())
+        checkpoint = net + 2 * stored_bytes(p for p in self.net.parameters() if p.requires_grad)
         reserve(self.config.out, 2 * checkpoint + net, "checkpoints and the backbone")
 
     def _due(self, step: int, *every: int) -> bool:
