@@ -74,17 +74,18 @@ class Run:
             self.look()
             if time.monotonic() - self.began > LONGEST:
                 self.child.kill()
-            time.sleep(0.02)
+            time.sleep(0.3)
         return self.child.returncode
 
     def end_at(self, share: float, needed: float, number: int, writing: bool) -> bool:
         """Signal the command once it has used ``share`` of ``needed``; whether it was not over."""
         while self.child.poll() is None and self.look() < share * needed:
-            time.sleep(0.02)
+            time.sleep(0.1)
         until = time.monotonic() + 2.0
         while writing and time.monotonic() < until and self.child.poll() is None:
             if any(self.out.rglob("*.part")):
                 break
+            time.sleep(0.002)
         self.look()
         self.child.send_signal(number)
         return self.child.wait(LONGEST) in (-number, 128 + number)

@@ -76,7 +76,8 @@ class Predict:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
         from ...core.files import check_target
-        from ...inference.predict import predictor_of, write_table
+        from ...inference.predict import predictor_of
+        from ...inference.predictor import write_table
         from ...reports.drawing import check_picture
 
         if self.csv is not None:
