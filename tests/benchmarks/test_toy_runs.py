@@ -18,6 +18,7 @@ LOOK_ALIKE = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/modelnet40/
 TOY = {
     "data.py": "--workers 1 --points 32 --batch-size 4 --json {out}",
     "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",
+    "kills.py": "--json {out}",
     "memory.py": "--batches 2 --precisions fp32 --json {out}",
     "modelnet40.py": "--root {root} --runs {runs} --threads 1 --only linear-probe-laptop --json "
     "{out} --more '--epochs 1 --points 64 --groups 8 --group-size 8 --batch-size 2'",

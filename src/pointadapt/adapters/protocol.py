@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.config import Precision, TrainConfig, key_values
+from ..core.config import Precision, TrainConfig, Voting, key_values
 from ..core.errors import ConfigError
 from ..core.fields import build
 from . import folder as hub
@@ -33,6 +33,7 @@ class Protocol:
         data: name of the data set.
         options: its options, the number of points that it is to return included.
         precision: number format of the forward pass in training.
+        voting: how votes are averaged where there are any.
     """
 
     points: int
@@ -40,6 +41,7 @@ class Protocol:
     data: str
     options: dict[str, Any]
     precision: Precision
+    voting: Voting = "probabilities"
 
     @classmethod
     def of(
@@ -67,8 +69,10 @@ class Protocol:
         values = {"points": config["available"], **values, **({"root": root} if root else {})}
         values |= key_values(options)
         known = {k: v for k, v in values.items() if v is not None}
-        precision = trained.precision if trained else "fp32"
-        return cls(config["points"], config["normalise"], str(data), known, precision)
+        points, normalise = config["points"], config["normalise"]
+        if trained is None:
+            return cls(points, normalise, str(data), known, "fp32")
+        return cls(points, normalise, str(data), known, trained.precision, trained.voting)
 
     def load(self, split: str) -> Clouds:
         """The clouds of a split of its data set; see :meth:`pointadapt.data.base.Dataset.load`."""
@@ -118,6 +122,7 @@ def stated(config: TrainConfig, selected_epoch: int) -> dict[str, Any]:
         "augmentation": list(config.augment),
         "sampling": config.sampling,
         "votes": config.votes,
+        **({"voting": config.voting} if config.votes else {}),
         "points": config.points,
         "precision": config.precision,
     }

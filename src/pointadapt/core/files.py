@@ -175,6 +175,11 @@ def save_state(path: Path | str, state: Mapping[str, Any]) -> None:
             raise OSError(text if full else str(error).splitlines()[0]) from error
 
 
+def stored_bytes(tensors: Iterable[Any]) -> int:
+    """How large a checkpoint of ``tensors`` is about, with what the file says of each."""
+    return sum(tensor.nbytes + 1024 for tensor in tensors)
+
+
 def load_state(path: Path | str) -> dict[str, Any]:
     """A checkpoint, tensors and plain values only: no code in it can run.
 

@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigError
 from .files import first_line
@@ -103,6 +103,15 @@ def make_accelerator(precision: str, accumulate: int = 1) -> Accelerator:
             f"precision fp16 needs a GPU, not a {engine.device.type}: use bf16 or fp32"
         )
     return engine
+
+
+def in_any_process(engine: Accelerator, value: bool) -> bool:
+    """Whether ``value`` holds in one of the processes, which must all ask at the same point."""
+    import torch
+
+    held: Any = torch.tensor(float(value), device=engine.device)
+    held = engine.reduce(held, reduction="sum")
+    return bool(held > 0)
 
 
 def derive_seed(*parts: int) -> int:

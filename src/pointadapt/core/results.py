@@ -19,6 +19,7 @@ class Scores(TypedDict):
     miou: NotRequired[float]
     count: int
     votes: NotRequired[int]
+    voting: NotRequired[str]
     adapter: NotRequired[str]
     data: NotRequired[str]
     split: NotRequired[str]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ..adapters.model import PointModel, told_of
+from ..core.config.words import Voting
 from ..data import Clouds
-from ..data.transforms import scale_shift
-from ..ops import gather_points, interpolate
-from ..ops.subset import taken_index
+from ..ops import interpolate
+from .votes import Votes
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
 # Points (M, N, 3), classes (M,) and features (M, N, C), of which all but the points may be None.
@@ -25,6 +25,7 @@ def predict_probabilities(
     n: int,
     *,
     votes: int = 0,
+    voting: Voting = "probabilities",
     seed: int = 0,
     batch_size: int | None = None,
     on_batch: Callable[[int], None] | None = None,
@@ -40,8 +41,9 @@ def predict_probabilities(
         points: (M, N, 3) clouds, N ≥ n; prepared here; farthest point sampling takes n of them.
             A task that labels points gives each of the N what its nearest three of the n have.
         n: points of a cloud that enter the network.
-        votes: number of augmented copies (scale and shift) whose probabilities are averaged;
-            0 predicts the clouds as they are.
+        votes: number of augmented copies (scale and shift) over which is averaged; 0 predicts the
+            clouds as they are.
+        voting: how, see :class:`pointadapt.inference.votes.Votes`.
         seed: fixes the votes.
         batch_size: clouds at a time; by default the task's.
         on_batch: called with the number of clouds done.
@@ -49,15 +51,16 @@ def predict_probabilities(
         features: (M, N, C) of the points, for models that take them.
     """
     out = _each_batch(
-        model, (points, category, features), n, lambda p, c: p.cpu(), votes, seed, batch_size,
-        on_batch,
+        model, (points, category, features), n, lambda p, c: p.cpu(), Votes(votes, seed, voting),
+        batch_size, on_batch,
     )  # fmt: skip
     task = model.adapter.task
     return torch.cat(out) if out else torch.zeros(0, len(task.labels(model.adapter.names)))
 
 
 def predict_clouds(
-    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
+    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0,
+    voting: Voting = "probabilities", seed: int = 0,
     on_batch: Callable[[int], None] | None = None, watch: Watch | None = None,
 ) -> Tensor:  # fmt: skip
     """What the model's task predicts of labelled clouds, to be scored: see :meth:`Task.predict`.
@@ -74,7 +77,7 @@ def predict_clouds(
         return predicted.cpu()
 
     inputs = (clouds.points, clouds.labels, clouds.features)
-    out = _each_batch(model, inputs, n, keep, votes, seed, None, on_batch)
+    out = _each_batch(model, inputs, n, keep, Votes(votes, seed, voting), None, on_batch)
     return torch.cat(out)
 
 
@@ -84,8 +87,7 @@ def _each_batch(
     inputs: Inputs,
     n: int,
     keep: Callable[[Tensor, Tensor | None], Tensor],
-    votes: int,
-    seed: int,
+    votes: Votes,
     batch_size: int | None,
     on_batch: Callable[[int], None] | None,
 ) -> list[Tensor]:
@@ -100,7 +102,7 @@ def _each_batch(
         )
         assert points is not None
         batch = model.adapter.prepared(points)
-        out.append(keep(_probabilities(model, batch, n, given, features, votes, seed), given))
+        out.append(keep(_probabilities(model, batch, n, given, features, votes), given))
         if on_batch is not None:
             on_batch(min(start + size, count))
     model.train(was_training)
@@ -109,18 +111,22 @@ def _each_batch(
 
 def _probabilities(
     model: PointModel, points: Tensor, n: int, category: Tensor | None, features: Tensor | None,
-    votes: int, seed: int,
+    votes: Votes,
 ) -> Tensor:  # fmt: skip
     """What the task makes of prepared clouds (B, N, 3), the mean over votes, on their device."""
-    task, some, index = model.adapter.task, points, taken_index(points, n)
-    if index is not None:
-        some = gather_points(points, index)
-        features = None if features is None else gather_points(features, index)
-    told = told_of(model.adapter, category, features)
-    if votes == 0:
-        logits = [model(some, **told)]
-    else:
-        draws = [torch.Generator().manual_seed(seed * 1009 + vote) for vote in range(votes)]
-        logits = [model(scale_shift(some, draw), **told) for draw in draws]
-    mean = torch.stack([task.activate(x.float()) for x in logits]).mean(dim=0)
-    return interpolate(points, some, mean) if task.per_point and some is not points else mean
+    task = model.adapter.task
+    looks = list(votes.looks(points, features, n))
+    outputs = [
+        model(look.seen, **told_of(model.adapter, category, look.features)).float()
+        for look in looks
+    ]
+
+    def spread(values: Tensor, where: Tensor) -> Tensor:
+        every = task.per_point and where is not points
+        return interpolate(points, where, values) if every else values
+
+    if votes.outputs:
+        each = [spread(x, look.where) for x, look in zip(outputs, looks, strict=True)]
+        return task.activate(torch.stack(each).mean(dim=0))
+    mean = torch.stack([task.activate(x) for x in outputs]).mean(dim=0)
+    return spread(mean, looks[0].where)

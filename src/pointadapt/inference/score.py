@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from ..adapters.model import PointModel
+from ..core.config.words import Voting
 from ..core.errors import DataLayoutError, PointAdaptError
 from ..data import Clouds, load_dataset
 from .forward import Watch, predict_clouds
 
 
 def evaluate(
-    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
+    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0,
+    voting: Voting = "probabilities", seed: int = 0,
     on_batch: Callable[[int], None] | None = None, watch: Watch | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of ``model`` on ``clouds``; see :func:`predict_clouds`.
@@ -27,9 +29,10 @@ def evaluate(
     """
     check_names(model, clouds)
     predicted = predict_clouds(
-        model, clouds, n, votes=votes, seed=seed, on_batch=on_batch, watch=watch
+        model, clouds, n, votes=votes, voting=voting, seed=seed, on_batch=on_batch, watch=watch
     )
-    return {**score(model, clouds, predicted), "votes": votes}
+    how = {"votes": votes, **({"voting": voting} if votes else {})}
+    return {**score(model, clouds, predicted), **how}
 
 
 def score(model: PointModel, clouds: Clouds, predicted: Tensor) -> dict[str, Any]:
@@ -75,6 +78,7 @@ def _check_same(what: str, theirs: tuple[str, ...], ours: tuple[str, ...]) -> No
 
 def evaluate_dataset(
     folder: Path | str, data: str, *, split: str = "test", votes: int = 0,
+    voting: Voting = "probabilities",
     backbone: str | None = None, on_batch: Callable[[int], None] | None = None, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of the adapter in ``folder`` on a split of a data set."""
@@ -83,4 +87,4 @@ def evaluate_dataset(
     model = hub.load(folder, backbone=backbone)
     about = model.adapter.about
     clouds = load_dataset(data, **{"points": about["available"], **options}).load(split)
-    return evaluate(model, clouds, about["points"], votes=votes, on_batch=on_batch)
+    return evaluate(model, clouds, about["points"], votes=votes, voting=voting, on_batch=on_batch)

@@ -27,9 +27,15 @@ from ..backbones.folder import save_backbone
 from ..core import console, stops
 from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
-from ..core.files import save_state, write_json
+from ..core.files import save_state, stored_bytes, write_json
 from ..core.folders import only_run_in, reserve
-from ..core.machine import describe_machine, keep_large_blocks, make_accelerator, peak_memory
+from ..core.machine import (
+    describe_machine,
+    in_any_process,
+    keep_large_blocks,
+    make_accelerator,
+    peak_memory,
+)
 from ..core.results import PretrainSummary
 from ..data.transforms import augment
 from ..ops import normalize
@@ -122,8 +128,8 @@ class _Run:
 
     def _reserve(self) -> None:
         """See that the disk has room for two checkpoints (one replaces the other) and the end."""
-        net = sum(v.nbytes for v in self.net.state_dict().values())
-        checkpoint = net + 2 * sum(p.nbytes for p in self.net.parameters() if p.requires_grad)
+        net = stored_bytes(self.net.state_dict().values())
+        checkpoint = net + 2 * stored_bytes(p for p in self.net.parameters() if p.requires_grad)
         reserve(self.config.out, 2 * checkpoint + net, "checkpoints and the backbone")
 
     def _due(self, step: int, *every: int) -> bool:
@@ -206,9 +212,7 @@ class _Run:
             return stops.asked()
         if (step + 1) % AGREE:
             return False
-        asked: Any = torch.tensor(float(stops.asked()), device=self.device)
-        summed: Any = self.acc.reduce(asked)
-        return bool(summed > 0)
+        return in_any_process(self.acc, stops.asked())
 
     def _save_and_stop(self, step: int) -> None:
         if self.pending:

@@ -27,7 +27,7 @@ NEEDS = (
 PROTOCOL: dict[str, Any] = {  # of all the papers' runs, few-shot included
     "backbone": POINT_MAE, "head": ("cls", "patch_max"), "batch_size": 32, "lr": 5e-4,
     "min_lr": 1e-6, "warmup_epochs": 10, "schedule": "epoch", "weight_decay": 0.05, "clip": 10.0,
-    "drop_path": 0.1, "augment": ("scale_shift",), "group_size": 32,
+    "drop_path": 0.1, "augment": ("scale_shift",), "group_size": 32, "voting": "released",
 }  # fmt: skip
 MODELNET_CLOUDS: dict[str, Any] = {"points": 1024, "available": 8192, "groups": 64}
 

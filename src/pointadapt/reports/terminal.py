@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..core.config import votes_text
 from ..core.console import command_line, duration, size
 
 if TYPE_CHECKING:
@@ -64,14 +65,13 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
 
     p, adapter = results["protocol"], results["adapter"]
     trained = share(results["trainable_parameters"], results["total_parameters"])
-    votes = f"{p['votes']} votes" if p["votes"] else "no voting"
     drawn = ", ".join(p["augmentation"]) or "none"
     drawn += ", classes equally often" if p.get("sampling") == "balanced" else ""
     rows = [
         TASKS[results["task"]].headline(results),
         *_worst(results.get("per_class", {})),
         *_untested(results.get("confusion", {})),
-        ("on", f"{p['test_clouds']:,} test clouds, {votes}"),
+        ("on", f"{p['test_clouds']:,} test clouds, {votes_text(p)}"),
         ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
         ("protocol", f"seed {p['seed']}, batch {p['batch_size']}, augmentation {drawn}"),
         ("trained", f"{trained} parameters"),
@@ -195,8 +195,7 @@ def _by_class(scores: Mapping[str, Any], task: type[Task], to: Console) -> None:
 
 def evaluation(scores: Mapping[str, Any], task: type[Task], title: str, to: Console) -> None:
     """Overall scores, and the classes with the worst first."""
-    votes = f"{scores['votes']} votes" if scores["votes"] else "no voting"
-    to.print(f"{title}: {scores['count']:,} clouds, {votes}", style="bold")
+    to.print(f"{title}: {scores['count']:,} clouds, {votes_text(scores)}", style="bold")
     _by_class(scores, task, to)
 
 

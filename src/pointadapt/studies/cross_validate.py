@@ -126,9 +126,11 @@ def _held_out(
         model, at = load_ready(config.out / f"folds/{k}/adapter"), np.flatnonzero(fold_of == k)
         held = clouds.subset(at)
         with autocast(model, config.precision):
-            parts.append(
-                predict_clouds(model, held, config.points, votes=config.votes, seed=config.seed)
-            )
+            found = predict_clouds(
+                model, held, config.points, votes=config.votes, voting=config.voting,
+                seed=config.seed,
+            )  # fmt: skip
+        parts.append(found)
         order.append(at)
         task = model.adapter.task
     assert task is not None

@@ -20,12 +20,20 @@ from ..adapters.protocol import stated
 from ..core import stops
 from ..core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from ..core.errors import CheckpointError, ConfigError, PointAdaptError
-from ..core.files import atomic, load_state, restoring, save_state, write_json
+from ..core.files import (
+    atomic,
+    load_state,
+    restoring,
+    save_state,
+    stored_bytes,
+    write_json,
+)
 from ..core.folders import only_run_in, reserve
 from ..core.machine import (
     derive_seed,
     describe_machine,
     get_draws,
+    in_any_process,
     keep_large_blocks,
     make_accelerator,
     peak_memory,
@@ -136,13 +144,13 @@ class _Run:
     def run(self) -> TrainResults:
         c = self.config
         main = self.acc.is_main_process
+        if main:
+            self._reserve()
         if c.resume:
             self._restore()
         elif main:
             self._start_folder()
         self.began = time.monotonic() - self.seconds
-        if main:
-            self._reserve()
         if not c.resume:  # else the checkpoint holds what the method found
             show_clouds(self.model, self.train_set, c)
         with TrainingDisplay(c, self.steps, self.epoch, main) as display, stops.later():
@@ -172,8 +180,8 @@ class _Run:
 
         AdamW has two numbers for each that trains, and the best epoch may be kept beside the last.
         """
-        state = sum(v.nbytes for v in self.model.adapter_state().values())
-        trained = sum(p.nbytes for p in self.model.parameters() if p.requires_grad)
+        state = stored_bytes(self.model.adapter_state().values())
+        trained = stored_bytes(p for p in self.model.parameters() if p.requires_grad)
         checkpoint = state * (1 if self.config.select == "last" else 2) + 2 * trained
         reserve(self.config.out, 2 * checkpoint + state, "checkpoints and the adapter")
 
@@ -271,9 +279,7 @@ class _Run:
             return stops.asked() and not rest
         if moved % AGREE:
             return False
-        asked: Any = torch.tensor(float(stops.asked()), device=self.acc.device)
-        summed: Any = self.acc.reduce(asked)
-        return bool(summed > 0)
+        return in_any_process(self.acc, stops.asked())
 
     @property
     def trained(self) -> int:
@@ -285,7 +291,7 @@ class _Run:
         watch = stops.check if self.acc.num_processes == 1 else None  # others would go on alone
         with self.acc.autocast():
             predicted = predict_clouds(
-                model, clouds, c.points, votes=votes, seed=c.seed, on_batch=watch
+                model, clouds, c.points, votes=votes, voting=c.voting, seed=c.seed, on_batch=watch
             )
         try:
             return score(model, clouds, predicted)

@@ -11,6 +11,7 @@ from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, DataLayoutError, UnknownNameError
 from pointadapt.data import load_dataset
 from pointadapt.data.sets.shapes import Shapes
+from pointadapt.data.transforms import resample_along, scale_shift
 from pointadapt.inference.classify_files import answer_files
 from pointadapt.inference.forward import predict_clouds
 from pointadapt.inference.label_parts import Labeller
@@ -84,6 +85,13 @@ def test_more_points_than_the_network_sees(run):
     assert torch.equal(task.predict(spread, category, model.adapter.names), found)
     assert evaluate(model, many, 64)["count"] == 4
     assert evaluate(model, many, 64, votes=2)["votes"] == 2
+    draw = torch.Generator().manual_seed(0)
+    drawn, _ = resample_along(points, [], 64, draw)
+    with torch.no_grad():
+        logits = model(scale_shift(drawn, draw), category)
+    released = predict_clouds(model, many, 64, votes=1, voting="released")
+    spread = interpolate(points, drawn, logits).softmax(dim=-1)
+    assert torch.equal(task.predict(spread, category, model.adapter.names), released)
 
 
 def test_one_seed_gives_one_result_and_resuming_goes_on(run, micro_flags, tmp_path, monkeypatch):

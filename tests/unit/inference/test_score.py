@@ -8,7 +8,8 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds, load_dataset
-from pointadapt.data.transforms import scale_shift
+from pointadapt.data.transforms import resample_along, scale_shift
+from pointadapt.inference import votes
 from pointadapt.inference.forward import predict_probabilities
 from pointadapt.inference.score import evaluate, evaluate_dataset
 from pointadapt.methods import make_method
@@ -83,6 +84,74 @@ def test_votes_are_the_mean_over_augmented_copies(model, points):
     batch = normalize(torch.from_numpy(points[:4]))
     draw = torch.Generator().manual_seed(2 * 1009 + 1)
     assert torch.equal(seen[1], scale_shift(batch, draw))
+
+
+def watch(model, call):
+    """What the network was given and gave while ``call()`` ran, and what that returned."""
+    given, gave = [], []
+    hooks = [
+        model.backbone.register_forward_pre_hook(lambda m, a: given.append(a[0])),
+        model.adapter.head.register_forward_hook(lambda m, a, out: gave.append(out)),
+    ]
+    returned = call()
+    for hook in hooks:
+        hook.remove()
+    return given, gave, returned
+
+
+def test_the_released_way_of_voting(model, monkeypatch):
+    """Point-MAE's ``test_vote``: farthest points, n of 1.17 n of them at random, scaled, shifted.
+
+    The same random columns for all clouds of a batch; the mean of the logits.
+    """
+    torch.manual_seed(0)
+    many = torch.randn(5, 200, 3)
+    monkeypatch.setattr(votes, "scale_shift", lambda points, draw: points)
+    given, gave, got = watch(
+        model, lambda: predict_probabilities(model, many, 64, votes=4, voting="released", seed=3)
+    )
+    assert len(given) == 4
+    clouds = normalize(many)
+    first = farthest_point_sample(clouds, 75)  # 64 · 1200 / 1024
+    pool = gather_points(clouds, first)
+    columns = []
+    for points in given:
+        same = (points.unsqueeze(2) == pool.unsqueeze(1)).all(dim=-1)  # (B, 64, 75)
+        assert (same.sum(dim=2) == 1).all() and (same.sum(dim=1) <= 1).all()
+        where = same.float().argmax(dim=2)
+        assert (where == where[:1]).all()
+        columns.append(tuple(where[0].tolist()))
+    assert len(set(columns)) == 4  # drawn anew
+    logits = np.mean([x.numpy().astype(np.float64) for x in gave], axis=0)
+    want = np.exp(logits - logits.max(axis=1, keepdims=True))
+    want /= want.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(got.numpy(), want, atol=1e-6)
+
+
+def test_the_released_way_scales_and_shifts_each_copy(model, points):
+    given, _, got = watch(
+        model,
+        lambda: predict_probabilities(model, points[:4], 64, votes=2, voting="released", seed=1),
+    )
+    batch = normalize(torch.from_numpy(points[:4]))
+    for k, seen in enumerate(given):
+        draw = torch.Generator().manual_seed(1009 + k)
+        some, _ = resample_along(batch, [], 64, draw)  # as many as there are: rolled
+        assert torch.equal(seen, scale_shift(some, draw))
+    torch.testing.assert_close(got.sum(dim=1), torch.ones(4))
+    same = predict_probabilities(model, points[:4], 64, votes=2, voting="released", seed=1)
+    assert torch.equal(got, same)
+    with pytest.raises(PointCloudError, match="cannot give 65"):
+        predict_probabilities(model, points[:4], 65, votes=2, voting="released")
+
+
+def test_scores_say_how_was_voted(model, toy_root):
+    clouds = load_dataset("folder", root=toy_root, points=64).load("test")
+    assert evaluate(model, clouds, 64)["votes"] == 0
+    assert "voting" not in evaluate(model, clouds, 64)
+    for how in ("probabilities", "released"):
+        scores = evaluate(model, clouds, 64, votes=2, voting=how)
+        assert (scores["votes"], scores["voting"]) == (2, how)
 
 
 def test_no_clouds(model):

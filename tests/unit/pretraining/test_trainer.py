@@ -17,6 +17,7 @@ from pointadapt.backbones.point_vit import PointViT
 from pointadapt.core import stops
 from pointadapt.core.config import PretrainConfig, save_config
 from pointadapt.core.errors import CheckpointError, ConfigError, PointAdaptError, UnknownNameError
+from pointadapt.core.folders import only_run_in
 from pointadapt.core.tensors import read_safetensors
 from pointadapt.ops import chamfer_distance, group
 from pointadapt.pretrained.load import load_backbone
@@ -480,6 +481,17 @@ def test_an_earlier_run_is_not_overwritten(config):
     with pytest.raises(ConfigError, match="holds an earlier run: add --resume"):
         pretrain(replace(config, seed=1))
     assert same(before, weights(config))
+
+
+def test_one_run_at_a_time_and_nothing_half_written_stays(config):
+    config = replace(config, steps=2)
+    with only_run_in(config.out), pytest.raises(PointAdaptError, match="in use by another run"):
+        pretrain(config)
+    for place in (config.out, config.out / "backbone"):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / ".model.safetensors.9.part").write_text("half")
+    pretrain(config)
+    assert not list(config.out.rglob(".*"))
 
 
 def test_resuming_with_other_options(config):

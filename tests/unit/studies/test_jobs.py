@@ -1,5 +1,6 @@
 """Runs in processes of their own: outcomes, what is kept, what is refused, what is shared out."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pointadapt.core import stops
 from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError
 from pointadapt.core.files import write_json
+from pointadapt.core.folders import only_run_in
 from pointadapt.studies import jobs as workers
 from pointadapt.studies.jobs import Job, run_all, work
 
@@ -168,6 +170,16 @@ signal.signal(signal.SIGTERM, save)
 print("ready", flush=True)
 time.sleep(600)
 """
+
+
+@pytest.mark.parametrize("name", ["few_shot", "compare", "cross_validate", "robustness"])
+def test_one_study_at_a_time_in_a_folder(name, tmp_path):
+    module = importlib.import_module(f"pointadapt.studies.{name}")
+    options = {"adapter": tmp_path} if name == "robustness" else {}
+    with only_run_in(tmp_path / "out"):
+        with pytest.raises(PointAdaptError, match="out is in use by another run"):
+            getattr(module, name)(out=tmp_path / "out", **options)
+        assert len(list((tmp_path / "out").iterdir())) == 1
 
 
 def test_sigterm_is_passed_on_and_waited_for(config, tmp_path, monkeypatch, sigterm):

@@ -27,6 +27,7 @@ from pointadapt.core.errors import (
     UnknownNameError,
 )
 from pointadapt.core.files import load_state, save_state
+from pointadapt.core.folders import only_run_in
 from pointadapt.core.machine import make_accelerator
 from pointadapt.core.tensors import read_safetensors
 from pointadapt.data.sets.folder import Folder
@@ -778,6 +779,45 @@ def test_a_full_disk_leaves_the_last_checkpoint(config, monkeypatch):
     assert not list(part.out.rglob(".*"))
     train(replace(part, resume=True))
     assert identical(config.out / "whole", part.out)
+
+
+def test_a_full_disk_is_said_before_the_first_step(config, monkeypatch):
+    """By what a checkpoint will need: three numbers for each that trains."""
+    asked = []
+
+    def full(descriptor, start, size):
+        asked.append(size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    train(replace(config, epochs=1, out=config.out / "before"))
+    size = (config.out / "before" / "checkpoint.pt").stat().st_size
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    monkeypatch.setattr(loop._Run, "_train_epoch", None)
+    line = "needed for checkpoints and the adapter: No space left on device: make room"
+    with pytest.raises(PointAdaptError, match=line):
+        train(replace(config, out=config.out / "full"))
+    assert not (config.out / "full").exists()
+    assert asked[0] > 2 * size  # one is written beside the other
+
+
+def test_one_run_at_a_time(config):
+    with only_run_in(config.out):
+        for resume in (False, True):
+            with pytest.raises(PointAdaptError, match=r"run is in use by another run \(process"):
+                train(replace(config, resume=resume))
+        assert [path.name for path in config.out.iterdir()] == [".lock"]
+    train(replace(config, epochs=1))
+    with only_run_in(config.out), pytest.raises(PointAdaptError, match="in use"):
+        train(replace(config, epochs=1, resume=True))
+
+
+def test_what_a_killed_run_left_goes_also_where_it_had_no_checkpoint(config):
+    left = [config.out / ".checkpoint.pt.9.part", config.out / "adapter" / ".README.md.9.part"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    train(replace(config, epochs=1))
+    assert not list(config.out.rglob(".*"))
 
 
 def test_out_that_cannot_be_written(config):

@@ -11,6 +11,7 @@ from rich.console import Console
 from tyro.conf import Suppress
 
 from ...core import console
+from ...core.config import votes_text
 from ...core.config.few_shot import FewShotConfig
 from ...reports import terminal as report
 from ..base import command, plain
@@ -56,14 +57,13 @@ def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> Non
 
     p = results["protocol"]
     to.print(table(results))
-    votes = f"{p['votes']} votes" if p["votes"] else "no voting"
     augmentation = ", ".join(p["augmentation"]) or "none"
     trained = report.share(results["trainable_parameters"], results["total_parameters"])
     lines = (
         f"{results['method']} on {results['data']}, {results['way']}-way {results['shot']}-shot, "
         f"{results['queries']} queries a class, from the backbone {results['backbone']}",
         f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
-        f"selection: {p['selection']}; augmentation {augmentation}; {votes}",
+        f"selection: {p['selection']}; augmentation {augmentation}; {votes_text(p)}",
         f"episodes: {p['episodes']}",
         f"results: {config.out / RESULTS}",
     )

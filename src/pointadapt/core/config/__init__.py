@@ -17,7 +17,7 @@ from .values import (
     save_config,
     to_plain,
 )
-from .words import Augmentation, Precision
+from .words import Augmentation, Precision, Voting, votes_text
 
 __all__ = [
     "MAY_DIFFER",
@@ -31,10 +31,12 @@ __all__ = [
     "Published",
     "RobustnessConfig",
     "TrainConfig",
+    "Voting",
     "key_values",
     "load_config",
     "other_options",
     "read_config",
     "save_config",
     "to_plain",
+    "votes_text",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..fields import at_least
-from .words import Precision
+from .words import Precision, Voting
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class EvaluateConfig:
         root: its folder on disk.
         data_options: its other options, as key=value.
         split: which part of it.
-        votes: augmented copies whose probabilities are averaged; 0 scores the clouds as they are.
+        votes: augmented copies over which is averaged; 0 scores the clouds as they are.
+        voting: how: "probabilities" of the same points, or the "released" way: points drawn anew
+            for each copy, logits averaged; by default as the adapter's training was to be scored.
         backbone: where the backbone is now, if the adapter does not find it.
         picture: also draw the first clouds of the classes, with what is predicted beside what is
             so, to this .png, .pdf or .svg file.
@@ -38,6 +40,7 @@ class EvaluateConfig:
     data_options: tuple[str, ...] = ()
     split: Literal["train", "test"] = "test"
     votes: int = 0
+    voting: Voting | None = None
     backbone: str | None = None
     picture: Path | None = None
     html: Path | None = None

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..errors import ConfigError
 from ..fields import at_least, positive, resolve, resolve_item, seeds, share
-from .words import Augmentation, Precision
+from .words import Augmentation, Precision, Voting
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ class TrainConfig:
         sampling: which clouds an epoch takes: "uniform", each once, or "balanced", as many of each
             class, where some classes have far fewer files than others.
         votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
+        voting: how: "probabilities" averages them over copies of the same points; "released" draws
+            the points anew for each copy and averages logits, as the papers' code does, to which
+            ``available`` should give more points than ``points``.
         precision: number format of the forward pass.
         keep: what the forward pass keeps for the backward: "lean" computes again what is cheap to
             (less than half the memory, for methods that can), "recompute" everything inside a
@@ -93,6 +96,7 @@ class TrainConfig:
     val_fraction: float = 0.1
     sampling: Literal["uniform", "balanced"] = "uniform"
     votes: int = 0
+    voting: Voting = "probabilities"
     precision: Precision = "fp32"
     keep: Literal["all", "lean", "recompute"] = "lean"
     step: Literal["eager", "graph", "compile", "auto"] = "eager"

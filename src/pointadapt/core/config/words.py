@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
+Voting = Literal["probabilities", "released"]
+
+
+def votes_text(stated: Mapping[str, Any]) -> str:
+    """How results with ``votes`` and ``voting`` came about: "10 votes (mean of probabilities)"."""
+    if not stated["votes"]:
+        return "no voting"
+    means = {
+        "probabilities": " (mean of probabilities)",
+        "released": " (the released way: points drawn anew, mean of logits)",
+    }
+    return f"{stated['votes']} votes{means.get(stated.get('voting', ''), '')}"

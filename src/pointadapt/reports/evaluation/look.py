@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...adapters.model import PointModel
+from ...core.config import Voting
 from ...data import Clouds
 from ...inference.score import evaluate
 from ...tasks import Names, Task
@@ -53,7 +54,8 @@ class Examination:
 
 
 def examine(
-    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0, seed: int = 0,
+    model: PointModel, clouds: Clouds, n: int, *, votes: int = 0,
+    voting: Voting = "probabilities", seed: int = 0,
     on_batch: Callable[[int], None] | None = None,
 ) -> Examination:  # fmt: skip
     """Score ``model`` on ``clouds`` as :func:`evaluate` does, in one pass, and keep the answers.
@@ -74,7 +76,9 @@ def examine(
             at = chosen.clamp(min=0).unsqueeze(-1)
             sure.append(probabilities.gather(-1, at).squeeze(-1).float().cpu())
 
-    scores = evaluate(model, clouds, n, votes=votes, seed=seed, on_batch=on_batch, watch=watch)
+    scores = evaluate(
+        model, clouds, n, votes=votes, voting=voting, seed=seed, on_batch=on_batch, watch=watch
+    )
     predicted, target = torch.cat(kept), torch.from_numpy(task.target(clouds))
     each = task.cloud_scores(predicted, target, names, torch.from_numpy(clouds.labels))
     chosen = task.chosen(predicted)

@@ -65,18 +65,22 @@ def run(config: EvaluateConfig, on_cloud: OnCloud | None = None) -> Evaluation:
     )
     clouds, began = protocol.load(config.split), time.monotonic()
     precision = config.precision or protocol.precision
+    voting = config.voting or protocol.voting
 
     def tell(done: int) -> None:
         if on_cloud is not None:
             on_cloud(done, len(clouds))
 
     with autocast(model, precision):
-        seen = examine(model, clouds, protocol.points, votes=config.votes, on_batch=tell)
+        seen = examine(
+            model, clouds, protocol.points, votes=config.votes, voting=voting, on_batch=tell
+        )
     seconds = round(time.monotonic() - began, 1)
     facts = facts_of(seen, config.pictures)
     facts["protocol"] = protocol_facts(
         config.adapter, model, protocol, split=config.split, clouds=len(clouds),
-        votes=config.votes, precision=precision, seconds=seconds,
+        votes=config.votes, **({"voting": voting} if config.votes else {}), precision=precision,
+        seconds=seconds,
     )  # fmt: skip
     facts["remarks"] = remarks(facts)
     steps = next_steps(config)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group
 from rich.table import Table
 
+from ...core.config import votes_text
 from ...core.console import duration, size
 from ...core.foreign_text import csv_text, for_markdown, markdown_block
 
@@ -94,8 +95,7 @@ def protocol_lines(board: Mapping[str, Any]) -> list[str]:
             f"{p['train_clouds']:,} training and {p['test_clouds']:,} test clouds of "
             f"{p['points']} points; {p['epochs']} epochs, batch {p['batch_size']}, "
             f"{p['precision']}; augmentation {', '.join(p['augmentation']) or 'none'}.",
-            f"Selection: {p['selection']}; seeds {seeds}; "
-            f"{'no voting' if not p['votes'] else str(p['votes']) + ' votes'}.",
+            f"Selection: {p['selection']}; seeds {seeds}; {votes_text(p)}.",
             f"{machine['cpu']}, {machine['threads']} threads, GPU {machine['gpu']}, "
             f"torch {machine['torch']}; {p['jobs'] or 'several'} at a time. Every run is a "
             "process of its own; peak memory is "
