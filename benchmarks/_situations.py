@@ -120,8 +120,8 @@ def make_clouds(folder: Path, train: int = 10, test: int = 4) -> Path:
 
 def make_backbone(folder: Path) -> Path:
     """A backbone of random weights, 48 wide."""
-    from pointadapt.backbones.point_vit import PointViT, PointViTConfig
     from pointadapt.backbones.folder import save_backbone
+    from pointadapt.backbones.point_vit import PointViT, PointViTConfig
 
     torch.manual_seed(0)
     config = PointViTConfig(
