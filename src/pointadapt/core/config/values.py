@@ -15,7 +15,9 @@ from .train import TrainConfig
 MOST_YAML = 128 << 10  # bytes
 MOST_PARTS = 20_000
 # What may differ between the start of a training run and its continuation.
-MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every", "step")
+MAY_DIFFER = (
+    "out", "resume", "threads", "tensorboard", "recipe", "save_every", "step", "baseline",
+)  # fmt: skip
 
 
 def key_values(items: tuple[str, ...] | dict[str, Any]) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _code() -> str:
     """sha256 of the modules that points of files go through."""
     digest, package = hashlib.sha256(), Path(__file__).parents[2]
     for part in ("io", "data", "ops"):
-        for path in sorted((package / part).glob("*.py")):
+        for path in sorted((package / part).rglob("*.py")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

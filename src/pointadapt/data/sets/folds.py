@@ -158,8 +158,8 @@ def joined(first: Clouds, second: Clouds) -> Clouds:
             changes[field.name] = np.concatenate([a, b])
         elif isinstance(a, Mapping) and isinstance(b, Mapping):
             changes[field.name] = {k: np.concatenate([a[k], b[k]]) for k in a if k in b}
-        elif field.name == "ids":
-            changes["ids"] = (*a, *b)
+        elif field.name in ("ids", "groups"):
+            changes[field.name] = (*a, *b)
         elif a is not None and b is not None and a != b:
             raise DataLayoutError(f"train and test name different {field.name.replace('_', ' ')}")
     return replace(first, **changes)
