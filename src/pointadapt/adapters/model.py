@@ -63,11 +63,11 @@ class PointModel(nn.Module):
     ``forward`` takes points (B, N, 3), prepared (:meth:`Adapter.prepared`), for a task that is told
     it the class (B,) of each cloud, for one that takes them the features (B, N, C) of the points,
     which the frozen backbone does not see, and for a head that takes them the traits (B, T) of the
-    clouds as they came; it returns the active head's output. ``keep`` says what it keeps for the backward, see :class:`pointadapt.core.config.TrainConfig`. Adapters
-    share the backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a
-    trained CLS token, moved BatchNorm statistics) and puts them back exactly. Threads may predict
-    side by side with one adapter; what would mix up two is an error
-    (:mod:`pointadapt.adapters.turns`).
+    clouds as they came; it returns the active head's output. ``keep`` says what it keeps for the
+    backward, see :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory;
+    :meth:`use` swaps the few backbone tensors an adapter changed (a trained CLS token, moved
+    BatchNorm statistics) and puts them back exactly. Threads may predict side by side with one
+    adapter; what would mix up two is an error (:mod:`pointadapt.adapters.turns`).
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
