@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -69,6 +70,10 @@ class Folder(Dataset):
             scanners write where they saw nothing.
         features: what else of each point a task is given that takes it: "color" (0 to 1) and
             "normal". Backbones see coordinates alone.
+        group: what belongs together and must not be on both sides of a split that is drawn, as a
+            regular expression: what it finds in a file's path under ROOT (in its first brackets, if
+            it has any) is the file's group, such as ``person[0-9]+``. A manifest's column "group"
+            says so without.
 
     """
 
@@ -86,6 +91,7 @@ class Folder(Dataset):
     manifest: Path | None = None
     nan: NonFinite = "error"
     features: tuple[Feature, ...] = ()
+    group: str = ""
 
     def load(self, split: str) -> Clouds:
         """Read the clouds of ``split``, coordinates as :func:`pointadapt.io.read_points` gives.
@@ -122,6 +128,7 @@ class Folder(Dataset):
             classes=tuple(classes),
             ids=tuple(_name(s.path, root) for s in wanted),
             extras=_numbers(wanted),
+            groups=tuple(s.group for s in wanted) if all(s.group for s in wanted) else (),
             **self._features(wanted, [cloud for cloud, _ in clouds]),
         )
 
@@ -189,9 +196,23 @@ class Folder(Dataset):
         """The root, and all labelled files under it with their splits."""
         self._check(split)
         root, manifest = self._places()
-        return root, split_samples(find_samples(root, manifest), self.test_fraction, self.seed)
+        samples = [self._grouped(sample, root) for sample in find_samples(root, manifest)]
+        return root, split_samples(samples, self.test_fraction, self.seed)
+
+    def _grouped(self, sample: Sample, root: Path) -> Sample:
+        """The sample with the group that ``group`` finds in its path."""
+        if not self.group:
+            return sample
+        found = re.search(self.group, _name(sample.path, root))
+        if found is None:
+            raise DataLayoutError(f"{sample.path}: group={self.group} finds nothing in its path")
+        return replace(sample, group=found[1] if found.re.groups else found[0])
 
     def _check(self, split: str) -> None:
+        try:
+            re.compile(self.group)
+        except re.error as error:
+            raise ConfigError(f"group={self.group}: no regular expression: {error}") from error
         choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS),
                    ("value of nan", self.nan, NON_FINITE),
                    *(("feature", name, FEATURES) for name in self.features))  # fmt: skip
