@@ -234,7 +234,7 @@ def _batch(
     if not clouds:
         return entries
     if not model.adapter.normalise:
-        _tell_far(entries, clouds)
+        _tell_far(entries, {i: points for i, (points, _) in clouds.items()})
     task, names = model.adapter.task, model.adapter.names
     points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
     values = predict_probabilities(model, points, n, traits=traits)

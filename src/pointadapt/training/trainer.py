@@ -101,9 +101,9 @@ class _Run:
     """The state of one training run."""
 
     def __init__(
-        self, config: TrainConfig, accelerator: Accelerator, tried: dict[str, Any]
+        self, config: TrainConfig, accelerator: Accelerator, tried: dict[str, Any] | None = None
     ) -> None:
-        self.config, self.acc, self.tried = config, accelerator, tried
+        self.config, self.acc, self.tried = config, accelerator, tried or {}
         self.train_set, self.test_set, self.val_set = load_clouds(config)
         known = self.train_set
         self.model = build_model(
@@ -128,7 +128,7 @@ class _Run:
         self.sums: dict[str, Tensor] = {}  # of what these steps gave: loss, accuracy
         self.inside: list[dict[str, Any]] = []  # of each process, to go on in an epoch
         self.began = time.monotonic()
-        idle = task.begins_linear and (self.model.adapter.method.fits or kept_start(tried))
+        idle = task.begins_linear and (self.model.adapter.method.fits or kept_start(self.tried))
         self.epochs = 0 if idle else config.epochs
         self.fit: dict[str, Any] = {}  # how the head was fitted, if it was
         self.best: dict[str, Any] = {}
