@@ -101,7 +101,7 @@ def test_a_mistyped_word_is_answered_with_the_nearest_one(args, words, capsys):
     [
         (
             ["convert"],
-            "Missing from pointadapt convert: FILE the published .pth or .safetensors file",
+            "Missing from pointadapt convert: FILE the published .pth or",
         ),
         (["train", "surplus"], "surplus; see pointadapt train --help"),
         (["train", "--precision", "fp8"], "'fp8' for argument '--precision'. Expected one of"),
