@@ -37,7 +37,6 @@ ALLOWED = {  # (file, name): why it is no comparison of a task, method or data s
     ("pretrained/convert.py", "full"): "the kind of a published file, by the keys that it has",
     ("pretrained/convert.py", "modelnet40"): "what a published file was trained on",
     ("pretrained/convert.py", "scanobjectnn"): "what a published file was trained on",
-    ("pretrained/fetch.py", "adapter"): "a key of a report",
     ("reports/terminal.py", "dapt"): "the kind of a published file, in words",
     ("reports/terminal.py", "full"): "the kind of a published file, in words",
     ("scenes/_las.py", "classification"): "a field of LAS",
