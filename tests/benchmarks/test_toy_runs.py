@@ -16,6 +16,7 @@ LOOK_ALIKE = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/modelnet40/
 
 # What each is run with; {out} is its JSON file, {root} a tiny ModelNet40, {runs} an empty folder.
 TOY = {
+    "fuzz_configs.py": "--cases 6 --json {out}",
     "data.py": "--workers 1 --points 32 --batch-size 4 --json {out}",
     "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",
     "kills.py": "--json {out}",
@@ -26,7 +27,10 @@ TOY = {
     "scaling.py": "--parts cost --json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
-ELSEWHERE = {"scene.py": "tests/unit/inference/test_label_scenes.py"}
+ELSEWHERE = {
+    "fuzz_files.py": "tests/unit/io/test_fuzz.py",
+    "scene.py": "tests/unit/inference/test_label_scenes.py",
+}
 
 
 def scripts(folder):

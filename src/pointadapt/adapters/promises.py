@@ -36,18 +36,22 @@ def no_larger_than(
         AdapterError: the configuration is of an adapter that is larger by far.
     """
     told, weights = names
-    stored = 0
+    stored = _stored(folder / weights)
     try:
-        stored = stored_numbers(folder / weights)
         with Within(room_for(stored) + besides):
             yield
-    except CheckpointError as error:
-        raise AdapterError(str(error)) from error
     except TooLargeError as error:
         raise AdapterError(
             f"{folder}: {weights} holds {stored:,} numbers, but {told} is of an adapter that is "
             f"larger by far ({_largest(config)}): the two do not belong together"
         ) from error
+
+
+def _stored(path: Path) -> int:
+    try:
+        return stored_numbers(path)
+    except CheckpointError as error:
+        raise AdapterError(str(error)) from error
 
 
 def numbers_of(module: nn.Module) -> int:

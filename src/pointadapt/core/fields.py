@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -71,7 +71,7 @@ def convert(value: Any, hint: Any, what: str) -> Any:
     return _scalar(value, hint, what)
 
 
-def _scalar(value: Any, hint: type, what: str) -> Any:
+def _scalar(value: Any, hint: Callable[[Any], Any], what: str) -> Any:
     if hint is bool:
         text = str(value).lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):

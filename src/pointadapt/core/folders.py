@@ -130,6 +130,7 @@ def reserve(folder: Path, size: int, what: str) -> None:
     """
     from .console import size as size_text
 
+    folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     text = f"{folder}: {size_text(size)} are needed for {what}"
     if free < size:

@@ -126,7 +126,7 @@ class _Run:
         )  # fmt: skip
         self.epoch, self.done, self.seconds = 0, 0, 0.0  # done: steps of this epoch
         self.sums: dict[str, Tensor] = {}  # of what these steps gave: loss, accuracy
-        self.inside: list[dict[str, Any]] = []  # of each process, to go on in an epoch
+        self.inside: dict[str, Any] = {}  # what to go on from in the middle of an epoch
         self.began = time.monotonic()
         idle = task.begins_linear and (self.model.adapter.method.fits or kept_start(self.tried))
         self.epochs = 0 if idle else config.epochs
@@ -273,13 +273,11 @@ class _Run:
         generator states, except where it was stopped inside an epoch. Processes differ so that
         their DropPath draws do.
         """
-        rank = self.acc.process_index
         if self.done:
-            own = self.inside[rank]
-            set_draws(own, self.acc.device)
-            self.sums = {k: v.to(self.acc.device) for k, v in own["sums"].items()}
+            set_draws(self.inside["draws"], self.acc.device)
+            self.sums = {k: v.to(self.acc.device) for k, v in self.inside["sums"].items()}
             return
-        torch.manual_seed(derive_seed(self.config.seed, self.epoch, rank))
+        torch.manual_seed(derive_seed(self.config.seed, self.epoch, self.acc.process_index))
         self.sums = {}
 
     def _add(self, values: dict[str, Tensor]) -> None:
@@ -346,7 +344,8 @@ class _Run:
         return json.dumps(plain, sort_keys=True)
 
     def _save(self) -> None:
-        own = {**get_draws(self.acc.device), "sums": {k: v.cpu() for k, v in self.sums.items()}}
+        sums = {k: v.cpu() for k, v in self.sums.items()}
+        own = {"draws": get_draws(self.acc.device), "sums": sums}
         inside = gather_object([own]) if self.done else []
         if not self.acc.is_main_process:
             return
@@ -387,7 +386,9 @@ class _Run:
             self.best = dict(state["best"])
             self.fit = dict(json.loads(state.get("fit", "{}")))
             self.done = int(state.get("done", 0))  # checkpoints of old are of whole epochs
-            self.inside = list(state.get("inside", []))
+            if self.done:
+                self.inside = dict(state["inside"][self.acc.process_index])
+                self._begin_or_go_on()  # tries whether it can be used
         if self.acc.is_main_process:
             self._tidy()
 

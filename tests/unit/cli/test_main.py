@@ -99,7 +99,10 @@ def test_a_mistyped_word_is_answered_with_the_nearest_one(args, words, capsys):
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (["convert"], "Missing from pointadapt convert: FILE the published .pth file"),
+        (
+            ["convert"],
+            "Missing from pointadapt convert: FILE the published .pth or",
+        ),
         (["train", "surplus"], "surplus; see pointadapt train --help"),
         (["train", "--precision", "fp8"], "'fp8' for argument '--precision'. Expected one of"),
         (["train", "--epochs", "many"], "--epochs: invalid literal for int() with base 10: 'many'"),

@@ -75,6 +75,54 @@ def test_wrong_yaml(text, error, message, tmp_path, monkeypatch):
     assert not (tmp_path / "sprung").exists()
 
 
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "far more than a configuration does"),
+        (BOMB + "<<: [*a11, *a11]\n", "is not YAML"),
+        ("a: &a [*a]\n", "nested more than 50 deep"),
+        ("&a {? *a : 1}\n", "is not YAML"),
+        ("data: " + "[" * 100_000 + "]" * 100_000, "has more than 128 KiB"),
+        ("data: " + "[" * 3_000 + "]" * 3_000, "nested more than 50 deep"),
+        ("- " * 60_000, "nested more than 50 deep"),
+        ("data: " + "x" * 200_000, "has more than 128 KiB"),
+        ("a: &a [" + "a, " * 300 + "]\nb: [" + "*a, " * 70 + "]\n", "far more than"),
+        ("seed: 18446744073709551616\n", "seed of|'seed'"),
+        ("seed: 4294967296\n", "seed must be 0 to 4294967295"),
+        ("lr: .nan\n", "'lr' .* must be a number, not nan"),
+        ("data: !!int x\n", "is not YAML"),
+        ("data: !!timestamp x\n", "is not YAML"),
+        ("data: !!map [1]\n", "is not YAML"),
+        ("? [a, b]\n: 1\n", "not YAML|unknown option"),
+        ('data: "a\\ud800"\n', "no character"),
+        ('data: "a\\0b"\n', "no character"),
+        ("data: !!binary aGVsbG8=\n", "must be str"),
+        ("data: 2024-01-01\n", "must be str"),
+        ("options: {a: 1}\n", "must be a list"),
+        ("epochs: " + "9" * 5000 + "\n", "is not YAML|whole number"),
+    ],
+    ids=range(22),
+)
+def test_yaml_by_a_stranger(text, message, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(PointAdaptError, match=message) as caught:
+        load_config(path, TrainConfig)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 400
+
+
+def test_aliases_that_people_write_are_read(tmp_path):
+    (tmp_path / "c.yaml").write_text("augment: &a [rotate, jitter]\noptions: *a\n")
+    config = load_config(tmp_path / "c.yaml", TrainConfig)
+    assert config.augment == config.options == ("rotate", "jitter")
+
+
 def test_yaml_that_is_missing_or_no_text(tmp_path):
     with pytest.raises(PointAdaptError, match=r"cannot read .*No such file"):
         load_config(tmp_path / "c.yaml", TrainConfig)
@@ -91,6 +139,7 @@ def test_yaml_that_is_missing_or_no_text(tmp_path):
         (TrainConfig, {"batch_size": 0}),
         (TrainConfig, {"accumulate": 0}),
         (TrainConfig, {"seed": -1}),
+        (TrainConfig, {"seed": 2**64}),
         (TrainConfig, {"votes": -1}),
         (TrainConfig, {"lr": 0.0}),
         (TrainConfig, {"lr": float("nan")}),
@@ -106,6 +155,7 @@ def test_yaml_that_is_missing_or_no_text(tmp_path):
         (PretrainConfig, {"batch_size": 0}),
         (PretrainConfig, {"save_every": 0}),
         (PretrainConfig, {"seed": -1}),
+        (PretrainConfig, {"seed": 2**32}),
         (PretrainConfig, {"lr": -1.0}),
         (PretrainConfig, {"mask_ratio": 1.0}),
         (PretrainConfig, {"precision": "fp16"}),

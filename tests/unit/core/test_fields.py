@@ -8,7 +8,7 @@ import pytest
 
 from pointadapt.core.config import PretrainConfig, TrainConfig, other_options, to_plain
 from pointadapt.core.errors import ConfigError, UnknownNameError
-from pointadapt.core.fields import build, convert, number_set
+from pointadapt.core.fields import LARGEST, build, convert, is_a, number_set, seeds
 
 
 @dataclass(frozen=True)
@@ -171,3 +171,41 @@ def test_a_run_that_stored_a_relative_folder_goes_on(folder):
     assert other_options({**now, "root": "scans"}, now) == ""
     assert other_options({**now, "root": "link"}, now) == ""
     assert other_options({**now, "root": "elsewhere"}, now).startswith("root: elsewhere then")
+
+
+@pytest.mark.parametrize("values", [
+    {"count": 2**64}, {"count": "1" * 5000}, {"rate": "nan"}, {"rate": float("inf")},
+    {"rate": 1e300}, {"count": [1]}, {"count": None}, {"name": None}, {"name": ["a"]},
+    {"name": {"a": 1}}, {"mode": ["fast"]}, {"mode": {}}, {"mode": None}, {"three": 5},
+    {"three": {"a": 1}}, {"names": [["a"]]}, {"names": [None]}, {"path": 5j}, {"path": [1]},
+    {"count": True}, {"rate": False},
+])  # fmt: skip
+def test_values_of_strangers_are_one_line(values):
+    with pytest.raises((ConfigError, UnknownNameError), match="of sample") as caught:
+        build(Sample, values, "sample")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (1, int, True), (True, int, False), (1.0, int, False), ("1", int, False),
+        (LARGEST, int, True), (LARGEST + 1, int, False), (-LARGEST - 1, int, False),
+        (1.5, float, True), (float("nan"), float, False), (float("inf"), float, False),
+        (True, bool, True), (1, bool, False), ("a", str, True), (None, str, False),
+        ({}, dict, True), ([], dict, False), ([], list[str], True), (["a"], list[str], True),
+        (["a", 1], list[str], False), ([None], list[str], False), ("a", list[str], False),
+        ([1, 2], list[int], True), ([1, True], list[int], False),
+    ],
+)  # fmt: skip
+def test_kinds_of_plain_values(value, hint, expected):
+    assert is_a(value, hint) is expected
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 2**53])
+def test_seeds_that_nothing_draws_from(seed):
+    for ok in (0, 2**32 - 1):
+        seeds(Sample(count=ok), "count")
+    with pytest.raises(ConfigError, match="count must be 0 to 4294967295"):
+        seeds(Sample(count=seed), "count")

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,16 @@ import pytest
 import torch
 
 from pointadapt.core.errors import CheckpointError, PointAdaptError
-from pointadapt.core.files import append_line, atomic, load_state, read_json, save_state, write_json
+from pointadapt.core.files import (
+    MOST_JSON,
+    append_line,
+    atomic,
+    load_state,
+    read_json,
+    restoring,
+    save_state,
+    write_json,
+)
 
 
 def test_atomic_makes_folders_and_replaces(tmp_path):
@@ -140,6 +150,87 @@ def test_read_json_missing(tmp_path):
         read_json(tmp_path / "a.json")
 
 
+def test_json_of_an_editor_that_marks_its_files(tmp_path):
+    (tmp_path / "c.json").write_text('{"a": "ö"}', encoding="utf-8-sig")
+    assert read_json(tmp_path / "c.json") == {"a": "ö"}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000 + "]" * 100_000, "nested more than 50 deep"),
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "nested more than 50 deep"),
+        ("[" * 51 + "]" * 51, "nested more than 50 deep"),
+        ('{"a": NaN}', "NaN is no number there"),
+        ("[1, -Infinity]", "-Infinity is no number there"),
+        (r'{"a": "\ud800"}', "which is no character"),
+        (r'{"\u0000": 1}', "which is no character"),
+        ("[" + "1" * 5000 + "]", "is not JSON"),
+    ],
+)
+def test_json_by_a_stranger(tmp_path, text, reason):
+    path = tmp_path / "c.json"
+    path.write_text(text)
+    with pytest.raises(PointAdaptError, match=reason) as caught:
+        read_json(path)
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    assert len(message) < len(str(path)) + 300
+
+
+def test_a_giant_is_not_read_as_json(tmp_path):
+    path = tmp_path / "c.json"
+    with open(path, "wb") as file:
+        file.truncate(MOST_JSON + 1)
+    with pytest.raises(PointAdaptError, match="has more than 32,768 KiB"):
+        read_json(path)
+
+
+def test_numbers_that_json_lacks_are_written_as_none(tmp_path):
+    write_json(tmp_path / "c.json", {"loss": float("nan"), "best": [float("inf"), 1.5]})
+    assert read_json(tmp_path / "c.json") == {"loss": None, "best": [None, 1.5]}
+
+
+def fails(error):
+    def run(*_):
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("x"), ValueError("x"), IndexError(0), RuntimeError("a\nb")]
+)
+def test_a_run_that_cannot_be_restored_names_its_file(error):
+    with pytest.raises(CheckpointError, match=r"^last\.pt is no training checkpoint"):  # noqa: SIM117
+        with restoring("last.pt"):
+            fails(error)()
+
+
+def test_what_a_checkpoint_lacks_is_named():
+    with pytest.raises(CheckpointError, match="'optimizer' is missing"), restoring("last.pt"):
+        {}["optimizer"]
+
+
+def test_answers_and_stops_pass_while_restoring():
+    for error in (PointAdaptError("mine"), KeyboardInterrupt()):
+        with pytest.raises(type(error)) as caught, restoring("last.pt"):
+            fails(error)()
+        assert caught.value is error
+
+
+def test_a_packed_checkpoint_is_not_unpacked(tmp_path):
+    save_state(tmp_path / "a.pt", {"w": torch.zeros(1_000_000)})
+    packed = zipfile.ZipFile(tmp_path / "b.pt", "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(tmp_path / "a.pt") as source, packed:
+        for name in source.namelist():
+            packed.writestr(name, source.read(name))
+    assert (tmp_path / "b.pt").stat().st_size < 20_000
+    with pytest.raises(CheckpointError, match=r"packed or overlapping archive.* take 4 MB"):
+        load_state(tmp_path / "b.pt")
+
+
 def test_state_round_trip(tmp_path):
     state = {"t": torch.randn(3), "n": {"a": [1, 2.5, "x", None, True]}, "i": torch.arange(2)}
     save_state(tmp_path / "s.pt", state)
@@ -169,8 +260,13 @@ class Trap:
 
 def test_code_is_refused_by_name(tmp_path):
     torch.save({"a": Trap(tmp_path / "sprung")}, tmp_path / "s.pt")
-    with pytest.raises(CheckpointError, match=r"s\.pt .*\(posix\.mkdir\).* could run code"):
+    with pytest.raises(
+        CheckpointError, match=r"s\.pt .*\(posix\.mkdir\).* could run code"
+    ) as caught:
         load_state(tmp_path / "s.pt")
+    assert str(caught.value).endswith(
+        "torch.save(model.state_dict(), 'weights.pth')"
+    )  # the way out
     assert not (tmp_path / "sprung").exists()
 
 

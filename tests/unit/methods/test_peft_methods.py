@@ -12,6 +12,7 @@ from pointadapt.adapters import folder as hub
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import AdapterError, ConfigError, UnknownNameError
+from pointadapt.core.files import read_json, write_json
 from pointadapt.core.tensors import read_safetensors, write_safetensors
 from pointadapt.methods import METHODS, make_method
 from pointadapt.pretrained.load import load_backbone
@@ -197,6 +198,9 @@ def test_a_damaged_folder_is_refused(bare_backbone, toy_batch, tmp_path):
     hub.save_adapter(new_model(folder, "peft:ia3"), tmp_path, backbone=str(folder), points=64)
     tensors = read_safetensors(tmp_path / hub.WEIGHTS)
     name = "base_model.model.blocks.1.mlp.fc2.ia3_l"
+    config = read_json(tmp_path / hub.CONFIG)
+    config.pop(hub.DIGEST)  # as in folders of old: else that alone would be refused
+    write_json(tmp_path / hub.CONFIG, config)
     write_safetensors(tmp_path / hub.WEIGHTS, {k: v for k, v in tensors.items() if k != name})
     with pytest.raises(AdapterError, match=f"'taps.{name}' is missing"):
         hub.load(tmp_path)

@@ -281,6 +281,29 @@ def test_sigterm_saves_the_step_and_resuming_is_exact(config, where, changes, mo
     assert results["per_class"] == json.loads((whole.out / "results.json").read_text())["per_class"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("inside"),
+        lambda state: state.update(inside=[]),
+        lambda state: state.update(inside=[{"draws": {}, "sums": {}}]),
+        lambda state: state["inside"][0]["draws"].update(cpu=torch.zeros(3)),
+        lambda state: state["inside"][0].update(sums=7),
+    ],
+)
+def test_a_damaged_checkpoint_of_the_middle_of_an_epoch(config, change, monkeypatch, sigterm):
+    with monkeypatch.context() as patch, pytest.raises(stops.Stopped):
+        terminate_in(patch, *STOPS["first"][:2])
+        train(config)
+    stops.forget()
+    state = load_state(config.out / "checkpoint.pt")
+    change(state)
+    save_state(config.out / "checkpoint.pt", state)
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt") as caught:
+        train(replace(config, resume=True))
+    assert "\n" not in str(caught.value)
+
+
 def test_sigterm_while_the_last_score_is_taken(config, monkeypatch, sigterm):
     """All is saved already, so nothing waits."""
     train(replace(config, out=config.out / "whole"))
@@ -714,7 +737,7 @@ def test_a_step_takes_all_clouds_where_they_are_fewer_than_a_batch(config, accum
     ("changes", "error", "message"),
     [
         ({"accumulate": 21}, ConfigError, "40 training clouds are too few for .* 21 accumulated"),
-        ({"lr": 1e30, "epochs": 2}, PointAdaptError, "the loss became nan in epoch [12].*--lr"),
+        ({"lr": 1e15, "epochs": 2}, PointAdaptError, "the loss became nan in epoch [12].*--lr"),
         ({"precision": "fp16"}, ConfigError, "fp16 needs a GPU"),
         ({"method": "dapd"}, PointAdaptError, "did you mean 'dapt'"),
         ({"options": ("rnk=3",)}, PointAdaptError, "did you mean 'rank'"),
