@@ -118,8 +118,8 @@ class _Tuned:
     @classmethod
     def of(cls, opened: Opened, head: TunedHead, facts: Published) -> _Tuned:
         names = facts.classes or _class_names(opened.protocol.data, head.outputs)
-        if opened.protocol.data == "scanobjectnn" and not facts.classes:
-            head = head.cut(len(names))  # of 40 outputs the last 25 were never a label
+        if not facts.classes:  # of 40 outputs for ScanObjectNN the last 25 were never a label
+            head = head.cut(len(names))
         inputs = facts.head or _head_inputs(opened, head)
         return cls(opened, head, _method(opened, head), names, inputs)
 

@@ -29,6 +29,7 @@ from .heads import ALONE, TunedHead, read_head
 HEADS = ("cls_head_finetune.", "blocks.cls_head_finetune.")
 MODELNET_STORED = 8192  # points of a cloud that the released code normalises, then draws from
 SCAN_STORED = 2048
+PLAIN = (64, 1024)  # groups and points in pre-training and on ModelNet40
 
 
 @dataclass(frozen=True)
@@ -197,14 +198,13 @@ def _has_place(key: str, kind: str, layout: Layout) -> bool:
 def _clouds(layout: Layout, head: TunedHead | None, facts: Published) -> Clouds:
     """What is given, or the released code's for this kind of file."""
     data = facts.data or _data(layout, head)
-    if data == "scanobjectnn":
-        groups, points = facts.groups or layout.scan[0], facts.points or layout.scan[1]
-        stored = SCAN_STORED if points < SCAN_STORED else None
-        return Clouds(data, groups, points, stored)
-    groups, points = facts.groups or 64, facts.points or 1024
-    if data == "modelnet40":
-        return Clouds(data, groups, points, MODELNET_STORED)
-    return Clouds(data, groups, points)
+    released = {
+        "scanobjectnn": (*layout.scan, SCAN_STORED),
+        "modelnet40": (*PLAIN, MODELNET_STORED),
+    }
+    groups, points, stored = released.get(data, (*PLAIN, 0))
+    groups, points = facts.groups or groups, facts.points or points
+    return Clouds(data, groups, points, stored if points < stored else None)
 
 
 def _data(layout: Layout, head: TunedHead | None) -> str:
