@@ -93,7 +93,8 @@ def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     main = accelerator.is_main_process
     with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
         check_folder(config)
-        tried = trial(config, train_in)
+        begin: Any = train_in
+        tried = trial(config, begin)
         return _Run(config, accelerator, tried).run()
 
 
