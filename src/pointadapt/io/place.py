@@ -12,6 +12,7 @@ GAP = 10  # times as far from the middle as all others: a stray
 FEWEST = 8  # different points from which one can be told
 MOST = 200_000  # points that are looked at; of more, evenly chosen ones
 FAR = 64  # times its extent: farther from the origin, sums of float32 numbers blur a cloud
+LEAST_IN_CELL, MOST_CELLS = 4, 256  # points of a square on average, once there are so many squares
 BLUR = 1e-6  # of its extent: the most that rounding to float32 may move a point
 LEAST_EXTENT, LARGEST = 1e-15, 1e18  # between them, squares of float32 coordinates are numbers
 
@@ -98,6 +99,26 @@ def all_the_same(place: np.ndarray, count: int, what: str = "points") -> PointCl
     return PointCloudError(
         f"all of its {count:,} {what} are the same, ({at}): leave it out, or get it again"
     )
+
+
+def check_unit(cells: int, points: int, width: float, remedy: str) -> None:
+    """Refuse a scene with hardly a point in each square: there would be as many tiles as points.
+
+    Args:
+        cells: squares that have a point.
+        points: of the whole scene.
+        width: of a square, in what should be metres.
+        remedy: what to do if the unit is right.
+
+    Raises:
+        PointCloudError: it is one.
+
+    """
+    if cells > max(MOST_CELLS, points / LEAST_IN_CELL):
+        raise PointCloudError(
+            f"has fewer than {LEAST_IN_CELL} points in a square of {width:g} m on average: are its "
+            f"coordinates in millimetres, say? Convert them to metres, or {remedy}"
+        )
 
 
 def local(points: np.ndarray, inner: np.ndarray, centre: np.ndarray) -> np.ndarray:

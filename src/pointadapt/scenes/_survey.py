@@ -11,12 +11,11 @@ import numpy as np
 from ..core.errors import PointCloudError
 from ..core.notes import note
 from ..io.checks import tell_strays
-from ..io.place import MOST, Bulk, all_the_same
+from ..io.place import MOST, Bulk, all_the_same, check_unit
 from ._grid import Cells, Grid
 from ._source import Source
 
 CHUNK = 1 << 20  # points read at a time
-FEWEST, MOST_CELLS = 4, 256  # points of a cell on average, once there are so many cells
 Tell = Callable[[int], None]
 
 
@@ -93,7 +92,8 @@ def survey(
             peaks = np.maximum(peaks, part.more.max(axis=0, initial=0.0))
             sample.append(part.xyz[part.ids % step == 0])
             _count(counts, grid.cells_of(part.xyz))
-        _check_unit(len(counts), source.count, grid)
+        wider = f"pass a --block wider than {grid.block:g}"
+        check_unit(len(counts), source.count, grid.stride, wider)
         tell(part.done)
     finite = sum(counts.values())
     if not finite:
@@ -127,20 +127,6 @@ def _without_strays(
             strays += int((~held).sum())
     tell_strays(strays, source.count, *first, "points")
     return low, high
-
-
-def _check_unit(cells: int, points: int, grid: Grid) -> None:
-    """Refuse a scene with hardly a point in each cell: it would take as many tiles as points.
-
-    Raises:
-        PointCloudError: it is one.
-    """
-    if cells > max(MOST_CELLS, points / FEWEST):
-        raise PointCloudError(
-            f"has fewer than {FEWEST} points in a square of {grid.stride:g} m on average: are its "
-            f"coordinates in millimetres, say? Convert them to metres, or pass a --block wider "
-            f"than {grid.block:g}"
-        )
 
 
 def _count(counts: dict[tuple[int, int], int], cells: np.ndarray) -> None:

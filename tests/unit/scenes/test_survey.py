@@ -88,6 +88,13 @@ def test_millimetres_are_noticed_in_training(tmp_path):
         draw_blocks(scene, 2, 64, 0.1, 32, np.random.default_rng(0))
 
 
+def test_millimetres_are_noticed_in_the_grid_of_a_test_split():
+    points = room(1000).astype(np.float32)
+    scene = Scene("room", points, np.zeros(len(points), int), lambda k: k)
+    with pytest.raises(PointCloudError, match=r"^room: has fewer than 4 points .* millimetres"):
+        list(grid_blocks(scene, 64, 1.0, 1.0, np.random.default_rng(0), 9))
+
+
 @pytest.mark.parametrize("name", ["a.npy", "a.xyz", "a.ply"])
 def test_points_without_coordinates_are_refused_or_left_without_a_class(scene, tmp_path, name):
     from pointadapt.io import write_points

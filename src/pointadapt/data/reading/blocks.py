@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import PointCloudError
+from ...io.place import check_unit
 from ..base import SCENE, Clouds
 
 TRIES = 200  # places looked at for one block before a scene is given up as too sparse
@@ -150,6 +151,9 @@ def grid_blocks(
 
     The last ones end at the scene's border. A block of more points gives several, filled up with
     repetitions. ``most`` of them are a sample of all, wherever they are in the scene; 0 takes all.
+
+    Raises:
+        PointCloudError: hardly a point in each block, as in another unit.
     """
     cells = Cells(scene.points, size)
     cells.check_width(stride)
@@ -161,7 +165,10 @@ def grid_blocks(
         high = np.minimum(cells.low + at * stride + size, cells.high)
         return high - size, cells.within(high - size - NUDGE, high + NUDGE)
 
-    places = _occupied(cells, steps, size, stride)
+    try:
+        places = _occupied(cells, steps, size, stride)
+    except PointCloudError as error:
+        raise PointCloudError(f"{scene.name}: {error}") from error
     wanted: dict[int, int] | None = None  # place -> blocks of it
     if most:
         ends = np.cumsum([-(-len(square(place)[1]) // n) for place in places])
@@ -184,6 +191,7 @@ def _occupied(cells: Cells, steps: np.ndarray, size: float, stride: float) -> li
     A stray far away makes a grid of more places than could ever be looked at.
     """
     at = np.unique(np.floor((cells.xy - cells.low) / stride).astype(np.int64), axis=0)
+    check_unit(len(at), len(cells.xy), stride, "use larger blocks (--data-options block=METRES)")
     reach = math.ceil(size / stride) + 1
     near = np.arange(-reach, 2)
     steps_of = np.array([steps[1], 1])

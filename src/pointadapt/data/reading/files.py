@@ -94,6 +94,8 @@ def read_h5(path: Path) -> tuple[np.ndarray, np.ndarray]:
             return points_and_labels(path, file, "data")
     except PointAdaptError:
         raise
+    except PermissionError as error:
+        raise FileFormatError(f"{path}: cannot be read: permission denied") from error
     except Exception as error:  # damaged HDF5 raises almost anything
         raise FileFormatError(
             f"{path}: truncated, or not an HDF5 file: {_one_line(error)}; get it again"
