@@ -61,6 +61,8 @@ def start(script, line, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(TOY))
 def test_it_runs(name, tmp_path):
+    if name == "fuzz_configs.py" and os.name == "nt":
+        pytest.skip("its cases are forked")
     out = start(BENCHMARKS / name, TOY[name], tmp_path)
     if name != "modelnet40.py":  # writes a record of all three recipes only
         assert json.loads(out.read_text())["results"]
