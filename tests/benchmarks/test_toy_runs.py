@@ -16,7 +16,6 @@ LOOK_ALIKE = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/modelnet40/
 
 # What each is run with; {out} is its JSON file, {root} a tiny ModelNet40, {runs} an empty folder.
 TOY = {
-    "fuzz_configs.py": "--cases 6 --json {out}",
     "data.py": "--workers 1 --points 32 --batch-size 4 --json {out}",
     "fuzz_configs.py": "--json {out}",
     "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from .errors import PointAdaptError, is_memory
+from .machine import SHARE, free_memory
 
 ROOM = 1 << 22  # numbers that may be made beside those that a file holds
 SMALL = 1024  # what a tensor and its module cost besides its numbers: many empty ones are much, too
-SHARE = 0.9  # of the free memory
 
 
 class TooLargeError(PointAdaptError):
@@ -75,15 +75,6 @@ def _asked(name: str, args: Any, given: Any) -> int:
 def room_for(stored: int) -> int:
     """How many numbers may be made of a file that holds ``stored``."""
     return 2 * stored + ROOM
-
-
-def free_memory() -> int | None:
-    """Bytes of memory that can be had without swapping; None where nobody tells."""
-    try:
-        import psutil  # accelerate brings it
-    except ImportError:
-        return None
-    return int(psutil.virtual_memory().available)
 
 
 def check_memory(needed: int, what: object) -> None:
