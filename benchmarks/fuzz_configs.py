@@ -5,7 +5,7 @@
 Each case changes one thing of a valid input, drawn by the seed, and reads it in a process of its
 own. It may be accepted, or refused with one line. Counted are tracebacks, hangs (above 10 s of a
 processor), growth of memory by more than 1 GiB beyond the input's own size, and files that a
-refusal leaves. The record names every case that did one of these.
+refusal leaves. The record names every case that did one of these; with any, the status is 1.
 """
 
 from __future__ import annotations
@@ -296,6 +296,7 @@ def main() -> None:
     settings = {"cases": len(rows), "faults": [{k: r[k] for k in ("kind", "case", "faults", "text")}
                                                for r in faults]}  # fmt: skip
     report("fuzz_configs", "hostile configurations", _hostile.summary(rows), args, settings)
+    raise SystemExit(1 if faults else 0)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from ..core.errors import ConfigError
+from ..core.fields import at_least
+from ..core.plain import shown
 from ..core.registry import Registry
 from .taps import Taps
 from .tokens import CloudView, Tokens
@@ -43,9 +45,10 @@ class BackboneConfig:
     patch_sign: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("dim", "depth", "heads", "groups", "group_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        at_least(self, 1, "dim", "depth", "heads", "groups", "group_size")
+        widths = getattr(self, "encoder_widths", ())  # of those that have our patch encoder
+        if min(widths, default=1) < 1:
+            raise ConfigError(f"encoder_widths must be at least 1, not {shown(widths)}")
         if self.dim % self.heads:
             raise ConfigError(f"{self.heads} heads do not divide a width of {self.dim}")
 

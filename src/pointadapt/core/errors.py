@@ -11,8 +11,6 @@ import errno
 from collections.abc import Iterable
 
 SHOWN = 80  # characters of a wrong name in a message
-
-
 LONGEST = 1000  # characters of a message, whatever names and values stand in it
 
 
@@ -72,16 +70,23 @@ def explain(error: Exception) -> str | None:
     """One line for an error that the input or the machine caused; None for a fault of ours."""
     if isinstance(error, PointAdaptError):
         return str(error)
-    text = str(error).lower()
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate" in text)
-    ):
+    if is_memory(error):
         return "not enough memory: lower --batch-size or --points, or close other programs"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk{_of(error)}: free some, or choose another --out"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None
+
+
+def is_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no more memory."""
+    text = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, RuntimeError) and ("out of memory" in text or "allocate" in text))
+    )
 
 
 def _of(error: OSError) -> str:

@@ -6,21 +6,19 @@ known before, so nothing larger is begun.
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .errors import PointAdaptError
+from .errors import PointAdaptError, is_memory
+from .machine import SHARE, free_memory
 
-ROOM = 1 << 24  # numbers that may be made beside those that a file holds
-SMALL = 64  # what a tensor costs besides its numbers: many empty ones are much, too
-SHARE = 0.9  # of the free memory
+ROOM = 1 << 22  # numbers that may be made beside those that a file holds
+SMALL = 1024  # what a tensor and its module cost besides its numbers: many empty ones are much, too
 
 
 class TooLargeError(PointAdaptError):
@@ -30,7 +28,8 @@ class TooLargeError(PointAdaptError):
 class Within(TorchFunctionMode):
     """Inside this block at most so many numbers may be made, in one tensor or in many.
 
-    A tensor whose size is given is measured before it is made.
+    A tensor whose size is given is measured before it is made. One that is computed from others is
+    not added to the sum: those are steps of drawing weights, and are gone soon.
 
     Args:
         numbers: how many.
@@ -47,10 +46,12 @@ class Within(TorchFunctionMode):
         del types
         given = kwargs or {}
         tensors = [one for one in (*args, *given.values()) if isinstance(one, Tensor)]
-        if not tensors:
-            self._check(_asked(func, args, given))
+        name = getattr(func, "__name__", "")
+        if tensors and not name.startswith("new_"):
+            return func(*args, **given)
+        self._check(_asked(name, args[len(tensors) :], given))
         out = func(*args, **given)
-        if isinstance(out, Tensor) and not _shares(out, tensors):
+        if isinstance(out, Tensor):
             self._check(out.numel())
             self.left -= out.numel() + SMALL
         return out
@@ -60,37 +61,20 @@ class Within(TorchFunctionMode):
             raise TooLargeError("larger than allowed")
 
 
-def _shares(out: Tensor, tensors: list[Tensor]) -> bool:
-    """Whether ``out`` is no new memory, but one of ``tensors`` or a part of it."""
-    if out.is_meta:
-        return False
-    place = out.untyped_storage().data_ptr()
-    return any(place == one.untyped_storage().data_ptr() for one in tensors if not one.is_meta)
-
-
-def _asked(func: Any, args: Any, given: Any) -> int:
+def _asked(name: str, args: Any, given: Any) -> int:
     """Numbers of the tensor that a call without tensors makes, as far as its arguments tell."""
     first = given.get("size", args[0] if args else 0)
     if isinstance(first, (list, tuple)):
         return math.prod(int(n) for n in first if isinstance(n, (int, float)))
     counts = [int(one) for one in args if isinstance(one, (int, float)) and math.isfinite(one)]
-    if getattr(func, "__name__", "") in ("empty", "zeros", "ones", "rand", "randn", "eye"):
-        return math.prod(counts) ** (2 if func is torch.eye and len(counts) == 1 else 1)
+    if name.removeprefix("new_") in ("empty", "zeros", "ones", "rand", "randn", "eye"):
+        return math.prod(counts) ** (2 if name == "eye" and len(counts) == 1 else 1)
     return max(counts, default=0)
 
 
 def room_for(stored: int) -> int:
     """How many numbers may be made of a file that holds ``stored``."""
     return 2 * stored + ROOM
-
-
-def free_memory() -> int | None:
-    """Bytes of memory that can be had without swapping; None where nobody tells."""
-    try:
-        import psutil  # accelerate brings it
-    except ImportError:
-        return None
-    return int(psutil.virtual_memory().available)
 
 
 def check_memory(needed: int, what: object) -> None:
@@ -124,13 +108,3 @@ def memory_named(what: object) -> Iterator[None]:
         if not is_memory(error):
             raise
         raise PointAdaptError(f"not enough memory to read {what}: close other programs") from error
-
-
-def is_memory(error: BaseException) -> bool:
-    """Whether an error says that there is no more memory."""
-    text = str(error).lower()
-    return (
-        isinstance(error, MemoryError)
-        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
-        or (isinstance(error, RuntimeError) and ("out of memory" in text or "allocate" in text))
-    )

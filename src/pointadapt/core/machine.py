@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
     from torch import Tensor
 
+SHARE = 0.9  # of the free memory, which a file may take
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 
 
@@ -54,6 +55,15 @@ def peak_memory() -> int:
             return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def free_memory() -> int | None:
+    """Bytes of memory that can be had without swapping; None where nobody tells."""
+    try:
+        import psutil  # accelerate brings it
+    except ImportError:
+        return None
+    return int(psutil.virtual_memory().available)
 
 
 def describe_machine() -> dict[str, str | int]:

@@ -90,8 +90,10 @@ def check_numbers(tensors: Mapping[str, Tensor], source: object) -> None:
         CheckpointError: one holds NaN or infinity, or is of another kind than numbers.
     """
     for name, tensor in tensors.items():
-        if tensor.is_sparse or tensor.is_quantized or tensor.is_complex():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             raise CheckpointError(f"{source}: tensor {shown(name)} is no plain array of numbers")
+        if tensor.is_meta:
+            raise CheckpointError(f"{source}: tensor {shown(name)} was saved without its numbers")
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise CheckpointError(
                 f"{source}: tensor {shown(name)} says {tensor.numel():,} numbers and holds fewer"

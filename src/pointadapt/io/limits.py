@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..core.errors import FileFormatError, PointAdaptError
+from ..core.machine import SHARE, free_memory
 
 ROOM = 256 << 20  # bytes that may be made of any file without a question
 MOST_EXPANSION = 100  # times its size, above that room: points do not compress so well
-SHARE = 0.9  # of the free memory
 
 
 def check_present(present: int, promised: int, what: str = "bytes of data") -> None:
@@ -49,12 +49,3 @@ def check_expansion(promised: int, size: int) -> None:
             f"takes {size_text(promised)} of memory, and {size_text(free)} are free: close other "
             "programs, or thin it out"
         )
-
-
-def free_memory() -> int | None:
-    """Bytes of memory that can be had without swapping; None where nobody tells."""
-    try:
-        import psutil  # accelerate brings it
-    except ImportError:
-        return None
-    return int(psutil.virtual_memory().available)

@@ -95,3 +95,8 @@ def test_other_kinds_of_tensors(tensor):
 def test_a_tensor_that_is_larger_than_its_memory():
     with pytest.raises(CheckpointError, match="says 1,000,000 numbers and holds fewer"):
         check_numbers({"w": torch.ones(1).expand(1_000_000)}, "m.pth")
+
+
+def test_a_tensor_without_numbers():
+    with pytest.raises(CheckpointError, match="without its numbers"):
+        check_numbers({"w": torch.ones(3, device="meta")}, "m.pth")
