@@ -152,14 +152,17 @@ def scene_adapter(place: Path, backbone: Path, scene: Path) -> Path:
     )
     flags = [*words.split(), "--root", str(scene), "--backbone", str(backbone)]
     flags += ["--out", str(place / "labeller")]
-    if main(flags):
+    if not (place / "labeller/results.json").exists() and main(flags):
         raise SystemExit("the scene's adapter could not be trained")
     return place / "labeller/adapter"
 
 
 @contextmanager
-def published() -> Iterator[str]:
-    """The address of a server on loopback that gives a published file, slowly."""
+def published(place: Path) -> Iterator[str]:
+    """The address of a server on loopback that gives a published file, slowly.
+
+    It is the same in the same ``place``: what is fetched is called by it.
+    """
     import io
 
     from pointadapt.backbones.point_vit import PointViT, PointViTConfig
@@ -193,7 +196,10 @@ def published() -> Iterator[str]:
             except OSError:  # the client was killed
                 pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    note = place / "port"
+    port = int(note.read_text()) if note.exists() else 0
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    note.write_text(str(server.server_address[1]))
     server.daemon_threads = True
     Thread(target=server.serve_forever, daemon=True).start()
     try:

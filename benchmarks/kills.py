@@ -19,6 +19,7 @@ command's by more than 20 s, and nothing but one line is said: see :func:`_situa
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -114,11 +115,16 @@ def alive(process: psutil.Process) -> bool:
 
 def whole(situation: Situation, out: Path) -> tuple[dict[str, Any], float]:
     """What an uninterrupted run leaves, and the processor time that it needs."""
-    run = Run(situation, out)
-    if run.finish():
-        raise SystemExit(f"{situation.name} does not run at all:\n{run.message()[-3000:]}")
-    needed = time.monotonic() - run.began if situation.name == "fetch" else sum(run.used.values())
-    return outcome(out), needed
+    note = out.with_suffix(".json")
+    if not note.exists():
+        shutil.rmtree(out, ignore_errors=True)
+        run = Run(situation, out)
+        if run.finish():
+            raise SystemExit(f"{situation.name} does not run at all:\n{run.message()[-3000:]}")
+        waits = situation.name == "fetch"
+        needed = time.monotonic() - run.began if waits else sum(run.used.values())
+        note.write_text(json.dumps(needed))
+    return outcome(out), json.loads(note.read_text())
 
 
 def one(
@@ -153,25 +159,34 @@ def one(
     return {**row, "moments": shares, "hit": hit, "outlived_s": round(outlived, 2), "wrong": wrong}
 
 
-def campaign(args: argparse.Namespace, place: Path) -> tuple[list[dict[str, Any]], list[Any]]:
-    """(a row for each situation and signal, every kill)."""
-    kills, luck = [], random.Random(args.seed)
-    with published() as server:
+def campaign(args: argparse.Namespace, place: Path) -> list[dict[str, Any]]:
+    """Every kill, those of an earlier campaign in ``place`` that was cut off included.
+
+    The moments of a kill depend on the seed and its number alone.
+    """
+    with published(place) as server:
         chosen = [s for s in situations(place, server) if not args.only or s.name in args.only]
         found = {s.name: whole(s, place / s.name.replace(" ", "_") / "whole") for s in chosen}
+        log = place / "kills.jsonl"
+        kills = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
         for turn, (lap, situation) in enumerate(turns(chosen)):
             if sum(kill["hit"] for kill in kills) >= args.kills:
                 break
+            if turn < len(kills):
+                continue
+            luck = random.Random(f"{args.seed} {turn}")
             number, count = signal.SIGKILL, 2 if luck.random() < 1 / 6 else 1
             if situation.saves and lap % 4 == 3:
                 number, count = signal.SIGTERM, 1
             out = place / situation.name.replace(" ", "_") / str(turn)
-            kill = one(situation, out, *found[situation.name], luck, number, count)
-            kills.append(kill)
-            print(turn, kill, flush=True)
-            if not kill["wrong"]:
+            shutil.rmtree(out, ignore_errors=True)
+            kills.append(one(situation, out, *found[situation.name], luck, number, count))
+            with log.open("a") as lines:
+                lines.write(json.dumps(kills[-1]) + "\n")
+            print(turn, kills[-1], flush=True)
+            if not kills[-1]["wrong"]:
                 shutil.rmtree(out)
-    return rows_of(kills), kills
+    return kills
 
 
 def turns(chosen: list[Situation]) -> Iterator[tuple[int, Situation]]:
@@ -199,18 +214,19 @@ def rows_of(kills: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def main() -> int:
     own = parser(__doc__, seconds=0)
-    own.add_argument("--kills", type=int, default=2 if TOY else 72, help="signals that hit a run")
+    own.add_argument("--kills", type=int, default=1 if TOY else 72, help="signals that hit a run")
     own.add_argument("--seed", type=int, default=0, help="of the moments")
-    own.add_argument("--only", nargs="*", default=["scene", "train"] if TOY else [])
-    own.add_argument("--keep", default="", help="folder to work in, which stays")
+    own.add_argument("--only", nargs="*", default=["train"] if TOY else [])
+    own.add_argument("--keep", default="", help="work in this folder, and go on there if cut off")
     args = own.parse_args()
     args.threads = 1
     start(args)
-    place = Path(args.keep or tempfile.mkdtemp(prefix="kills-"))
-    rows, kills = campaign(args, place)
+    place = Path(args.keep or tempfile.mkdtemp(prefix="kills-")).resolve()
+    place.mkdir(parents=True, exist_ok=True)
+    kills = campaign(args, place)
     failed = [kill for kill in kills if kill["wrong"]]
     args.json = args.json or str(Path(__file__).parent / "results/kills.json")
-    report("kills", "killed and gone on", rows, args, {"kills": kills})
+    report("kills", "killed and gone on", rows_of(kills), args, {"kills": kills})
     for kill in failed:
         print("NOT HELD", kill)
     if not args.keep:
