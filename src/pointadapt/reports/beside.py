@@ -89,4 +89,4 @@ def _remedies(run: Mapping[str, Any]) -> str:
         tried.append("--start instant, --recipe instant-folder (seconds)")
     if "rotate_z" not in run["protocol"].get("augmentation", ()):
         tried.append("--augment rotate_z")
-    return ", ".join([*tried, "or more training clouds"])
+    return ", ".join([*tried, "or more training clouds" if tried else "more training clouds"])

@@ -38,6 +38,7 @@ class Task:
     head_inputs: ClassVar[tuple[str, ...]] = ()  # default inputs of its head; empty: the method's
     per_point: ClassVar[bool] = False  # it labels points, not clouds
     one_class: ClassVar[bool] = False  # each cloud is of one of the classes
+    linear_form: ClassVar[bool] = False  # it has the options hidden, linear and pairs of its head
     batch: ClassVar[int] = 64  # clouds that are predicted at a time
     predictor: ClassVar[str] = "clouds"  # what predicts files: a name of inference.PREDICTORS
 

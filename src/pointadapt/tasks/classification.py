@@ -154,6 +154,7 @@ class Classification(Task):
     class_measure = "accuracy %"
     answers = "class"
     one_class = True
+    linear_form = True
 
     hidden: int = 256
     layers: tuple[int, ...] = ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -54,9 +53,9 @@ def task_options(config: TrainConfig, method: Method) -> dict[str, Any]:
     if config.start:  # the form of its map, beside layers that train
         form = METHODS[config.start].task_options
         wanted |= {"linear": True, **{k: v for k, v in form.items() if k != "hidden"}}
-    known = {field.name for field in dataclasses.fields(TASKS[config.task])}
-    own = {key: value for key, value in wanted.items() if key in known}
-    return {**own, **key_values(config.task_options)}
+    if not TASKS[config.task].linear_form:
+        wanted = {}
+    return {**wanted, **key_values(config.task_options)}
 
 
 def check_folder(config: TrainConfig) -> None:
