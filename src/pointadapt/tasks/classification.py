@@ -55,12 +55,13 @@ class ClassificationHead(Head):
     """Point-MAE's head: Linear(·→256) BN ReLU Dropout, Linear(256→256) BN ReLU Dropout, Linear.
 
     Args:
-        config: size of the backbone.
+        dim: token width D.
         inputs: what it is given, side by side, see :mod:`pointadapt.tasks.inputs`.
         classes: number of classes.
         hidden: widths of the hidden layers; none makes the head a single linear layer.
         dropout: after each hidden layer.
         batchnorm: in each hidden layer.
+        depth: blocks of the backbone, for inputs of earlier ones.
         linear: a fixed linear map of the inputs is added to the output: 0 until :meth:`begin_at`
             sets it.
         pairs: what is linear gives a number for each pair of classes, which vote; see
@@ -71,12 +72,12 @@ class ClassificationHead(Head):
     bias: Tensor
 
     def __init__(
-        self, config: BackboneConfig, inputs: Sequence[str], classes: int,
+        self, dim: int, inputs: Sequence[str], classes: int,
         hidden: Sequence[int] = (256, 256), dropout: float = 0.5, batchnorm: bool = True,
-        linear: bool = False, pairs: bool = False,
+        depth: int = 1, linear: bool = False, pairs: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.given = given = HeadInputs(inputs, config)
+        self.given = given = HeadInputs(inputs, dim, depth)
         self.blocks, self.takes_traits, self.kinds = given.blocks, given.takes_traits, given.kinds
         votes = Votes(classes) if pairs and classes <= MOST_PAIRED else None
         self.linear, self.pairs = linear, votes is not None
@@ -196,8 +197,9 @@ class Classification(Task):
         hidden = self.layers or ((self.hidden, self.hidden) if self.hidden else ())
         count = len(names.classes)
         return ClassificationHead(
-            config, inputs, count, hidden, self.dropout, self.batchnorm, self.linear, self.pairs
-        )
+            config.dim, inputs, count, hidden, self.dropout, self.batchnorm, config.depth,
+            self.linear, self.pairs,
+        )  # fmt: skip
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=self.label_smoothing)

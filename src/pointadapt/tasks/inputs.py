@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from ..backbones import Tokens
-from ..backbones.base import BackboneConfig
 from ..backbones.tokens import GLOBALS, POOLS
 from ..core.errors import ConfigError, UnknownNameError
 from ..ops.traits import NAMES, TRAITS, columns
@@ -108,7 +107,8 @@ class HeadInputs(nn.Module):
 
     Args:
         names: of the inputs.
-        config: size of the backbone.
+        dim: token width D.
+        depth: blocks of the backbone.
     """
 
     mean: Tensor
@@ -116,13 +116,13 @@ class HeadInputs(nn.Module):
     lowest: Tensor
     highest: Tensor
 
-    def __init__(self, names: Sequence[str], config: BackboneConfig) -> None:
+    def __init__(self, names: Sequence[str], dim: int, depth: int = 1) -> None:
         super().__init__()
         self.items = parse_inputs(names)
-        self.numbers = [item.number(config.depth) for item in self.items]
+        self.numbers = [item.number(depth) for item in self.items]
         self.blocks = tuple(sorted({n for n in self.numbers if n is not None}))
         self.kinds = tuple(
-            (len(TRAITS[i.source]) if i.of_cloud else config.dim, i.of_cloud) for i in self.items
+            (len(TRAITS[i.source]) if i.of_cloud else dim, i.of_cloud) for i in self.items
         )
         self.width = sum(width for width, _ in self.kinds)
         self.takes_traits = any(item.of_cloud for item in self.items)

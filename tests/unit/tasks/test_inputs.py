@@ -6,12 +6,11 @@ import pytest
 import torch
 
 from pointadapt.backbones import Tokens
-from pointadapt.backbones.base import BackboneConfig
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.ops.traits import NAMES, columns
 from pointadapt.tasks.inputs import CLIP, HeadInputs, parse_inputs, pooled_inputs
 
-CONFIG = BackboneConfig(dim=4, depth=6, heads=2)
+DIM, DEPTH = 4, 6
 
 
 def tokens(value):
@@ -26,11 +25,11 @@ def levels(*values):
 
 
 def test_a_block_is_a_number_or_the_middle():
-    given = HeadInputs(("patch_max@mid", "cls", "patch_mean@0", "patch_max@5"), CONFIG)
+    given = HeadInputs(("patch_max@mid", "cls", "patch_mean@0", "patch_max@5"), DIM, DEPTH)
     assert given.blocks == (0, 2)  # in the order in which they come; 5 is the last
     found = given(levels(10, 12, 15))
     assert found[0].tolist() == [12] * 4 + [15] * 4 + [10] * 4 + [15] * 4
-    assert HeadInputs(("cls@mid",), BackboneConfig(dim=4, depth=1, heads=1)).blocks == ()
+    assert HeadInputs(("cls@mid",), DIM).blocks == ()
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_a_block_is_a_number_or_the_middle():
 )
 def test_other_inputs_are_refused(names, kind, said):
     with pytest.raises(kind, match=said):
-        HeadInputs(names, CONFIG)
+        HeadInputs(names, DIM, DEPTH)
 
 
 def test_heads_of_points_take_poolings_alone():
@@ -60,7 +59,7 @@ def test_heads_of_points_take_poolings_alone():
 def test_traits_are_standardised_over_the_training_clouds():
     train = torch.randn(50, len(NAMES), generator=torch.Generator().manual_seed(0)) * 3 + 7
     train[:, 4] = 2.0  # the same for all
-    given = HeadInputs(("size", "profile"), CONFIG)
+    given = HeadInputs(("size", "profile"), DIM, DEPTH)
     given.see(train)
     found = given(levels(0, 0, 0), train)
     want = (train - train.mean(0)) / train.std(0, unbiased=False).clamp(min=1e-6)
@@ -72,11 +71,11 @@ def test_traits_are_standardised_over_the_training_clouds():
 
 def test_without_traits_it_says_how_to_get_them():
     with pytest.raises(ConfigError, match=r"size.*cloud_traits"):
-        HeadInputs(("size", "cls"), CONFIG)(levels(0, 0, 0))
+        HeadInputs(("size", "cls"), DIM, DEPTH)(levels(0, 0, 0))
 
 
 def test_clouds_far_outside_the_training_clouds_are_doubtful():
-    at, given = NAMES.index("radius"), HeadInputs(("size",), CONFIG)
+    at, given = NAMES.index("radius"), HeadInputs(("size",), DIM, DEPTH)
     train = torch.zeros(3, len(NAMES))
     train[:, at] = torch.tensor([0.5, 1.0, 2.0]).log()
     given.see(train)
@@ -87,5 +86,5 @@ def test_clouds_far_outside_the_training_clouds_are_doubtful():
     assert large == ("2e+03 across, 500 times as large as any training cloud (1 to 4): in another "
                      "unit?")  # fmt: skip
     assert small.startswith("0.02 across, 50 times as small")
-    assert HeadInputs(("shape",), CONFIG).doubts(new) == [""] * 4
+    assert HeadInputs(("shape",), DIM, DEPTH).doubts(new) == [""] * 4
     assert math.isfinite(float(given.mean.sum()))

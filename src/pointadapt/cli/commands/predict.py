@@ -123,8 +123,7 @@ def _tell_doubts(rows: Sequence[Any]) -> None:
     found = [row for row in rows if getattr(row, "note", "")]
     if found:
         more = f" (and {len(found) - 1:,} more of {len(rows):,} files)" if found[1:] else ""
-        text = f"note: {found[0].path}{more}: {found[0].note}"
-        console.output(stderr=True).print(text, soft_wrap=True)
+        console.note_line(f"{found[0].path}{more}: {found[0].note}")
 
 
 def _draw(drawing: Drawing, path: Path) -> None:
