@@ -199,7 +199,7 @@ def main() -> None:
                      for n, o in map(parse, args.sets))  # fmt: skip
     record = {
         "command": f"python benchmarks/instant.py --sets {shown}", "commit": commit,
-        "points": args.points, "seeds": args.seeds, "machine": describe_machine(), "rows": lines,
+        "points": args.points, "seeds": args.seeds, "machine": describe_machine(), "results": lines,
     }  # fmt: skip
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(record, indent=1) + "\n")
