@@ -13,11 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 LOOK_ALIKE = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/modelnet40/make.py")))
+TOY_DATA = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/toy/make.py")))
 
-# What each is run with; {out} is its JSON file, {root} a tiny ModelNet40, {runs} an empty folder.
+# What each is run with; {out} is its JSON file, {root} a tiny ModelNet40, {toy} a folder of clouds
+# with two splits, {runs} an empty folder.
 TOY = {
     "data.py": "--workers 1 --points 32 --batch-size 4 --json {out}",
     "fuzz_configs.py": "--json {out}",
+    "instant.py": "--sets toy={toy} --points 64 --seeds 0 --shots 2 --json {out}",
     "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",
     "kills.py": "--json {out}",
     "memory.py": "--batches 2 --precisions fp32 --json {out}",
@@ -47,6 +50,8 @@ def start(script, line, tmp_path):
     places = {"out": tmp_path / "out.json", "runs": tmp_path / "runs", "root": ""}
     if "{root}" in line:
         places["root"] = LOOK_ALIKE.write_npz(tmp_path / "data")
+    if "{toy}" in line:
+        places["toy"] = TOY_DATA.make(tmp_path / "toy", train=3, test=1)
     import shlex
 
     command = [sys.executable, str(script), *shlex.split(line.format(**places))]

@@ -12,13 +12,14 @@ import torch
 
 from pointadapt.adapters import folder as hub
 from pointadapt.adapters.fold import fold_model
-from pointadapt.adapters.model import Adapter, PointModel
+from pointadapt.adapters.model import Adapter, PointModel, told_of
 from pointadapt.backbones import BACKBONES
 from pointadapt.backbones.folder import save_backbone
 from pointadapt.cli import listing
 from pointadapt.core.errors import AdapterError, CannotFold
 from pointadapt.methods import METHODS, Method, make_method
 from pointadapt.methods.training_clouds import TrainingClouds
+from pointadapt.ops import cloud_traits
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
@@ -39,6 +40,11 @@ def new_model(folder, name, **options):
     return PointModel(net, new_adapter(net, name, **options))
 
 
+def told(model, points):
+    """What the head is given besides tokens, if anything."""
+    return told_of(model.adapter, None, None, cloud_traits(points))
+
+
 def steps(model, batch, count=3, lr=1e-2):
     """Real training steps, with dropout and drop path; the losses."""
     points, labels = batch
@@ -49,7 +55,7 @@ def steps(model, batch, count=3, lr=1e-2):
     losses = []
     for _ in range(count):
         optimizer.zero_grad()
-        loss = model.adapter.task.loss(model(points), labels)
+        loss = model.adapter.task.loss(model(points, **told(model, points)), labels)
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
@@ -59,7 +65,7 @@ def steps(model, batch, count=3, lr=1e-2):
 
 def outputs(model, batch):
     with torch.no_grad():
-        return model(batch[0])
+        return model(batch[0], **told(model, batch[0]))
 
 
 def tensors(module):
@@ -253,7 +259,7 @@ def test_may_look_at_the_clouds_first(name, family, bare_backbone, toy_batch, tm
 def test_bfloat16(name, family, bare_backbone, toy_batch):
     model = new_model(bare_backbone(family), name).train()
     with torch.autocast("cpu", torch.bfloat16):
-        logits = model(toy_batch[0])
+        logits = model(toy_batch[0], **told(model, toy_batch[0]))
     loss = model.adapter.task.loss(logits, toy_batch[1])
     loss.backward()
     assert loss.isfinite()

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..backbones import Backbone
+from ..backbones import Backbone, Tokens
 from ..backbones.memory import Keep, keeping
 from ..core.errors import AdapterError, UnknownNameError
 from ..methods import Method
@@ -61,13 +61,13 @@ class PointModel(nn.Module):
     """One backbone, which no other model may share, and named adapters, of which one is in use.
 
     ``forward`` takes points (B, N, 3), prepared (:meth:`Adapter.prepared`), for a task that is told
-    it the class (B,) of each cloud, and for one that takes them the features (B, N, C) of the
-    points, which the frozen backbone does not see; it returns the active head's output. ``keep``
-    says what it keeps for the backward, see :class:`pointadapt.core.config.TrainConfig`. Adapters
-    share the backbone's memory; :meth:`use` swaps the few backbone tensors an adapter changed (a
-    trained CLS token, moved BatchNorm statistics) and puts them back exactly. Threads may predict
-    side by side with one adapter; what would mix up two is an error
-    (:mod:`pointadapt.adapters.turns`).
+    it the class (B,) of each cloud, for one that takes them the features (B, N, C) of the points,
+    which the frozen backbone does not see, and for a head that takes them the traits (B, T) of the
+    clouds as they came; it returns the active head's output. ``keep`` says what it keeps for the
+    backward, see :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory;
+    :meth:`use` swaps the few backbone tensors an adapter changed (a trained CLS token, moved
+    BatchNorm statistics) and puts them back exactly. Threads may predict side by side with one
+    adapter; what would mix up two is an error (:mod:`pointadapt.adapters.turns`).
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
@@ -94,19 +94,26 @@ class PointModel(nn.Module):
         return self.adapter.classes
 
     def forward(
-        self, points: Tensor, category: Tensor | None = None, features: Tensor | None = None
-    ) -> Tensor:
+        self, points: Tensor, category: Tensor | None = None, features: Tensor | None = None,
+        traits: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         if torch.compiler.is_compiling():
-            return self._forward(points, category, features)
+            return self._forward(points, category, features, traits)
         with self._turns.forward(self.active):
-            return self._forward(points, category, features)
+            return self._forward(points, category, features, traits)
 
-    def _forward(self, points: Tensor, category: Tensor | None, features: Tensor | None) -> Tensor:
-        adapter = self.adapter
-        keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
+    def _forward(
+        self, points: Tensor, category: Tensor | None, features: Tensor | None,
+        traits: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        return self.adapter.head(self.tokens(points), points, category, features, traits)
+
+    def tokens(self, points: Tensor) -> Tokens:
+        """What the head of the adapter in use is given of prepared points (B, N, 3)."""
+        taps = self.adapter.taps
+        keep = "all" if self.keep == "lean" and not taps.lean else self.keep
         with keeping(keep):
-            tokens = self.backbone(points, adapter.taps)
-        return adapter.head(tokens, points, category, features)
+            return self.backbone(points, taps)
 
     def train(self, mode: bool = True) -> PointModel:
         super().train(mode)
@@ -248,7 +255,10 @@ class PointModel(nn.Module):
 
 
 def told_of(
-    adapter: Adapter, category: Tensor | None, features: Tensor | None
+    adapter: Adapter,
+    category: Tensor | None,
+    features: Tensor | None,
+    traits: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """What the adapter's head takes besides tokens and points, of what is known, by name."""
     told = {}
@@ -256,4 +266,6 @@ def told_of(
         told["category"] = category
     if adapter.names.features and features is not None:
         told["features"] = features
+    if adapter.head.takes_traits and traits is not None:
+        told["traits"] = traits
     return told

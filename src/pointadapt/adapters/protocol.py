@@ -13,7 +13,7 @@ from ..core.fields import build
 from . import folder as hub
 
 if TYPE_CHECKING:
-    from ..data import Clouds
+    from ..data import Clouds, Dataset
     from .model import PointModel
 
 SELECTION = {
@@ -76,9 +76,14 @@ class Protocol:
 
     def load(self, split: str) -> Clouds:
         """The clouds of a split of its data set; see :meth:`pointadapt.data.base.Dataset.load`."""
+        return self.dataset.load(split)
+
+    @property
+    def dataset(self) -> Dataset:
+        """Its data set, not loaded."""
         from ..data import load_dataset
 
-        return load_dataset(self.data, **self.options).load(split)
+        return load_dataset(self.data, **self.options)
 
 
 def training_config(config: dict[str, Any]) -> TrainConfig | None:

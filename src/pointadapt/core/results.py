@@ -23,6 +23,7 @@ class Scores(TypedDict):
     adapter: NotRequired[str]
     data: NotRequired[str]
     split: NotRequired[str]
+    baseline: NotRequired[dict[str, Any]]
     per_class: dict[str, float]
     confusion: dict[str, list[int]]
 
@@ -43,6 +44,10 @@ class TrainResults(Scores):
     protocol: dict[str, Any]
     machine: dict[str, Any]
     config: dict[str, Any]
+    head_inputs: list[str]
+    fit: NotRequired[dict[str, Any]]
+    trial: NotRequired[dict[str, Any]]
+    held_out: NotRequired[dict[str, Any]]
     adapter_bytes: NotRequired[int]
 
 
@@ -78,6 +83,7 @@ class Board(TypedDict):
     protocol: dict[str, Any]
     machine: dict[str, Any]
     methods: list[dict[str, Any]]
+    baseline: dict[str, Any]
     command: str
     config: dict[str, Any]
 
@@ -100,6 +106,9 @@ class StudyResults(TypedDict):
     trainable_parameters: int
     total_parameters: int
     seconds: float
+    head_inputs: list[str]
+    fit: dict[str, Any]
+    baseline: dict[str, Any]
     final_adapter: NotRequired[str]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -41,6 +42,10 @@ class Clouds:
         normalise: each cloud is centred and scaled before the network, see :class:`Dataset`.
         extras: (n, …) what else is known of each cloud, by name, for tasks that ask for it: a
             number to be predicted, several labels at once.
+        traits: (n, T) float32 traits of each whole cloud in its own unit, before any point was
+            chosen, see :mod:`pointadapt.ops.traits`; None where ``points`` are all there is.
+        groups: (n,) what each cloud belongs with, such as an object, a person or a drive: clouds of
+            one group are never on both sides of a split that is drawn; empty if that is not known.
     """
 
     points: np.ndarray
@@ -53,9 +58,11 @@ class Clouds:
     feature_names: tuple[str, ...] = ()
     normalise: bool = True
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+    traits: np.ndarray | None = None
+    groups: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("points", "labels", "parts", "features"):
+        for name in ("points", "labels", "parts", "features", "traits"):
             if (array := getattr(self, name)) is not None:
                 object.__setattr__(self, name, np.ascontiguousarray(array))
         if self.points.ndim != 3 or self.points.shape[2] != 3:
@@ -75,6 +82,10 @@ class Clouds:
         for name, values in self.extras.items():
             if len(values) != len(self.points):
                 raise PointCloudError(f"{len(self.points)} clouds but {len(values)} of {name!r}")
+        if self.groups and len(self.groups) != len(self.points):
+            raise PointCloudError(f"{len(self.points)} clouds but {len(self.groups)} groups")
+        if self.traits is not None and len(self.traits) != len(self.points):
+            raise PointCloudError(f"{len(self.points)} clouds, but traits of {len(self.traits)}")
         if self.classes != (SCENE,):
             self._check_spread()
 
@@ -113,6 +124,11 @@ class Clouds:
     def __len__(self) -> int:
         return len(self.points)
 
+    @cached_property
+    def known_traits(self) -> np.ndarray:
+        """(n, T) ``traits``, or where there are none those of ``points``."""
+        return traits_of(self.points) if self.traits is None else self.traits
+
     def subset(self, index: np.ndarray | Sequence[int]) -> Clouds:
         """The clouds at ``index``, in that order."""
         index = np.asarray(index, dtype=np.int64)
@@ -127,6 +143,8 @@ class Clouds:
             feature_names=self.feature_names,
             normalise=self.normalise,
             extras={name: values[index] for name, values in self.extras.items()},
+            traits=None if self.traits is None else self.traits[index],
+            groups=tuple(self.groups[i] for i in index) if self.groups else (),
         )
 
     def extra(self, name: str) -> np.ndarray:
@@ -142,6 +160,19 @@ class Clouds:
                 "of your own, add a column of that name to its manifest.csv"
             )
         return self.extras[name]
+
+
+def traits_of(points: np.ndarray, batch: int = 256) -> np.ndarray:
+    """(n, T) traits of clouds (n, N, 3) in their own unit, a batch at a time."""
+    import torch
+
+    from ..ops.traits import NAMES, cloud_traits
+
+    parts = [
+        cloud_traits(torch.from_numpy(np.ascontiguousarray(points[k : k + batch])).float()).numpy()
+        for k in range(0, len(points), batch)
+    ]
+    return np.concatenate(parts) if parts else np.zeros((0, len(NAMES)), np.float32)
 
 
 @dataclass

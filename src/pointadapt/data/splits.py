@@ -6,17 +6,21 @@ import numpy as np
 
 from ..core.errors import DataLayoutError
 from .base import SCENE, Clouds
+from .grouping import held_groups
 from .reading.blocks import scene_of
 
 
 def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (kept, held out) of clouds: whole scenes of blocks, or a share of every class.
+    """Indices (kept, held out) of clouds: whole groups, scenes of blocks, or a share of each class.
 
     Blocks of one scene may overlap, so that some of them say little about the others. Only where
     there is a single scene are blocks held out themselves.
     """
     scenes = np.array([scene_of(name) for name in clouds.ids])
     names = np.unique(scenes)
+    if clouds.groups:
+        held = held_groups(clouds.labels, clouds.groups, share, seed)
+        return np.flatnonzero(~held), np.flatnonzero(held)
     if clouds.classes != (SCENE,) or len(names) < 2:
         return stratified_split(clouds.labels, share, seed)
     count = min(max(1, round(share * len(names))), len(names) - 1)

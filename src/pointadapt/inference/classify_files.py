@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 
 from ..adapters import folder as hub
 from ..adapters.protocol import load_ready, training_config
@@ -41,6 +42,8 @@ class Prediction:
         error: why it could not be read, in one line; None if it could.
         values: what the task tells besides, such as a number itself, by name.
         kind: what tables call the answer.
+        note: what makes the answer doubtful, in one line: the file is far larger or smaller than
+            all training clouds, so perhaps in another unit. Empty if nothing is known to.
     """
 
     path: Path
@@ -50,11 +53,12 @@ class Prediction:
     error: str | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
     kind: str = "class"
+    note: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         told = {"path": str(self.path), "label": self.label, "confidence": self.confidence}
-        return {**told, "top": self.top, **self.values, "error": self.error}
+        return {**told, "top": self.top, **self.values, "error": self.error, "note": self.note}
 
     def records(self) -> list[dict[str, Any]]:
         """One line: the label, its confidence, and the runners-up; or what the task tells."""
@@ -105,7 +109,17 @@ class FileReader:
         Raises:
             FileFormatError, PointCloudError: the file is bad.
         """
-        return replace(self.folder, points=self.available or self.points).read(path).points
+        return self.measured(path)[0]
+
+    def measured(self, path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+        """What a call returns, and (T,) the traits of all points of the file.
+
+        Raises:
+            FileFormatError, PointCloudError: the file is bad.
+        """
+        folder = replace(self.folder, points=self.available or self.points)
+        cloud, traits = folder.read_measured(path)
+        return cloud.points, traits
 
 
 def answer_files(
@@ -199,34 +213,37 @@ def reader_of(
     return FileReader(config["points"], folder, config["available"])
 
 
-def _read(
-    entries: list[Prediction], reader: FileReader
-) -> tuple[list[Prediction], dict[int, np.ndarray]]:
+Read = dict[int, tuple[np.ndarray, np.ndarray]]  # points and traits of files, by number
+
+
+def _read(entries: list[Prediction], reader: FileReader) -> tuple[list[Prediction], Read]:
     """The entries, those that cannot be read with their error, and the clouds of the others."""
-    clouds: dict[int, np.ndarray] = {}
+    clouds: Read = {}
     for i, entry in enumerate(entries):
         if entry.error is None:
             try:
-                clouds[i] = reader(entry.path)
+                clouds[i] = reader.measured(entry.path)
             except PointAdaptError as error:
                 entries[i] = replace(entry, error=str(error))
     return entries, clouds
 
 
 def _batch(
-    entries: list[Prediction], clouds: dict[int, np.ndarray], model: PointModel, n: int, top: int
+    entries: list[Prediction], clouds: Read, model: PointModel, n: int, top: int
 ) -> list[Prediction]:
     if not clouds:
         return entries
     if not model.adapter.normalise:
-        _tell_far(entries, clouds)
+        _tell_far(entries, {i: points for i, (points, _) in clouds.items()})
     task, names = model.adapter.task, model.adapter.names
-    values = predict_probabilities(model, np.stack(list(clouds.values())), n)
-    for i, row in zip(clouds, task.predict(values, None, names), strict=True):
+    points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
+    values = predict_probabilities(model, points, n, traits=traits)
+    notes = model.adapter.head.doubts(torch.from_numpy(traits))
+    for i, row, doubt in zip(clouds, task.predict(values, None, names), notes, strict=True):
         said = task.answer(row, names, top)
         entries[i] = Prediction(
             entries[i].path, said.label, said.confidence, said.top, values=said.values,
-            kind=task.answers,
+            kind=task.answers, note=doubt,
         )  # fmt: skip
     return entries
 

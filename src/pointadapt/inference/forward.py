@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,12 +12,57 @@ from torch import Tensor
 from ..adapters.model import PointModel, told_of
 from ..core.config.words import Voting
 from ..data import Clouds
-from ..ops import interpolate
+from ..ops import cloud_traits, gather_points, interpolate
+from ..ops.subset import taken_index
 from .votes import Votes
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
-# Points (M, N, 3), classes (M,) and features (M, N, C), of which all but the points may be None.
-Inputs = tuple[np.ndarray | Tensor, np.ndarray | Tensor | None, np.ndarray | Tensor | None]
+Values = np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch of :class:`Inputs`: prepared points, and what else there is of them."""
+
+    points: Tensor
+    category: Tensor | None
+    features: Tensor | None
+    traits: Tensor | None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is known of clouds that are to be predicted; all but the points may be None.
+
+    Attributes:
+        points: (M, N, 3) in their own unit.
+        category: (M,) class of each cloud.
+        features: (M, N, C) of the points.
+        traits: (M, T) of the whole clouds; by default those of ``points``.
+    """
+
+    points: Values
+    category: Values | None = None
+    features: Values | None = None
+    traits: Values | None = None
+
+    @classmethod
+    def of(cls, clouds: Clouds, model: PointModel) -> Inputs:
+        """Of labelled clouds, as much as ``model`` takes."""
+        traits = clouds.known_traits if model.adapter.head.takes_traits else None
+        return cls(clouds.points, clouds.labels, clouds.features, traits)
+
+    def part(self, start: int, stop: int, model: PointModel) -> Part:
+        """The clouds from ``start`` to ``stop``, where ``model`` is, their points prepared."""
+        device, adapter = next(model.parameters()).device, model.adapter
+        points, category, features, traits = (
+            None if x is None else torch.as_tensor(x[start:stop]).to(device).contiguous()
+            for x in (self.points, self.category, self.features, self.traits)
+        )
+        assert points is not None
+        if traits is None and adapter.head.takes_traits:
+            traits = cloud_traits(points.float())
+        return Part(adapter.prepared(points), category, features, traits)
 
 
 def predict_probabilities(
@@ -30,7 +76,8 @@ def predict_probabilities(
     batch_size: int | None = None,
     on_batch: Callable[[int], None] | None = None,
     category: Tensor | None = None,
-    features: np.ndarray | Tensor | None = None,
+    features: Values | None = None,
+    traits: Values | None = None,
 ) -> Tensor:
     """What the task makes of the model's output: (M, …) of clouds or (M, N, …) of points.
 
@@ -49,10 +96,12 @@ def predict_probabilities(
         on_batch: called with the number of clouds done.
         category: (M,) class of each cloud, for tasks that are told it.
         features: (M, N, C) of the points, for models that take them.
+        traits: (M, T) of the whole clouds, for models that take them, where ``points`` are not all
+            of their points.
     """
+    inputs = Inputs(points, category, features, traits)
     out = _each_batch(
-        model, (points, category, features), n, lambda p, c: p.cpu(), Votes(votes, seed, voting),
-        batch_size, on_batch,
+        model, inputs, n, lambda p, c: p.cpu(), Votes(votes, seed, voting), batch_size, on_batch
     )  # fmt: skip
     task = model.adapter.task
     return torch.cat(out) if out else torch.zeros(0, len(task.labels(model.adapter.names)))
@@ -76,7 +125,7 @@ def predict_clouds(
             watch(task.competing(probabilities, category, names), predicted)
         return predicted.cpu()
 
-    inputs = (clouds.points, clouds.labels, clouds.features)
+    inputs = Inputs.of(clouds, model)
     out = _each_batch(model, inputs, n, keep, Votes(votes, seed, voting), None, on_batch)
     return torch.cat(out)
 
@@ -92,34 +141,54 @@ def _each_batch(
     on_batch: Callable[[int], None] | None,
 ) -> list[Tensor]:
     """What ``keep`` makes of each batch's probabilities and categories."""
-    was_training, device = model.training, next(model.parameters()).device
-    size, out, count = batch_size or model.adapter.task.batch, [], len(inputs[0])
+    was_training = model.training
+    size, out, count = batch_size or model.adapter.task.batch, [], len(inputs.points)
     model.eval()
     for start in range(0, count, size):
-        points, given, features = (
-            None if x is None else torch.as_tensor(x[start : start + size]).to(device).contiguous()
-            for x in inputs
-        )
-        assert points is not None
-        batch = model.adapter.prepared(points)
-        out.append(keep(_probabilities(model, batch, n, given, features, votes), given))
+        part = inputs.part(start, start + size, model)
+        out.append(keep(_probabilities(model, part, n, votes), part.category))
         if on_batch is not None:
             on_batch(min(start + size, count))
     model.train(was_training)
     return out
 
 
-def _probabilities(
-    model: PointModel, points: Tensor, n: int, category: Tensor | None, features: Tensor | None,
-    votes: Votes,
-) -> Tensor:  # fmt: skip
-    """What the task makes of prepared clouds (B, N, 3), the mean over votes, on their device."""
-    task = model.adapter.task
-    looks = list(votes.looks(points, features, n))
+@torch.no_grad()
+def head_rows(model: PointModel, clouds: Clouds, n: int) -> Tensor:
+    """(M, width) float32 what the model's head is given of each cloud, on the CPU.
+
+    Raises:
+        ConfigError: the head has no linear form.
+    """
+    inputs, was_training, found = Inputs.of(clouds, model), model.training, []
+    model.eval()
+    for start in range(0, len(clouds), model.adapter.task.batch):
+        part = inputs.part(start, start + model.adapter.task.batch, model)
+        points, told = network_input(model, part, n)
+        rows = model.adapter.head.rows(model.tokens(points), told.get("traits"))
+        found.append(rows.float().cpu())
+    model.train(was_training)
+    return torch.cat(found)
+
+
+def network_input(model: PointModel, part: Part, n: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The n points (B, n, 3) of each cloud that enter the network, and what else it is told."""
+    points, features, index = part.points, part.features, taken_index(part.points, n)
+    if index is not None:
+        points = gather_points(points, index)
+        features = None if features is None else gather_points(features, index)
+    return points, told_of(model.adapter, part.category, features, part.traits)
+
+
+def _probabilities(model: PointModel, part: Part, n: int, votes: Votes) -> Tensor:
+    """What the task makes of a batch of clouds, the mean over votes, on their device."""
+    task, points = model.adapter.task, part.points
+    looks = list(votes.looks(points, part.features, n))
     outputs = [
-        model(look.seen, **told_of(model.adapter, category, look.features)).float()
+        model(look.seen, **told_of(model.adapter, part.category, look.features, part.traits))
         for look in looks
     ]
+    outputs = [output.float() for output in outputs]
 
     def spread(values: Tensor, where: Tensor) -> Tensor:
         every = task.per_point and where is not points

@@ -60,10 +60,9 @@ def linear_svm(
         scaled: bring each feature to mean 0 and variance 1 over the training clouds.
 
     Raises:
-        PointAdaptError: scikit-learn is not installed, or the features are no numbers.
+        PointAdaptError: the features are no numbers.
         ConfigError: the training clouds are all of one class.
     """
-    needs_sklearn()
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
@@ -92,16 +91,6 @@ def fixed_subset(clouds: Clouds, most: int) -> Clouds:
     return clouds.subset(np.random.default_rng(0).permutation(len(clouds))[:most])
 
 
-def needs_sklearn() -> None:
-    """Raise PointAdaptError unless scikit-learn can be imported."""
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as error:
-        raise PointAdaptError(
-            "the linear SVM needs scikit-learn: pip install 'pointadapt[probe]'"
-        ) from error
-
-
 def probe(
     backbone: str | Path, data: str = "modelnet40", root: Path | None = None, *,
     points: int = 1024, c: float = C, most: int = 0, random: bool = False,
@@ -121,11 +110,10 @@ def probe(
         scaled: bring each feature to mean 0 and variance 1 over the training clouds.
 
     Raises:
-        PointAdaptError: bad input, or scikit-learn is missing.
+        PointAdaptError: bad input.
     """
     from ..pretrained.load import load_backbone
 
-    needs_sklearn()
     net = load_backbone(backbone)
     dataset = load_dataset(data, root=root, points=points)
     train, test = load_split(dataset, "train"), load_split(dataset, "test")

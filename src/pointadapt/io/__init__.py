@@ -6,7 +6,15 @@
 """
 
 from .cloud import Cloud
-from .read import MESH_POINTS, NON_FINITE, NonFinite, read_cloud, read_points, read_sample
+from .read import (
+    MESH_POINTS,
+    NON_FINITE,
+    NonFinite,
+    read_both,
+    read_cloud,
+    read_points,
+    read_sample,
+)
 from .sample import SAMPLINGS, Sampling, sample_index, sample_points, sample_surface
 from .table import SUFFIXES, WRITABLE
 from .write import write_cloud, write_points
@@ -20,6 +28,7 @@ __all__ = [
     "Cloud",
     "NonFinite",
     "Sampling",
+    "read_both",
     "read_cloud",
     "read_points",
     "read_sample",

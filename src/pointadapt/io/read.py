@@ -93,6 +93,22 @@ def read_sample(
 
     Points on a mesh's surface have none of these.
     """
+    return read_both(path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan)[1]
+
+
+def read_both(
+    path: Path | str,
+    *,
+    n: int | None = None,
+    seed: int = 0,
+    sampling: Sampling = "random",
+    minimum: int = 1,
+    nan: NonFinite = "error",
+) -> tuple[Cloud, Cloud]:
+    """Read the whole cloud, and what :func:`read_sample` takes of it.
+
+    Of a mesh, the whole is what was drawn on its surface.
+    """
     check_request(1 if n is None else n, sampling)
     cloud = read_cloud(path, nan=nan)
     if cloud.faces is None and len(cloud) < minimum:
@@ -109,7 +125,8 @@ def read_sample(
             points = cloud.points
         cloud = replace(cloud, points=points.astype(np.float32))
         check_spread(cloud.points)
-    return cloud if n is None else rows(cloud, sample_index(cloud.points, n, rng, sampling))
+    index = None if n is None else sample_index(cloud.points, n, rng, sampling)
+    return cloud, cloud if index is None else rows(cloud, index)
 
 
 def _placed(cloud: Cloud) -> np.ndarray:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from torch import Tensor
 
 from ..backbones import Backbone, Folding, Taps
-from ..core.errors import CannotFold
+from ..core.errors import CannotFold, ConfigError
 from ..core.fields import build
 from ..core.registry import Registry
 
 if TYPE_CHECKING:
+    from .linear_fit import LinearFit, Rows
     from .training_clouds import TrainingClouds
 
 Folds = Literal["wholly", "partly", "no"]
@@ -36,6 +37,8 @@ class Method:
         why_not_fold: what of the method no frozen layer can take up.
         formerly: options that older adapters do not name -> the values they had.
         scratch: what making its taps takes for a moment, in sizes of the backbone.
+        fits: it fits the head by :meth:`fit` and trains nothing, so that it has no epochs.
+        task_options: what it takes as the task's options where nothing else is asked for.
     """
 
     name: ClassVar[str] = ""
@@ -46,6 +49,8 @@ class Method:
     why_not_fold: ClassVar[str] = "it defines no fold"
     formerly: ClassVar[Mapping[str, Any]] = {}
     scratch: ClassVar[int] = 0
+    fits: ClassVar[bool] = False
+    task_options: ClassVar[Mapping[str, Any]] = {}
 
     position: Literal["every_block", "once"] = "every_block"
     batchnorm: Literal["train", "frozen"] = "train"
@@ -68,6 +73,18 @@ class Method:
             clouds: to be asked for batches.
         """
         del taps, backbone, clouds
+
+    def fit(self, rows: Rows) -> LinearFit:
+        """The head as a linear map of its inputs, for methods that declare ``fits``.
+
+        Args:
+            rows: the inputs of the head and the labels of all training clouds.
+
+        Raises:
+            PointAdaptError: it cannot be fitted, and why.
+        """
+        del rows
+        raise ConfigError(f"{self.title} fits no head")
 
     def default_head(self) -> tuple[str, ...]:
         """What the head takes where nothing else is asked for."""

@@ -12,7 +12,7 @@ import torch
 from ..core.config import PretrainConfig, key_values
 from ..core.files import append_line, atomic
 from ..data import Clouds, load_dataset, load_split
-from ..inference.linear_svm import fixed_subset, linear_svm, needs_sklearn
+from ..inference.linear_svm import fixed_subset, linear_svm
 from ..ops import normalize
 from .masked_autoencoder import MaskedAutoencoder
 from .mixture import Source
@@ -28,7 +28,7 @@ class Monitor:
         source: where the clouds of the pictures come from: those that would follow the last step.
 
     Raises:
-        PointAdaptError: the probe's data set cannot be read, or scikit-learn is missing.
+        PointAdaptError: the probe's data set cannot be read.
     """
 
     def __init__(self, config: PretrainConfig, source: Source) -> None:
@@ -36,7 +36,6 @@ class Monitor:
         self.path = config.out / "log.jsonl"
         self.sets: tuple[Clouds, Clouds] | None = None
         if config.probe_every:
-            needs_sklearn()
             data = load_dataset(config.probe_data, root=_root(config), points=config.points)
             train, test = (fixed_subset(load_split(data, s), config.probe_clouds) for s in _SPLITS)
             self.sets = train, test

@@ -48,6 +48,12 @@ FOLDER = (
         head=("cls", "prompt_mean", "patch_max"),
         lr=1e-2,
     ),
+    _folder(
+        "instant",
+        "A linear fit, in seconds, to frozen features and the clouds' size, shape and profile,",
+        NOT_MEASURED,
+        head=(),
+    ),
     _folder("full", "Full fine-tuning", NOT_MEASURED, lr=2.5e-3),
     _folder("linear_probe", "Frozen backbone, trained head", f"86.5 % on {TRIAL}", lr=1e-2),
 )

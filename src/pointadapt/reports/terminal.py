@@ -14,6 +14,7 @@ from rich.text import Text
 
 from ..core.config import votes_text
 from ..core.console import command_line, duration, size
+from .beside import beside
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -72,8 +73,11 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
         *_worst(results.get("per_class", {})),
         *_untested(results.get("confusion", {})),
         ("on", f"{p['test_clouds']:,} test clouds, {votes_text(p)}"),
-        ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
-        ("protocol", f"seed {p['seed']}, batch {p['batch_size']}, augmentation {drawn}"),
+        *beside(results),
+        *([
+            ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
+            ("protocol", f"seed {p['seed']}, batch {p['batch_size']}, augmentation {drawn}"),
+        ] if p["epochs"] else [("protocol", f"seed {p['seed']}, no epochs")]),
         ("trained", f"{trained} parameters"),
         ("time", duration(results["seconds"])),
         ("peak memory", size(results["peak_memory_bytes"])),

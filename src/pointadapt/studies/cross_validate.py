@@ -54,6 +54,7 @@ def cross_validate(
 
 def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None) -> StudyResults:
     from ..data.sets.folds import NONE
+    from ..inference.forest import mean_of
     from ..training.setup import check_names
 
     check_names(config)
@@ -65,6 +66,7 @@ def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None)
     results = _summary(config, index, folds, _pooled(task, predicted, clouds))
     if not task.per_point:
         _write_predictions(config.out / PREDICTIONS, index, clouds, task, predicted)
+    results["baseline"] = mean_of(folds)
     if config.final:
         last = _job(config, NONE, FINAL, FINAL)
         (outcome,) = run_all([last], what="final training", on_done=on_done)
@@ -189,6 +191,8 @@ def _summary(
         "adapter_bytes": first["adapter_bytes"],
         "seconds": round(sum(r["seconds"] for r in folds), 1),
         "peak_memory_bytes": max(r["peak_memory_bytes"] for r in folds),
+        "head_inputs": first["head_inputs"],
+        "fit": first.get("fit", {}),
         "protocol": protocol,
         "folds": rows,
         "machine": first["machine"],

@@ -133,6 +133,7 @@ def _fold(config: FewShotConfig, setting: Setting, k: int) -> Job:
 def _summary(
     config: FewShotConfig, setting: Setting, folds: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
+    from ..inference.forest import mean_of
     from ..tasks import TASKS
 
     metric, first, drawn = TASKS[config.task].metric, folds[0], not _official(config)
@@ -168,6 +169,9 @@ def _summary(
         "adapter_bytes": first["adapter_bytes"],
         "seconds": round(sum(r["seconds"] for r in folds), 1),
         "peak_memory_bytes": max(r["peak_memory_bytes"] for r in folds),
+        "baseline": mean_of(folds),
+        "head_inputs": first["head_inputs"],
+        "fit": first.get("fit", {}),
         "protocol": protocol,
         "folds": rows,
         "machine": first["machine"],

@@ -37,6 +37,8 @@ class Task:
     answers: ClassVar[str] = "value"  # what tables call its answers
     head_inputs: ClassVar[tuple[str, ...]] = ()  # default inputs of its head; empty: the method's
     per_point: ClassVar[bool] = False  # it labels points, not clouds
+    one_class: ClassVar[bool] = False  # each cloud is of one of the classes
+    linear_form: ClassVar[bool] = False  # it has the options hidden, linear and pairs of its head
     batch: ClassVar[int] = 64  # clouds that are predicted at a time
     predictor: ClassVar[str] = "clouds"  # what predicts files: a name of inference.PREDICTORS
 
@@ -99,6 +101,11 @@ class Task:
         return given
 
     # ---- training
+
+    @property
+    def begins_linear(self) -> bool:
+        """Whether its head can begin as a linear map, see :meth:`Head.begin_at`."""
+        return False
 
     def make_head(self, config: BackboneConfig, inputs: Sequence[str], names: Names) -> Head:
         """A new head for the tokens of a backbone of this size."""

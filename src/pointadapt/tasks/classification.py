@@ -15,7 +15,8 @@ from ..backbones.base import BackboneConfig
 from ..core.errors import ConfigError, DataLayoutError
 from ..core.fields import at_least, share
 from ..core.plain import shown
-from .base import TASKS, Answer, Head, Measure, Names, Task, check_inputs
+from .base import TASKS, Answer, Head, Measure, Names, Task
+from .inputs import HeadInputs
 from .metrics import classification_scores
 
 if TYPE_CHECKING:
@@ -24,38 +25,111 @@ if TYPE_CHECKING:
     from ..data import Clouds
 
 
+MOST_PAIRED = 16  # classes: 120 pairs
+
+
+class Votes(nn.Module):
+    """Numbers of pairs of classes (B, pairs) to logits (B, classes).
+
+    A number m of the pair (i, j), i < j, in the order (0, 1), (0, 2) … (1, 2) …, gives class i
+    log σ(m) and class j log σ(-m): a pair that knows neither class cannot outvote the others. The
+    sum is divided by half the number of classes, so that of two σ(m) itself is the probability.
+    """
+
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        index = torch.triu_indices(classes, classes, 1)
+        for name, of in (("first", index[0]), ("second", index[1])):
+            self.register_buffer(name, F.one_hot(of, classes).float(), persistent=False)
+        self.pairs, self.scale = index.shape[1], 2 / classes
+
+    def forward(self, margins: Tensor) -> Tensor:
+        wide = margins.float()
+        return (F.logsigmoid(wide) @ self.first + F.logsigmoid(-wide) @ self.second) * self.scale
+
+
 class ClassificationHead(Head):
     """Point-MAE's head: Linear(·→256) BN ReLU Dropout, Linear(256→256) BN ReLU Dropout, Linear.
 
     Args:
         dim: token width D.
-        inputs: names of the pooled features that are concatenated, see :meth:`Tokens.pool`.
+        inputs: what it is given, side by side, see :mod:`pointadapt.tasks.inputs`.
         classes: number of classes.
         hidden: widths of the hidden layers; none makes the head a single linear layer.
         dropout: after each hidden layer.
         batchnorm: in each hidden layer.
+        depth: blocks of the backbone, for inputs of earlier ones.
+        linear: a fixed linear map of the inputs is added to the output: 0 until :meth:`begin_at`
+            sets it.
+        pairs: what is linear gives a number for each pair of classes, which vote; see
+            :class:`Votes`. Of more than ``MOST_PAIRED`` classes one for each class.
     """
 
+    weight: Tensor
+    bias: Tensor
+
     def __init__(
-        self, dim: int, inputs: Sequence[str], classes: int, hidden: Sequence[int] = (256, 256),
-        dropout: float = 0.5, batchnorm: bool = True,
+        self, dim: int, inputs: Sequence[str], classes: int,
+        hidden: Sequence[int] = (256, 256), dropout: float = 0.5, batchnorm: bool = True,
+        depth: int = 1, linear: bool = False, pairs: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.inputs = check_inputs(inputs)
-        width, layers = dim * len(self.inputs), []
+        self.given = given = HeadInputs(inputs, dim, depth)
+        self.blocks, self.takes_traits, self.kinds = given.blocks, given.takes_traits, given.kinds
+        votes = Votes(classes) if pairs and classes <= MOST_PAIRED else None
+        self.linear, self.pairs = linear, votes is not None
+        outputs = votes.pairs if votes is not None else classes
+        if linear:
+            self.register_buffer("weight", torch.zeros(outputs, given.width))
+            self.register_buffer("bias", torch.zeros(outputs))
+        self.votes = votes if votes is not None else nn.Identity()
+        width, layers = given.width, []
         for wide in hidden:
             norm = [nn.BatchNorm1d(wide)] if batchnorm else []
             layers += [nn.Linear(width, wide), *norm, nn.ReLU(inplace=True), nn.Dropout(dropout)]
             width = wide
-        self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
+        self.whole = not (layers or linear)  # the head is the linear map and nothing else
+        last = nn.Linear(width, outputs if self.whole else classes)
+        self.layers = nn.Sequential(*layers, last)
 
     def forward(
         self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
-        features: Tensor | None = None,
+        features: Tensor | None = None, traits: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Logits (B, classes)."""
         del points, category, features
-        return self.layers(torch.cat([tokens.pool(name) for name in self.inputs], dim=-1))
+        x = self.given(tokens, traits)
+        out = self.layers(x)
+        if self.linear:
+            return out + self.votes(F.linear(x, self.weight, self.bias))
+        return self.votes(out) if self.whole else out
+
+    def see(self, traits: Tensor) -> None:
+        self.given.see(traits)
+
+    def doubts(self, traits: Tensor) -> list[str]:
+        return self.given.doubts(traits)
+
+    def rows(self, tokens: Tokens, traits: Tensor | None = None) -> Tensor:
+        return self.given(tokens, traits)
+
+    @torch.no_grad()
+    def begin_at(self, weight: Tensor, bias: Tensor) -> None:
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        if self.linear:  # what trains begins as 0
+            self.weight.copy_(weight)
+            self.bias.copy_(bias)
+            last.weight.zero_()
+            last.bias.zero_()
+        elif self.whole:
+            last.weight.copy_(weight)
+            last.bias.copy_(bias)
+        else:
+            super().begin_at(weight, bias)
 
 
 @TASKS.register("classification")
@@ -69,6 +143,8 @@ class Classification(Task):
         batchnorm: in each hidden layer.
         dropout: in the head.
         label_smoothing: share of the target spread over all classes.
+        linear: the head has a fixed linear map beside its layers, which ``--start`` fits.
+        pairs: what is linear gives a number for each pair of up to 16 classes, which vote.
     """
 
     measures = (
@@ -78,12 +154,16 @@ class Classification(Task):
     )
     class_measure = "accuracy %"
     answers = "class"
+    one_class = True
+    linear_form = True
 
     hidden: int = 256
     layers: tuple[int, ...] = ()
     batchnorm: bool = True
     dropout: float = 0.5
     label_smoothing: float = 0.0
+    linear: bool = False
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         at_least(self, 0, "hidden")
@@ -107,12 +187,19 @@ class Classification(Task):
                 "tell apart: in a folder of your own, ROOT/CLASS/FILE"
             )
 
+    @property
+    def begins_linear(self) -> bool:
+        return self.linear or not (self.hidden or self.layers)
+
     def make_head(
         self, config: BackboneConfig, inputs: Sequence[str], names: Names
     ) -> ClassificationHead:
         hidden = self.layers or ((self.hidden, self.hidden) if self.hidden else ())
         count = len(names.classes)
-        return ClassificationHead(config.dim, inputs, count, hidden, self.dropout, self.batchnorm)
+        return ClassificationHead(
+            config.dim, inputs, count, hidden, self.dropout, self.batchnorm, config.depth,
+            self.linear, self.pairs,
+        )  # fmt: skip
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.cross_entropy(output.float(), target, label_smoothing=self.label_smoothing)

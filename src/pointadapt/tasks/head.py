@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from ..backbones import Tokens
-from ..backbones.tokens import GLOBALS, POOLS
-from ..core.errors import ConfigError, UnknownNameError
+from ..core.errors import ConfigError
+from .inputs import parse_inputs
+
+NO_LINEAR_FORM = (
+    "only a head that is a linear map of its inputs, or has one beside it, can be fitted: use "
+    "--task classification, with --task-options hidden=0 or linear=true"
+)
 
 
 class Head(nn.Module):
@@ -17,13 +22,38 @@ class Head(nn.Module):
     Attributes:
         blocks: numbers of the blocks, from 0 and without the last, whose tokens it needs besides
             the final ones; they come as ``tokens.hidden``.
+        takes_traits: it needs the traits of the clouds, see :mod:`pointadapt.ops.traits`.
+        kinds: of what :meth:`rows` puts side by side: width, and whether it is traits.
+        pairs: :meth:`begin_at` takes a number for each pair of classes, not for each class.
     """
 
     blocks: tuple[int, ...] = ()
+    takes_traits: bool = False
+    kinds: tuple[tuple[int, bool], ...] = ()
+    pairs: bool = False
+
+    def see(self, traits: Tensor) -> None:
+        """Look at the traits (n, T) of the training clouds, before training."""
+
+    def doubts(self, traits: Tensor) -> list[str]:
+        """For each cloud, of ``traits`` (B, T), what makes its prediction doubtful, or ""."""
+        return [""] * len(traits)
+
+    def rows(self, tokens: Tokens, traits: Tensor | None = None) -> Tensor:
+        """(B, width) the inputs that :meth:`begin_at` takes a linear map of."""
+        raise ConfigError(NO_LINEAR_FORM)
+
+    def begin_at(self, weight: Tensor, bias: Tensor) -> None:
+        """Become a linear map of :meth:`rows`: weight (outputs, width) and bias (outputs,).
+
+        Raises:
+            ConfigError: the head has no such form.
+        """
+        raise ConfigError(NO_LINEAR_FORM)
 
     def forward(
         self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
-        features: Tensor | None = None,
+        features: Tensor | None = None, traits: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """The output of the task, (B, …) of clouds or (B, N, …) of points, before activation.
 
@@ -32,19 +62,15 @@ class Head(nn.Module):
             points: (B, N, 3) the clouds as the backbone saw them.
             category: (B,) class of each cloud, for tasks that are told it.
             features: (B, N, C) of the points, for tasks whose names have features.
+            traits: (B, T) of the clouds as they came, for heads that take them.
         """
         raise NotImplementedError
 
 
 def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
-    """``inputs`` of a head, if each is a pooling of tokens.
+    """``inputs`` of a head, if there is each of them; see :mod:`pointadapt.tasks.inputs`.
 
     Raises:
         ConfigError, UnknownNameError: there is none, or an unknown one.
     """
-    if not inputs:
-        raise ConfigError(f"a head needs at least one input: choose among {', '.join(POOLS)}")
-    for name in inputs:
-        if name not in (*POOLS, *GLOBALS):
-            raise UnknownNameError("head input", name, (*POOLS, *GLOBALS))
-    return tuple(inputs)
+    return tuple(item.name for item in parse_inputs(inputs))

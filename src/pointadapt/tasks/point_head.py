@@ -14,7 +14,8 @@ from ..backbones import Tokens
 from ..backbones.base import BackboneConfig
 from ..core.errors import ConfigError, DataLayoutError
 from ..core.fields import at_least, share
-from .base import Head, Names, Task, check_inputs
+from .base import Head, Names, Task
+from .inputs import pooled_inputs
 from .parts import Propagation, one_hot, thirds
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class PointHead(Head):
         self, config: BackboneConfig, inputs: Sequence[str], names: Names, task: PointTask
     ) -> None:
         super().__init__()
-        self.inputs, self.names, self.blocks = check_inputs(inputs), names, thirds(config.depth)
+        self.inputs, self.names, self.blocks = pooled_inputs(inputs), names, thirds(config.depth)
         channels = config.dim * (1 + len(self.blocks))
         wide, narrow = task.hidden
         pooled = channels * len(self.inputs)
@@ -71,9 +72,10 @@ class PointHead(Head):
 
     def forward(
         self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
-        features: Tensor | None = None,
+        features: Tensor | None = None, traits: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Logits (B, N, labels) of the points (B, N, 3), which have these features (B, N, C)."""
+        del traits
         if points is None:
             raise ConfigError("labelling points needs the points besides the tokens")
         levels = (*tokens.hidden, tokens)

@@ -47,6 +47,7 @@ def training_batch(
     points, target = put(clouds.points), put(truth)
     category = put(clouds.labels) if task.given_class else None
     features = put(clouds.features) if adapter.names.features else None
+    traits = put(clouds.known_traits) if adapter.head.takes_traits else None
     assert points is not None and target is not None
     # Whatever belongs to points goes where they go.
     along = [x for x in (target if task.per_point else None, features) if x is not None]
@@ -57,4 +58,4 @@ def training_batch(
     points, along = augment_along(points, along, augmentations, g)
     target = along[0] if task.per_point else target
     features = None if features is None else along[-1]
-    return Batch(points, target, told_of(adapter, category, features))
+    return Batch(points, target, told_of(adapter, category, features, traits))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -13,11 +15,12 @@ from ..data import Clouds, Dataset, load_dataset, load_split
 from ..data.checking.repeats import tell_shared
 from ..data.splits import held_out
 from ..data.transforms import check_augmentations
-from ..methods import make_method
+from ..methods import METHODS, Method, make_method
 from ..methods.training_clouds import TrainingClouds
 from ..pretrained.load import check_backbone, load_backbone
-from ..tasks import Task, make_task
-from ..tasks.base import check_inputs
+from ..tasks import TASKS, Task, make_task
+from ..tasks.head import NO_LINEAR_FORM
+from ..tasks.inputs import parse_inputs
 
 
 def check_names(config: TrainConfig) -> None:
@@ -28,13 +31,31 @@ def check_names(config: TrainConfig) -> None:
             that name does not exist.
         ConfigError: a value of the wrong type or outside its range.
     """
-    make_method(config.method, key_values(config.options))
-    make_task(config.task, key_values(config.task_options))
+    method = make_method(config.method, key_values(config.options))
+    task = make_task(config.task, task_options(config, method))
+    if config.start and not make_method(config.start).fits:
+        known = ", ".join(name for name in METHODS if METHODS[name].fits)
+        raise ConfigError(f"start={config.start}: that method fits no head; use one of {known}")
+    if config.start and method.fits:
+        raise ConfigError(f"{config.method} trains nothing that could start from {config.start}")
+    if (config.start or method.fits) and not task.begins_linear:
+        raise ConfigError(NO_LINEAR_FORM)
     check_backbone(config.backbone)
     if config.head:
-        check_inputs(config.head)
+        parse_inputs(config.head)
     check_augmentations(config.augment)
     make_dataset(config)
+
+
+def task_options(config: TrainConfig, method: Method) -> dict[str, Any]:
+    """The task's options: as given, or else as the method and the start want them."""
+    wanted = dict(method.task_options)
+    if config.start:  # the form of its map, beside layers that train
+        form = METHODS[config.start].task_options
+        wanted |= {"linear": True, **{k: v for k, v in form.items() if k != "hidden"}}
+    if not TASKS[config.task].linear_form:
+        wanted = {}
+    return {**wanted, **key_values(config.task_options)}
 
 
 def check_folder(config: TrainConfig) -> None:
@@ -117,7 +138,7 @@ def build_model(
     backbone.config.check_points(config.points)
     torch.manual_seed(config.seed)
     method = make_method(config.method, key_values(config.options))
-    task = make_task(config.task, key_values(config.task_options))
+    task = make_task(config.task, task_options(config, method))
     adapter = Adapter(backbone, method, task, classes, config.head, parts, features, normalise)
     model = PointModel(backbone, adapter)
     if config.head:
@@ -138,16 +159,19 @@ def _check_pooling(model: PointModel, points: int) -> None:
     model.eval()
     with torch.no_grad():
         tokens = model.backbone(cloud, model.adapter.taps)
-        for name in model.adapter.head_inputs:
-            tokens.pool(name)
+        for item in parse_inputs(model.adapter.head_inputs):
+            if not item.of_cloud:
+                tokens.pool(item.source)
     model.train()
 
 
 @torch.no_grad()
 def show_clouds(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
-    """Let the method of ``model`` look at the training clouds, see ``Method.prepare``."""
+    """Let head and method of ``model`` look at the training clouds, see ``Method.prepare``."""
     was_training, device = model.training, next(model.parameters()).device
     adapter = model.eval().adapter
+    if adapter.head.takes_traits:
+        adapter.head.see(torch.from_numpy(clouds.known_traits))
     shown = TrainingClouds(clouds.points, config.points, config.seed, device, adapter.normalise)
     adapter.method.prepare(adapter.taps, model.backbone, shown)
     model.train(was_training)

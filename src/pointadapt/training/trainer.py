@@ -41,6 +41,7 @@ from ..core.machine import (
 )
 from ..core.results import TrainResults
 from ..data import Clouds
+from ..inference.forest import baseline_of
 from ..inference.forward import predict_clouds
 from ..inference.score import score
 from ..recipes.start import configured
@@ -57,9 +58,11 @@ from .setup import (
     check_names,
     check_splits,
     load_clouds,
+    make_dataset,
     show_clouds,
     truth_of,
 )
+from .start import fit_head, kept_start, trial
 from .step import make_step
 
 AGREE = 10  # optimizer steps after which several processes ask one another whether to stop
@@ -90,14 +93,18 @@ def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     main = accelerator.is_main_process
     with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
         check_folder(config)
-        return _Run(config, accelerator).run()
+        begin: Any = train_in
+        tried = trial(config, begin)
+        return _Run(config, accelerator, tried).run()
 
 
 class _Run:
     """The state of one training run."""
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator) -> None:
-        self.config, self.acc = config, accelerator
+    def __init__(
+        self, config: TrainConfig, accelerator: Accelerator, tried: dict[str, Any] | None = None
+    ) -> None:
+        self.config, self.acc, self.tried = config, accelerator, tried or {}
         self.train_set, self.test_set, self.val_set = load_clouds(config)
         known = self.train_set
         self.model = build_model(
@@ -122,6 +129,9 @@ class _Run:
         self.sums: dict[str, Tensor] = {}  # of what these steps gave: loss, accuracy
         self.inside: dict[str, Any] = {}  # what to go on from in the middle of an epoch
         self.began = time.monotonic()
+        idle = task.begins_linear and (self.model.adapter.method.fits or kept_start(self.tried))
+        self.epochs = 0 if idle else config.epochs
+        self.fit: dict[str, Any] = {}  # how the head was fitted, if it was
         self.best: dict[str, Any] = {}
         self.history: list[dict[str, Any]] = []
 
@@ -151,10 +161,10 @@ class _Run:
         elif main:
             self._start_folder()
         self.began = time.monotonic() - self.seconds
-        if not c.resume:  # else the checkpoint holds what the method found
-            show_clouds(self.model, self.train_set, c)
+        if not c.resume:  # else the checkpoint holds what was found
+            self._begin()
         with TrainingDisplay(c, self.steps, self.epoch, main) as display, stops.later():
-            while self.epoch < c.epochs:
+            while self.epoch < self.epochs:
                 try:
                     self._one_epoch(display)
                 except stops.Stopped as stopped:
@@ -162,6 +172,17 @@ class _Run:
                     where = f"step {self.done} of {self.steps} of epoch {self.epoch + 1}"
                     raise stops.Stopped(f"saved after {where}") from stopped
         return self._finish()
+
+    def _begin(self) -> None:
+        """What comes before the first epoch: the method looks at the clouds, a head is fitted."""
+        show_clouds(self.model, self.train_set, self.config)
+        with self.acc.autocast():
+            self.fit = fit_head(self.model, self.train_set, self.config)
+        if self.fit:
+            row = {"epoch": 0, **self._select()}
+            self.seconds = time.monotonic() - self.began
+            self.history.append({**row, "seconds": round(self.seconds, 2)})
+            self._save()
 
     def _one_epoch(self, display: TrainingDisplay) -> None:
         c = self.config
@@ -304,13 +325,17 @@ class _Run:
         if c.select == "last":
             return {}
         metric = self.task.metric
-        clouds = self.test_set if c.select == "test" else self.val_set
-        assert clouds is not None
-        value = self._score(clouds)[metric]
+        value = self._score(self._chosen_on())[metric]
         if value > self.best.get("value", -math.inf):
             state = {k: v.cpu().clone() for k, v in self.model.adapter_state().items()}
             self.best = {"value": value, "epoch": self.trained, "state": state}
         return {f"{c.select}_{metric}": value}
+
+    def _chosen_on(self) -> Clouds:
+        """The clouds that the epoch is selected on."""
+        clouds = self.test_set if self.config.select == "test" else self.val_set
+        assert clouds is not None
+        return clouds
 
     def _identity(self) -> str:
         plain = {k: v for k, v in to_plain(self.config).items() if k not in MAY_DIFFER}
@@ -332,6 +357,7 @@ class _Run:
             "inside": inside,
             "seconds": time.monotonic() - self.began,
             "history": json.dumps(self.history),
+            "fit": json.dumps(self.fit),
             "adapter": {k: v.cpu() for k, v in self.model.adapter_state().items()},
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
@@ -359,6 +385,7 @@ class _Run:
             self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
             self.history = [dict(row) for row in json.loads(state["history"])]
             self.best = dict(state["best"])
+            self.fit = dict(json.loads(state.get("fit", "{}")))
             self.done = int(state.get("done", 0))  # checkpoints of old are of whole epochs
             if self.done:
                 self.inside = dict(state["inside"][self.acc.process_index])
@@ -372,6 +399,17 @@ class _Run:
         with atomic(out / "log.jsonl") as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in self.history))
 
+    def _how(self) -> dict[str, Any]:
+        """How the result came about, and what a forest does, where there is more to be said."""
+        c, said = self.config, {"fit": self.fit, "trial": self.tried}
+        if c.select != "last":
+            scores = [row[f"{c.select}_{self.task.metric}"] for row in self.history]
+            said["held_out"] = {"clouds": len(self._chosen_on()), "scores": scores}
+        if c.baseline and self.acc.is_main_process:
+            sets = self.train_set, self.test_set
+            said["baseline"] = baseline_of(self.task, make_dataset(c), *sets, c.seed)
+        return {name: values for name, values in said.items() if values}
+
     def _finish(self) -> TrainResults:
         c, model = self.config, self.model
         if self.best:
@@ -383,16 +421,19 @@ class _Run:
             "task": c.task,
             "data": c.data,
             "backbone": c.backbone,
+            "head_inputs": list(model.adapter.head_inputs),
             **{k: v for k, v in scores.items() if not isinstance(v, dict)},
             "trainable_parameters": trainable,
             "total_parameters": total,
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self.seconds + self.tried.get("seconds", 0.0), 1),
             "peak_memory_bytes": peak_memory(),
             "protocol": {
-                **stated(c, self.best.get("epoch", c.epochs)), "batch_size": self.batch_size,
+                **stated(c, self.best.get("epoch", self.epochs)), "epochs": self.epochs,
+                "batch_size": self.batch_size,
                 "normalised": model.adapter.normalise,
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
+            **self._how(),
             "per_class": scores.get("per_class", {}),
             "confusion": scores.get("confusion", {}),
             "machine": describe_machine(),

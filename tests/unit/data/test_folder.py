@@ -19,6 +19,7 @@ from pointadapt.data.reading.layouts import readable_files
 from pointadapt.data.sets import folder as module
 from pointadapt.data.sets.folder import Folder, upright
 from pointadapt.io import SUFFIXES, Cloud, read_points, write_cloud, write_points
+from pointadapt.ops.traits import NAMES
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/folder/make.py")))
@@ -357,3 +358,33 @@ def test_features_belong_to_their_points(tmp_path, recwarn):
 def test_bad_options(tree, options, error, message):
     with pytest.raises(error, match=message):
         load(**{"root": tree, **options})
+
+
+# ---- traits
+
+
+def test_traits_are_of_all_points_upright_and_in_the_files_unit(tmp_path):
+    rng = np.random.default_rng(0)
+    whole = (rng.uniform(-0.5, 0.5, (500, 3)) * (4, 6, 2) + (100, 0, 0)).astype(np.float32)
+    root = tmp_path / "scans"
+    for name in ("a/1.npy", "a/2.npy"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        np.save(root / name, whole)
+    clouds = load(root, up="y", cache=str(tmp_path / "kept"))
+    found = dict(zip(NAMES, clouds.known_traits[0].tolist(), strict=True))
+    assert np.exp(found["count"]) == pytest.approx(500)  # not the 32 that are chosen
+    assert np.exp(found["height"]) == pytest.approx(np.ptp(whole[:, 1]), rel=1e-4)
+    again = load(root, up="y", cache=str(tmp_path / "kept"))
+    np.testing.assert_array_equal(again.known_traits, clouds.known_traits)
+    np.testing.assert_array_equal(again.points, clouds.points)
+    assert again.points.shape == (1, 32, 3)
+
+
+def test_traits_of_a_mesh_are_of_its_surface(tmp_path):
+    for name in ("a/1.off", "a/2.off"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        corners = "0 0 0\n3 0 0\n0 4 0\n0 0 5\n"
+        (tmp_path / name).write_text(f"OFF\n4 4 0\n{corners}3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
+    found = dict(zip(NAMES, load(tmp_path, points=512).known_traits[0].tolist(), strict=True))
+    assert np.exp(found["count"]) == pytest.approx(512)
+    assert np.exp(found["height"]) == pytest.approx(5, rel=0.1)

@@ -191,3 +191,34 @@ def test_notes_are_printed_once_and_json_stays_json(micro_adapter, tmp_path, cap
         "first in row 80 (counted from 0), (1e+06, 0, 0): take out what is a mistake",
         f"pointadapt: note: {tmp_path}: 1 of 3 files are not read: 1 .jpg",
     ]
+
+
+@pytest.fixture
+def sized_adapter(own_files, micro_backbone, tmp_path):
+    """An instant adapter, which takes the size of the files."""
+    results = pointadapt.train(
+        method="instant", data="folder", root=own_files, points=64, out=tmp_path / "run",
+        backbone=str(micro_backbone), threads=1, tensorboard=False,
+    )  # fmt: skip
+    return results["adapter"]
+
+
+def test_files_in_another_unit_are_told(own_files, sized_adapter, tmp_path, capsys):
+    file = sorted(own_files.rglob("*.ply"))[0]
+    write_points(tmp_path / "mm.ply", read_points(file) * 1000)
+    row, same = answer_files([tmp_path / "mm.ply", file], sized_adapter)
+    assert "times as large as any training cloud" in row.note and row.label
+    assert same.note == "" and row.to_dict()["note"] == row.note
+    assert cli.main(["predict", str(tmp_path / "mm.ply"), "--adapter", sized_adapter]) == 0
+    said = [x for x in capsys.readouterr().err.splitlines() if "note: " in x]
+    assert len(said) == 1 and "mm.ply: " in said[0] and "in another unit?" in said[0]
+
+
+def test_size_is_that_of_the_whole_file(own_files, sized_adapter):
+    """A loaded model is told the traits of the files, as the adapter's folder is."""
+    model = pointadapt.load(sized_adapter)
+    from_folder = answer_files(own_files, sized_adapter)
+    loaded = answer_files(own_files, model, points=64)
+    assert [r.confidence for r in loaded] == [r.confidence for r in from_folder]
+    with pytest.raises(ConfigError, match="cloud_traits"):
+        model(torch.rand(1, 64, 3))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.svm import SVC
 
 from pointadapt.core.errors import ConfigError
 from pointadapt.data import Clouds
@@ -41,7 +42,6 @@ def test_features_do_not_move_the_backbone(net, clouds):
 
 
 def test_svm_tells_simple_classes_apart(net, clouds):
-    pytest.importorskip("sklearn")
     half = np.arange(16)
     accuracy = linear_svm(net, clouds.subset(half), clouds.subset(half + 16))
     assert accuracy > 60  # of four classes, from random features
@@ -56,7 +56,6 @@ def test_half_precision_features_are_nearly_the_same(net, clouds):
 
 
 def test_one_class_is_no_task(net, clouds):
-    pytest.importorskip("sklearn")
     with pytest.raises(ConfigError, match="two classes"):
         linear_svm(net, clouds.subset(np.flatnonzero(clouds.labels == 0)), clouds)
 
@@ -68,7 +67,6 @@ def test_the_random_twin_is_always_the_same_and_another_network(net):
 
 
 def test_the_score_says_how_it_was_measured(bare_backbone, toy_root, net, clouds):
-    pytest.importorskip("sklearn")
     folder = bare_backbone("point_vit")
     result = probe(folder, "folder", toy_root, points=64, random=True, most=24, precision="fp32")
     assert result["sha256"] == net.fingerprint
@@ -79,11 +77,10 @@ def test_the_score_says_how_it_was_measured(bare_backbone, toy_root, net, clouds
 
 
 def test_features_as_they_are_or_scaled(net, clouds):
-    svm = pytest.importorskip("sklearn.svm")
     train, test = clouds.subset(np.arange(16)), clouds.subset(np.arange(16, 32))
     x, y = features(net, train), features(net, test)
     for scaled in (True, False):
         scale = x.std(axis=0) if scaled else np.ones(x.shape[1])
-        model = svm.SVC(kernel="linear", C=0.01).fit((x - x.mean(axis=0)) / scale, train.labels)
+        model = SVC(kernel="linear", C=0.01).fit((x - x.mean(axis=0)) / scale, train.labels)
         want = 100 * model.score((y - x.mean(axis=0)) / scale, test.labels)
         assert linear_svm(net, train, test, scaled=scaled) == pytest.approx(want)

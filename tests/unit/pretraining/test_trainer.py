@@ -319,7 +319,6 @@ def test_a_data_set_is_gone_through_in_another_order_each_time(config):
 
 
 def test_looking_at_a_run_does_not_change_it(config, toy_root):
-    pytest.importorskip("sklearn")
     pretrain(replace(config, out=config.out / "blind"))
     seen = replace(
         config, out=config.out / "seen", probe_every=3, probe_data="folder", probe_clouds=20,
@@ -340,7 +339,6 @@ def test_looking_at_a_run_does_not_change_it(config, toy_root):
 
 
 def test_a_resumed_run_scores_and_draws_as_a_whole_one(config, monkeypatch):
-    pytest.importorskip("sklearn")
     config = replace(config, probe_every=2, probe_data="folder", picture_every=4)
     whole, parts = (replace(config, out=config.out / name) for name in ("whole", "parts"))
     summary = pretrain(whole)

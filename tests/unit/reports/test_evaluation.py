@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import pointadapt
 from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.data import Clouds
@@ -242,3 +243,29 @@ def test_the_command(micro_adapter, tmp_path, capsys):
     assert facts["calibration"]["accuracy"] == pytest.approx(trained["accuracy"])
     assert 0 < len(parsed(page).images) <= 3 + 1
     assert main([*args, "--pictures", "-1"]) == 2
+
+
+@pytest.fixture
+def own_run(tmp_path, toy_root, bare_backbone):
+    """An instant adapter of a user's own files."""
+    return pointadapt.train(
+        method="instant", data="folder", root=toy_root, points=64, out=tmp_path / "run", threads=1,
+        backbone=str(bare_backbone("point_vit")), tensorboard=False,
+    )  # fmt: skip
+
+
+def test_a_forest_stands_beside_own_files(own_run, toy_root, tmp_path, capsys):
+    adapter, page = own_run["adapter"], tmp_path / "r.html"
+    scores = pointadapt.evaluate(adapter, html=page)
+    assert scores["baseline"]["accuracy"] == own_run["baseline"]["accuracy"] == 100
+    assert any("Random forest: 100.00 %" in text for text in parsed(page).text)
+    assert "baseline" not in pointadapt.evaluate(adapter, baseline=False)
+    assert "baseline" not in pointadapt.evaluate(adapter, split="train")  # it was fitted to these
+    assert main(["evaluate", "--adapter", adapter]) == 0
+    assert "- Random forest: 100.00 %" in capsys.readouterr().out
+
+
+def test_without_the_training_clouds_there_is_no_forest(own_run, toy_root, tmp_path):
+    config = Path(own_run["adapter"]) / "adapter_config.json"
+    config.write_text(config.read_text().replace(str(toy_root), str(tmp_path / "gone")))
+    assert "baseline" not in pointadapt.evaluate(own_run["adapter"], root=toy_root)

@@ -197,6 +197,31 @@ def test_a_method_that_fails_does_not_stop_the_others(config, here, capsys):
         )
 
 
+def test_fitted_methods_and_the_forest_have_their_lines(config, here, capsys):
+    more = replace(
+        config, methods=("instant", "d=norm"), method_options=("d:start=instant",), seeds=(0,),
+        lrs=(1e-3, 1e-2), tune_epochs=1,
+    )  # fmt: skip
+    board = compare(more)
+    instant, norm = board["methods"]
+    assert instant["tuned"] == {} and len(norm["tuned"]) == 2  # it has no rate to choose
+    assert instant["fit"]["cross_validated"] == norm["fit"]["cross_validated"]
+    assert (instant["own"], norm["own"].split()[0]) == ("", "start=instant")
+    assert board["protocol"]["epochs"] == 1
+    forest = board["baseline"]
+    assert forest["accuracy"] == 100 and forest["runs"] == 1  # balls, bars, helices, plates
+    for text in ((config.out / "board.md").read_text(), shown(board)):
+        assert "random forest" in text and "29 traits of the clouds" in text
+    alone = compare(replace(more, baseline=False, lrs=(), out=config.out / "alone"))
+    assert alone["baseline"] == {}
+
+
+def shown(board):
+    to = Console(width=200, record=True, file=io.StringIO())
+    to.print(to_terminal(board))
+    return to.export_text()
+
+
 def flags(config):
     return console.invocation("compare", config).split()[1:]
 

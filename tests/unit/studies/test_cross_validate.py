@@ -212,3 +212,15 @@ def test_command_line(config, here, capsys):
     assert "(kept)" in captured.err and json.loads(captured.out)["protocol"]["folds"] == 2
     assert cli.main([*flags(config), "--folds", "3"]) == 2
     assert capsys.readouterr().err.startswith("pointadapt: error: ")
+
+
+def test_instant_and_the_forest_in_every_fold(config, here, monkeypatch):
+    fast = replace(config, method="instant", task_options=(), options=("parts=3",))
+    results = cross_validate(fast)
+    assert results["protocol"]["epochs"] == 0
+    folds = [json.loads((config.out / f"folds/{k}/results.json").read_text()) for k in range(2)]
+    forests = [fold["baseline"]["accuracy"] for fold in folds]
+    assert results["baseline"]["accuracy"] == pytest.approx(np.mean(forests), abs=1e-3)
+    assert results["baseline"]["runs"] == 2
+    assert results["accuracy"] > 90
+    assert json.loads((config.out / "cross_validation.json").read_text())["fit"] == folds[0]["fit"]

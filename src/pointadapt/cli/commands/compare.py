@@ -60,6 +60,7 @@ class Compare(CompareConfig):
 
 
 def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
+    from ...reports.beside import baseline_rows
     from ...studies.compare.tables import protocol_lines, ranked, to_terminal
 
     to.print(to_terminal(board, narrow=to.width < report.NARROW))
@@ -67,6 +68,10 @@ def _show(board: Mapping[str, Any], config: CompareConfig, to: Console) -> None:
         to.print(line, soft_wrap=True)
     to.print(f"{config.out}/board.json, .csv, .md and .png", soft_wrap=True)
     best = ranked(board)[0]
+    if board["baseline"]:
+        run = {**best, "protocol": board["protocol"], "baseline": board["baseline"]}
+        for title, text in baseline_rows(run, board["protocol"]["test_clouds"])[1:]:
+            to.print(f"random forest{title}: {text}", soft_wrap=True)
     folder = Path(best["runs"][0]) / "adapter"
     report.next_steps(
         to,

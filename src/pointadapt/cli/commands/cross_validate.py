@@ -57,6 +57,7 @@ class CrossValidate(CrossValidateConfig):
 
 
 def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) -> None:
+    from ...reports.beside import baseline_rows
     from ...studies.cross_validate import PREDICTIONS, RESULTS
     from ...tasks import TASKS
 
@@ -75,6 +76,9 @@ def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) 
     lines.append(f"all held-out clouds: {' '.join(task.headline(pooled))}")
     if not task.per_point:
         lines.append(f"each cloud's prediction: {config.out / PREDICTIONS}")
+    if results["baseline"]:
+        (title, text), (_, remark) = baseline_rows(results, p["clouds"])
+        lines.append(f"{title}: {text}; {remark}")
     lines.append(f"results: {config.out / RESULTS}")
     for line in lines:
         to.print(line, soft_wrap=True)

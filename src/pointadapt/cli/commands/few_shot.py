@@ -53,6 +53,7 @@ class FewShot(FewShotConfig):
 
 
 def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> None:
+    from ...reports.beside import baseline_rows
     from ...studies.few_shot import RESULTS, table
 
     p = results["protocol"]
@@ -67,6 +68,10 @@ def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> Non
         f"episodes: {p['episodes']}",
         f"results: {config.out / RESULTS}",
     )
+    if results["baseline"]:
+        count = results["way"] * results["queries"] * len(results["folds"])
+        (title, text), (_, remark) = baseline_rows(results, count)
+        lines = (*lines, f"{title}: {text}; {remark}")
     for line in lines:
         to.print(line, soft_wrap=True)
     report.next_steps(to, *_next(results, config))

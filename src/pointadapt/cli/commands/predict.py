@@ -115,6 +115,15 @@ class Predict:
             else:
                 report.lines(shown, to)
             report.next_steps(to, *predictor.next_steps(rows))
+        _tell_doubts(rows)
+
+
+def _tell_doubts(rows: Sequence[Any]) -> None:
+    """Say once, in a line on standard error, that files are not what training was on."""
+    found = [row for row in rows if getattr(row, "note", "")]
+    if found:
+        more = f" (and {len(found) - 1:,} more of {len(rows):,} files)" if found[1:] else ""
+        console.note_line(f"{found[0].path}{more}: {found[0].note}")
 
 
 def _draw(drawing: Drawing, path: Path) -> None:

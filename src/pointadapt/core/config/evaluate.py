@@ -32,6 +32,8 @@ class EvaluateConfig:
         report_json: also write what the page tells, as a JSON file.
         pictures: clouds on the page of each kind.
         precision: number format of the forward pass; by default as in training.
+        baseline: with files of your own, also fit a random forest to the adapter's training clouds,
+            which takes seconds, and state its score on the same clouds.
     """
 
     adapter: Path
@@ -47,6 +49,7 @@ class EvaluateConfig:
     report_json: Path | None = None
     pictures: int = 12
     precision: Precision | None = None
+    baseline: bool = True
 
     def __post_init__(self) -> None:
         at_least(self, 0, "votes", "pictures")

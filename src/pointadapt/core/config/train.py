@@ -26,7 +26,12 @@ class TrainConfig:
         task: what is predicted.
         task_options: the task's options, as key=value.
         head: inputs of the head, any of cls, prompt_mean, prompt_max, patch_max, patch_mean,
-            token_mean, token_max; empty takes the method's default.
+            token_mean, token_max, with @NUMBER after the block of that number, from 0, or @mid
+            after the middle one; and size, shape and profile of the cloud in its own unit; empty
+            takes the method's default.
+        start: a method that fits a head in seconds, such as "instant": training begins with its
+            fit, and what is trained is kept only if it does as well as the fit on clouds of train
+            that are held out in a run before; empty begins with random numbers.
         points: points of a cloud that enter the network.
         available: points of a cloud that training draws them from (farthest point sampling, then
             random); 0 means as many as ``points``.
@@ -45,7 +50,7 @@ class TrainConfig:
         augment: augmentations, in order.
         select: which epoch is kept: the "last", the best on a split held out of train ("val"), or
             the best on the test set ("test", the papers' way, and labelled so).
-        val_fraction: share of train that "val" holds out.
+        val_fraction: share of train that "val" and ``start`` hold out.
         sampling: which clouds an epoch takes: "uniform", each once, or "balanced", as many of each
             class, where some classes have far fewer files than others.
         votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
@@ -64,6 +69,8 @@ class TrainConfig:
         resume: continue from the checkpoint in ``out``, bit for bit.
         threads: CPU threads; 0 leaves it to torch.
         tensorboard: also write TensorBoard logs, where it is installed.
+        baseline: with files of your own, also fit a random forest to traits of the clouds (size,
+            shape, profile), which takes seconds, and state its score beside the result.
         recipe: name of the preset these values started from.
     """
 
@@ -77,6 +84,7 @@ class TrainConfig:
     task: str = "classification"
     task_options: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
+    start: str = ""
     points: int = 1024
     available: int = 0
     groups: int = 0
@@ -105,6 +113,7 @@ class TrainConfig:
     resume: bool = False
     threads: int = 0
     tensorboard: bool = True
+    baseline: bool = True
     recipe: str = ""
 
     def __post_init__(self) -> None:

@@ -16,7 +16,9 @@ MOST_YAML = 128 << 10  # bytes
 MOST_PARTS = 20_000
 # What may differ between the start of a training run and its continuation.
 FOLDERS = ("root", "probe_root")
-MAY_DIFFER = ("out", "resume", "threads", "tensorboard", "recipe", "save_every", "step")
+MAY_DIFFER = (
+    "out", "resume", "threads", "tensorboard", "recipe", "save_every", "step", "baseline",
+)  # fmt: skip
 
 
 def key_values(items: tuple[str, ...] | dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import numpy as np
 from ...core.errors import DataLayoutError
 from ...core.notes import note
 from ...io import SUFFIXES
+from ..grouping import held_groups
 from .manifest import read_manifest
 from .sample import SPLITS, Sample, one_form, split_of
 
@@ -143,6 +144,7 @@ def _with_test(manifest: Path, samples: Sequence[Sample]) -> list[Sample]:
 def split_samples(samples: Sequence[Sample], test_fraction: float, seed: int) -> list[Sample]:
     """Draw train and test within each class where they are not given; the order is kept.
 
+    Where files have groups, whole groups are drawn, with shares of the classes as even as can be.
     A class's draw depends on its own name and number of files alone, so adding a class does not
     change the others. Each class has at least one file of either.
 
@@ -150,6 +152,12 @@ def split_samples(samples: Sequence[Sample], test_fraction: float, seed: int) ->
         DataLayoutError: a class has one file only.
 
     """
+    if samples and all(s.split is None and s.group for s in samples):
+        labels, groups = [s.label for s in samples], [s.group for s in samples]
+        held = held_groups(labels, groups, test_fraction, seed)
+        return [
+            replace(s, split="test" if h else "train") for s, h in zip(samples, held, strict=True)
+        ]
     classes: dict[str, list[int]] = defaultdict(list)
     for k, sample in enumerate(samples):
         if sample.split is None:

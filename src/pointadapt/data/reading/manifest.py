@@ -1,4 +1,4 @@
-"""Labels in a CSV: columns path, label and, if wanted, split, in any order and beside others.
+"""Labels in a CSV: columns path, label and, if wanted, split and group, in any order.
 
 Other columns that hold a number in every row are kept, for tasks that predict numbers.
 """
@@ -18,7 +18,7 @@ from ...io import SUFFIXES
 from .sample import Sample, one_form, split_of
 
 Row = Mapping[str, str]
-COLUMNS = ("path", "label", "split")
+COLUMNS = ("path", "label", "split", "group")
 
 
 def read_manifest(path: Path, root: Path | None = None) -> list[Sample]:
@@ -139,7 +139,7 @@ def _sample(path: Path, line: int, row: Row, has_split: bool, root: Path | None)
     )
     if wrong or file is None:
         raise DataLayoutError(f"{path}: row {line} {wrong}")
-    return Sample(file, label, split)
+    return Sample(file, label, split, group=row.get("group", ""))
 
 
 def _find(path: Path, name: str, root: Path | None) -> Path | None:

@@ -25,12 +25,14 @@ class Sample:
         label: its class.
         split: train or test; None where it is still to be drawn.
         numbers: what else is known of it, by name.
+        group: what it belongs with; empty if that is not known.
     """
 
     path: Path
     label: str
     split: str | None = None
     numbers: Mapping[str, float] = field(default_factory=dict)
+    group: str = ""
 
 
 def split_of(name: str) -> str | None:

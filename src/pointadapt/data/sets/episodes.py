@@ -206,22 +206,25 @@ class Episodes(Dataset):
         episode = read_episode(path)
         setting, loaded = episode.setting, {}
         source = self._source(path, setting)
-        points, labels, ids = [], [], []
+        parts, labels, ids = [], [], []
         for label, (_, support, query) in enumerate(episode.classes):
             for part, items in (support if split == "train" else query).items():
                 loaded[part] = loaded.get(part) or load_split(source, part)
-                points.append(_picked(path, loaded[part], part, items))
+                parts.append(_picked(path, loaded[part], part, items))
                 labels += [label] * len(items)
                 ids += [f"{part}/{index}/{name}" for index, name in items.items()]
         names = tuple(name for name, _, _ in episode.classes)
+        points, traits = ([getattr(part, key) for part in parts] for key in ("points", "traits"))
         return Clouds(
             np.concatenate(points), np.array(labels, np.int64), names, tuple(ids),
+            traits=None if any(x is None for x in traits) else np.concatenate(traits),
+            groups=tuple(group for part in parts for group in part.groups),
             normalise=all(clouds.normalise for clouds in loaded.values()),
         )  # fmt: skip
 
 
-def _picked(path: Path, clouds: Clouds, split: str, items: Mapping[str, str]) -> np.ndarray:
-    """(len(items), N, 3) the points of the clouds that ``items`` name."""
+def _picked(path: Path, clouds: Clouds, split: str, items: Mapping[str, str]) -> Clouds:
+    """The clouds that ``items`` name."""
     for index, name in items.items():
         i = int(index)
         there = (clouds.ids[i] if clouds.ids else "") if 0 <= i < len(clouds) else None
@@ -231,4 +234,4 @@ def _picked(path: Path, clouds: Clouds, split: str, items: Mapping[str, str]) ->
                 f"{'missing' if there is None else repr(there)} in the data at hand: these "
                 "episodes belong to another version of it"
             )
-    return clouds.points[[int(index) for index in items]]
+    return clouds.subset([int(index) for index in items])

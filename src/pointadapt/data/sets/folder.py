@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +14,8 @@ import numpy as np
 from ...core import console
 from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ...core.notes import note
-from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_cloud, read_sample
-from ..base import DATASETS, Clouds, Dataset
+from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_both, read_cloud
+from ..base import DATASETS, Clouds, Dataset, traits_of
 from ..reading.layouts import find_samples, split_samples
 from ..reading.point_cache import cached_points
 from ..reading.sample import SPLITS, Sample
@@ -23,6 +24,7 @@ T = TypeVar("T")
 # What a file's points depend on.
 _READING = ("points", "seed", "sampling", "min_points", "nan", "up")
 Axis = Literal["x", "y", "z"]
+Measured = tuple[Cloud, np.ndarray]  # a cloud, and the traits of the whole file
 
 # Which columns become x, y, z, and their signs: rotations, so that nothing is mirrored.
 Feature = Literal["color", "normal"]
@@ -69,6 +71,10 @@ class Folder(Dataset):
             scanners write where they saw nothing.
         features: what else of each point a task is given that takes it: "color" (0 to 1) and
             "normal". Backbones see coordinates alone.
+        group: what belongs together and must not be on both sides of a split that is drawn, as a
+            regular expression: what it finds in a file's path under ROOT (in its first brackets, if
+            it has any) is the file's group, such as ``person[0-9]+``. A manifest's column "group"
+            says so without.
 
     """
 
@@ -86,6 +92,7 @@ class Folder(Dataset):
     manifest: Path | None = None
     nan: NonFinite = "error"
     features: tuple[Feature, ...] = ()
+    group: str = ""
 
     def load(self, split: str) -> Clouds:
         """Read the clouds of ``split``, coordinates as :func:`pointadapt.io.read_points` gives.
@@ -101,26 +108,29 @@ class Folder(Dataset):
         classes = sorted({sample.label for sample in samples if sample.split == "train"})
         wanted = [sample for sample in samples if sample.split == split]
 
-        def read() -> list[Cloud]:
-            clouds = [self.read(sample.path) for sample in _watched(wanted)]
+        def read() -> list[Measured]:
+            clouds = [self.read_measured(sample.path) for sample in _watched(wanted)]
             if split == "train":
-                _tell_unused(clouds, self.features)
+                _tell_unused([cloud for cloud, _ in clouds], self.features)
             return clouds
 
-        clouds: list[Cloud] = read() if self.features else []  # the cache has coordinates alone
-        points = cached_points(
+        clouds: list[Measured] = read() if self.features else []  # the cache has no features
+        rows = cached_points(
             "no" if clouds else self.cache, f"folder {root.resolve()} {split}",
             [sample.path for sample in wanted],
             {k: str(getattr(self, k)) for k in _READING},
-            lambda: np.stack([cloud.points for cloud in clouds or read()]),
+            lambda: np.stack([_row(*measured) for measured in clouds or read()]),
         )  # fmt: skip
+        own = 3 * self.points
         return Clouds(
-            points=points,
+            points=rows[:, :own].reshape(-1, self.points, 3),
+            traits=rows[:, own:],
             labels=np.array([classes.index(s.label) for s in wanted], dtype=np.int64),
             classes=tuple(classes),
             ids=tuple(_name(s.path, root) for s in wanted),
             extras=_numbers(wanted),
-            **self._features(wanted, clouds),
+            groups=tuple(s.group for s in wanted) if all(s.group for s in wanted) else (),
+            **self._features(wanted, [cloud for cloud, _ in clouds]),
         )
 
     def read(self, path: Path | str) -> Cloud:
@@ -130,7 +140,16 @@ class Folder(Dataset):
             FileFormatError, PointCloudError: a bad file, named.
 
         """
-        cloud = read_sample(
+        return self.read_measured(path)[0]
+
+    def read_measured(self, path: Path | str) -> Measured:
+        """Read one file as :meth:`read` does, and (T,) the traits of all of its points.
+
+        Raises:
+            FileFormatError, PointCloudError: a bad file, named.
+
+        """
+        whole, cloud = read_both(
             path,
             n=self.points,
             seed=self.seed,
@@ -138,8 +157,9 @@ class Folder(Dataset):
             minimum=self.min_points,
             nan=self.nan,
         )
+        traits = traits_of(upright(whole.points, self.up)[None])[0]
         normals = None if cloud.normals is None else upright(cloud.normals, self.up)
-        return replace(cloud, points=upright(cloud.points, self.up), normals=normals)
+        return replace(cloud, points=upright(cloud.points, self.up), normals=normals), traits
 
     def _features(self, samples: Sequence[Sample], clouds: Sequence[Cloud]) -> dict[str, Any]:
         """Stack the features that are asked for, as arguments of Clouds."""
@@ -177,9 +197,23 @@ class Folder(Dataset):
         """The root, and all labelled files under it with their splits."""
         self._check(split)
         root, manifest = self._places()
-        return root, split_samples(find_samples(root, manifest), self.test_fraction, self.seed)
+        samples = [self._grouped(sample, root) for sample in find_samples(root, manifest)]
+        return root, split_samples(samples, self.test_fraction, self.seed)
+
+    def _grouped(self, sample: Sample, root: Path) -> Sample:
+        """The sample with the group that ``group`` finds in its path."""
+        if not self.group:
+            return sample
+        found = re.search(self.group, _name(sample.path, root))
+        if found is None:
+            raise DataLayoutError(f"{sample.path}: group={self.group} finds nothing in its path")
+        return replace(sample, group=found[1] if found.re.groups else found[0])
 
     def _check(self, split: str) -> None:
+        try:
+            re.compile(self.group)
+        except re.error as error:
+            raise ConfigError(f"group={self.group}: no regular expression: {error}") from error
         choices = (("split", split, SPLITS), ("sampling", self.sampling, SAMPLINGS),
                    ("value of nan", self.nan, NON_FINITE),
                    *(("feature", name, FEATURES) for name in self.features))  # fmt: skip
@@ -197,6 +231,11 @@ def _numbers(samples: Sequence[Sample]) -> dict[str, np.ndarray]:
     """(n,) float32 of each number that is known of all samples, by name."""
     known = samples[0].numbers if samples else {}
     return {name: np.array([s.numbers[name] for s in samples], np.float32) for name in known}
+
+
+def _row(cloud: Cloud, traits: np.ndarray) -> np.ndarray:
+    """(3 N + T,) the coordinates and the traits of a cloud, as the cache keeps them."""
+    return np.concatenate([cloud.points.reshape(-1), traits])
 
 
 def upright(points: np.ndarray, up: Axis) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.files import read_json, write_json
 from ..base import DATASETS, SCENE, Clouds, Dataset, load_indexed, load_split
+from ..grouping import group_folds
 from ..reading.benchmark import SPLITS, check_choice
 from ..reading.blocks import scene_of
 from ..reading.files import existing
@@ -72,7 +73,8 @@ def draw_folds(
     """Folds of a data set, and its clouds in the same order.
 
     Every fold has as many clouds of each class as any other, give or take one. A class's draw
-    depends on the seed, its name and its number of clouds alone. Blocks of one scene stay together.
+    depends on the seed, its name and its number of clouds alone. Blocks of one scene stay together,
+    and so do clouds of one group; then the shares of the classes are as even as can be.
 
     Args:
         source: the data set.
@@ -87,6 +89,8 @@ def draw_folds(
     """
     clouds, splits, indices = _whole(source, pool)
     fold_of = _by_scene if clouds.classes == (SCENE,) else _by_class
+    if clouds.groups:
+        fold_of = _by_group
     ids = clouds.ids or ("",) * len(clouds)
     names = [clouds.classes[k] for k in clouds.labels]
     rows = zip(splits, indices, ids, names, fold_of(clouds, folds, seed).tolist(), strict=True)
@@ -101,6 +105,14 @@ def _by_scene(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
         raise ConfigError(f"{len(names)} scenes cannot be split into {folds} folds")
     order = np.random.default_rng([seed, zlib.crc32(SCENE.encode())]).permutation(len(names))
     return (order % folds)[scene]
+
+
+def _by_group(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
+    """(n,) fold of each cloud: those of a group in one."""
+    there = len(set(clouds.groups))
+    if folds < 2 or folds > there:
+        raise ConfigError(f"{there} groups cannot be split into {folds} folds")
+    return group_folds(clouds.labels, clouds.groups, folds, seed)
 
 
 def _by_class(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
@@ -158,8 +170,8 @@ def joined(first: Clouds, second: Clouds) -> Clouds:
             changes[field.name] = np.concatenate([a, b])
         elif isinstance(a, Mapping) and isinstance(b, Mapping):
             changes[field.name] = {k: np.concatenate([a[k], b[k]]) for k in a if k in b}
-        elif field.name == "ids":
-            changes["ids"] = (*a, *b)
+        elif field.name in ("ids", "groups"):
+            changes[field.name] = (*a, *b)
         elif a is not None and b is not None and a != b:
             raise DataLayoutError(f"train and test name different {field.name.replace('_', ' ')}")
     return replace(first, **changes)

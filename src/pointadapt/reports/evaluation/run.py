@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from ...adapters.model import PointModel
 from ...adapters.protocol import Protocol, autocast, load_ready
 from ...core.config.evaluate import EvaluateConfig
+from ...core.errors import PointAdaptError
 from ...core.fields import build
 from ...core.files import check_target, write_json
 from ...core.results import Scores
+from ...inference.forest import random_forest
 from ...tasks import Task
+from ..beside import baseline_remark, baseline_text
 from ..drawing import check_picture
 from .draw import draw_examination
 from .facts import facts_of
-from .look import examine
+from .look import Examination, examine
 from .page import write_page
 from .protocol import protocol_facts
 from .words import next_steps, remarks
@@ -82,6 +86,7 @@ def run(config: EvaluateConfig, on_cloud: OnCloud | None = None) -> Evaluation:
         votes=config.votes, **({"voting": voting} if config.votes else {}), precision=precision,
         seconds=seconds,
     )  # fmt: skip
+    facts |= _baseline(config, model, seen)
     facts["remarks"] = remarks(facts)
     steps = next_steps(config)
     if config.picture is not None:
@@ -92,8 +97,29 @@ def run(config: EvaluateConfig, on_cloud: OnCloud | None = None) -> Evaluation:
         write_page(config.html, seen, facts, steps)
     ece = {"ece": facts["calibration"]["ece"]} if "calibration" in facts else {}
     where = {"adapter": str(config.adapter), "data": protocol.data, "split": config.split}
-    scores = cast(Scores, {**seen.scores, **ece, **where})
+    forest = {"baseline": facts["baseline"]} if "baseline" in facts else {}
+    scores = cast(Scores, {**seen.scores, **ece, **forest, **where})
     return Evaluation(type(seen.task), scores, facts, steps)
+
+
+def _baseline(config: EvaluateConfig, model: PointModel, seen: Examination) -> dict[str, Any]:
+    """A forest's score beside the model's, from the clouds that the adapter was trained on.
+
+    Nothing where it is not asked for, where these clouds are no files of the user's own or are not
+    at hand, and where it would be scored on the clouds it was fitted to.
+    """
+    about = model.adapter.about
+    if not config.baseline or config.split == "train" or not seen.task.one_class:
+        return {}
+    try:
+        own = Protocol.of(config.adapter, about=about)
+        if not own.dataset.origin().own_files:
+            return {}
+        forest = random_forest(own.load("train"), seen.clouds)
+    except PointAdaptError:
+        return {}
+    said = baseline_remark(seen.scores["accuracy"], forest, len(seen.clouds), about["results"])
+    return {"baseline": {**forest, "remark": f"{baseline_text(forest)}: {said}"}}
 
 
 def _check_targets(config: EvaluateConfig) -> None:

@@ -25,6 +25,7 @@ def remarks(facts: Mapping[str, Any]) -> list[str]:
     if "calibration" not in facts:
         return [_worst(row) for row in facts["worst"][:3]]
     found = [_mistakes(facts), _weak(facts), _sureness(facts), _kept(facts), _few(facts)]
+    found.append(_forest(facts))
     return [text for text in found if text]
 
 
@@ -84,6 +85,10 @@ def _few(facts: Mapping[str, Any]) -> str:
         return ""
     names = ", ".join(few[:5]) + (" and others" if len(few) > 5 else "")
     return f"Fewer than {SMALL} test clouds, so that a class's figure says little: {names}."
+
+
+def _forest(facts: Mapping[str, Any]) -> str:
+    return f"Random forest: {facts['baseline']['remark']}." if "baseline" in facts else ""
 
 
 def next_steps(command: EvaluateConfig) -> list[tuple[str, str]]:

@@ -14,7 +14,7 @@ from ...core.fields import build
 from ...methods import METHODS, make_method
 
 # What a method may have of its own: what its authors tune. All else is the protocol.
-TUNED = ("lr", "min_lr", "warmup_epochs", "weight_decay", "clip", "drop_path", "head")
+TUNED = ("lr", "min_lr", "warmup_epochs", "weight_decay", "clip", "drop_path", "head", "start")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Entry:
     @property
     def stated(self) -> str:
         """What is its own, as a table states it: lr=0.002 rank=32."""
-        plain = {k: ",".join(v) if isinstance(v, (list, tuple)) else f"{v:g}"
+        plain = {k: f"{v:g}" if isinstance(v, float) else _text(v)
                  for k, v in self.changes.items()}  # fmt: skip
         return " ".join([*(f"{k}={v}" for k, v in plain.items()), *self.options])
 

@@ -86,15 +86,19 @@ def _board(
     config: CompareConfig, lines: Sequence[Tuned], jobs: Mapping[tuple[str, int], Job],
     done: Mapping[str, Outcome],
 ) -> dict[str, Any]:  # fmt: skip
-    rows = []
+    from ...inference.forest import mean_of
+
+    rows, baselines = [], []
     for line in lines:
         of = [done.get(jobs[line.entry.label, seed].name) for seed in config.seeds
               if not line.error]  # fmt: skip
         rows.append(_row(line, config, [outcome for outcome in of if outcome]))
+        baselines.append(mean_of([outcome.results for outcome in of if outcome]))
     first = next((o.results for o in done.values() if o.results), None)
     protocol = {"batch_size": config.batch_size, **(first["protocol"] if first else {})}
     for key in ("selected_epoch", "seed"):
         protocol.pop(key, None)
+    protocol |= {"epochs": config.epochs}  # the first may have had none
     return {
         "finished": len(done) == len(jobs),
         "task": config.task,
@@ -108,6 +112,7 @@ def _board(
                                 "jobs": config.jobs},
         "machine": first["machine"] if first else {},
         "methods": rows,
+        "baseline": max(baselines, key=lambda b: b.get("runs", 0)),  # each method's is the same
         "command": console.invocation("compare", config),
         "config": to_plain(config),
     }  # fmt: skip
@@ -128,6 +133,8 @@ def _row(line: Tuned, config: CompareConfig, outcomes: Sequence[Outcome]) -> dic
         "options": list(entry.options),
         "lr": entry.changes.get("lr", config.lr),
         "own": entry.stated,
+        "head_inputs": good[0].get("head_inputs", []) if good else [],
+        "fit": good[0].get("fit", {}) if good else {},
         "tuned": {f"{lr:g}": score for lr, score in line.scores.items()},
         metric: round(statistics.mean(scores), 4) if good else None,
         f"{metric}_sd": round(statistics.stdev(scores), 4) if len(good) > 1 else None,

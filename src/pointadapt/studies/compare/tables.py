@@ -61,6 +61,8 @@ def to_markdown(board: Mapping[str, Any]) -> str:
     heads, measure = head(board), measure_of(board)
     lines = [f"| {' | '.join(heads)} |", "|---|" + "--:|" * (len(heads) - 2) + "---|"]
     lines += [f"| {' | '.join(map(for_markdown, _cells(r, measure)))} |" for r in ranked(board)]
+    if board.get("baseline"):
+        lines.append(f"| {' | '.join(baseline_cells(board['baseline'], measure))} |")
     about = [for_markdown(line) for line in protocol_lines(board)]
     command = markdown_block(board["command"])
     return "\n".join([*about[:1], "", *about[1:], "", *lines, "", command, ""])
@@ -81,7 +83,17 @@ def to_terminal(board: Mapping[str, Any], narrow: bool = False) -> Group:
         *cells, own = _cells(row, measure)
         table.add_row(*cells, *([] if narrow else [own]))
         below += [f"{cells[0]}: {own}"] if narrow and own else []
+    if board.get("baseline"):
+        table.add_section()
+        table.add_row(*baseline_cells(board["baseline"], measure)[: len(table.columns)])
     return Group(table, *below)
+
+
+def baseline_cells(forest: Mapping[str, Any], measure: Measure) -> list[str]:
+    """The line of the random forest, which no method's is."""
+    about = f"{forest['traits']} traits of the clouds, {forest['trees']} trees"
+    seconds = duration(forest["seconds"])
+    return [forest["name"], score(forest, measure), "-", "-", seconds, "-", "-", about]
 
 
 def protocol_lines(board: Mapping[str, Any]) -> list[str]:
@@ -120,7 +132,11 @@ def score(row: Mapping[str, Any], measure: Measure) -> str:
 
 
 def _cells(row: Mapping[str, Any], measure: Measure) -> list[str]:
-    own = row["own"] if "lr=" in f" {row['own']}" else f"lr={row['lr']:g} {row['own']}".strip()
+    own = (
+        row["own"]
+        if row.get("fit") or "lr=" in f" {row['own']}"
+        else f"lr={row['lr']:g} {row['own']}".strip()
+    )
     if row[measure.key] is None:
         return [row["label"], score(row, measure), *["-"] * 5, row["error"] or own]
     return [

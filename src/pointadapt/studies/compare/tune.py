@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ...core.config import TrainConfig
 from ...core.errors import PointAdaptError
 from ...core.files import read_json, write_json
+from ...methods import METHODS
 from ..jobs import Job, Outcome, run_all
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Tuned:
 
 
 def tune(entries: Sequence[Entry], config: CompareConfig) -> list[Tuned]:
-    """Train each entry that has no learning rate of its own once for every one of ``config.lrs``.
+    """Train each entry that takes a learning rate and has none once for each of ``config.lrs``.
 
     The runs are ``tune_epochs`` long, on the training clouds less ``val_fraction`` of them, which
     score the last epoch; the test clouds have no part in it. All with the first of the seeds. What
@@ -44,7 +45,8 @@ def tune(entries: Sequence[Entry], config: CompareConfig) -> list[Tuned]:
         ConfigError: a folder holds a run with other options.
     """
     kept = {entry.label: _kept(entry, config) for entry in entries}
-    open_ = [e for e in entries if "lr" not in e.changes and kept[e.label] is None]
+    fixed = {e.label for e in entries if "lr" in e.changes or METHODS[e.method].fits}
+    open_ = [e for e in entries if e.label not in fixed and kept[e.label] is None]
     wanted = [(entry, lr) for entry in open_ for lr in config.lrs]
     jobs = [_job(entry, lr, config) for entry, lr in wanted]
     outcomes = run_all(jobs, what="choosing learning rates", at_once=config.jobs, keep_going=True)

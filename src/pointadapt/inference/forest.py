@@ -1,0 +1,77 @@
+"""The simplest thing that may do: a random forest on traits of the clouds.
+
+It never sees the backbone: 29 numbers of each cloud's size, shape and profile
+(:mod:`pointadapt.ops.traits`), 300 trees, scikit-learn's other defaults, nothing tuned. Seconds on
+one core, and the same for the same seed. A result that is no better has not earned its cost.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..data import Clouds, Dataset
+from ..tasks import Task
+from ..tasks.metrics import classification_scores
+
+TREES = 300
+KEYS = ("accuracy", "class_accuracy", "macro_f1")
+
+
+def baseline_of(
+    task: Task, data: Dataset, train: Clouds, test: Clouds, seed: int = 0
+) -> dict[str, Any]:
+    """:func:`random_forest` where it says something, on a user's own files; else nothing."""
+    return random_forest(train, test, seed) if task.one_class and data.origin().own_files else {}
+
+
+def random_forest(train: Clouds, test: Clouds, seed: int = 0) -> dict[str, Any]:
+    """Scores on ``test`` of a forest that is fitted to ``train``.
+
+    Args:
+        train: labelled clouds.
+        test: others, of the same classes.
+        seed: of the forest.
+
+    Returns:
+        ``name``, ``accuracy``, ``class_accuracy`` and ``macro_f1`` in percent, ``seconds`` of
+        fitting and scoring, ``traits`` and ``trees`` (how many), ``seed``.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    began = time.monotonic()
+    x, y = train.known_traits, test.known_traits
+    forest = RandomForestClassifier(TREES, random_state=seed).fit(x, train.labels)
+    probabilities = np.zeros((len(test), len(train.classes)))
+    probabilities[:, forest.classes_] = forest.predict_proba(y)
+    scores = classification_scores(
+        torch.from_numpy(probabilities), torch.from_numpy(test.labels), train.classes
+    )
+    return {
+        "name": "random forest",
+        **{key: scores[key] for key in KEYS},
+        "seconds": round(time.monotonic() - began, 2),
+        "traits": x.shape[1],
+        "trees": TREES,
+        "seed": seed,
+    }
+
+
+def mean_of(runs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """What several runs have as ``baseline``: mean scores and seconds; nothing where none has one.
+
+    ``accuracy_sd`` is the standard deviation of the accuracies, None for a single one.
+    """
+    found = [run["baseline"] for run in runs if run and run.get("baseline")]
+    if not found:
+        return {}
+    values = [one["accuracy"] for one in found]
+    means = {k: round(statistics.mean(one[k] for one in found), 4) for k in (*KEYS, "seconds")}
+    spread = round(statistics.stdev(values), 4) if len(values) > 1 else None
+    own = {k: found[0][k] for k in ("name", "traits", "trees")}
+    return {**own, **means, "accuracy_sd": spread, "runs": len(found)}

@@ -1,0 +1,47 @@
+"""Sentences beside a score."""
+
+import pytest
+
+from pointadapt.reports.beside import baseline_remark, beside, fit_text, trial_text
+
+FOREST = {"accuracy": 80.0, "class_accuracy": 70.0, "traits": 29, "seconds": 1.25}
+RUN = {"protocol": {"augmentation": ["scale_shift"], "test_clouds": 1000}, "head_inputs": ["cls"]}
+
+
+def test_a_result_that_is_ahead():
+    assert baseline_remark(90.0, FOREST, 1000, RUN) == "10.0 points below this result"
+    close = baseline_remark(80.4, FOREST, 1000, RUN)
+    assert close == "0.4 points below this result (less than their standard error, 1.8)"
+
+
+def test_a_result_that_is_behind_says_what_it_lacks():
+    said = baseline_remark(70.0, FOREST, 1000, RUN)
+    assert said.startswith("10.0 points better than this result: use it, or try size and shape")
+    assert "--start instant" in said and "rotate_z" in said
+    own = {"augmentation": ["rotate_z"]}
+    whole = {"protocol": own, "head_inputs": ["size"], "fit": {"x": 1}}
+    assert baseline_remark(70.0, FOREST, 1000, whole).endswith("try more training clouds")
+
+
+def test_how_a_head_was_fitted():
+    fit = {"classifier": "linear SVM of each pair", "inputs": 797, "strength": 3.0}
+    fit |= {"seconds": 1.94, "cross_validated": 94.2, "grouped": True}
+    fit["by_strength"] = {"1": 90.0, "3": 94.2}
+    assert fit_text(fit) == (
+        "linear SVM of each pair on 797 inputs, strength 3 (best of 2, 94.20 % in cross-validation "
+        "on train, groups together), 1.9 s"
+    )
+    assert "too few clouds to choose" in fit_text({**fit, "cross_validated": None})
+
+
+@pytest.mark.parametrize(("kept", "said"), [("end", "what was trained"), ("start", "the fit it")])
+def test_what_a_trial_found(kept, said):
+    trial = {"kept": kept, "held_out": 55, "start": 90.0, "end": 95.0, "seconds": 61}
+    assert trial_text(trial).startswith(said)
+    assert "55 training clouds" in trial_text(trial) and "1 min 1 s" in trial_text(trial)
+
+
+def test_only_what_there_is_is_said():
+    assert beside({"protocol": {}}) == []
+    run = {**RUN, "accuracy": 90.0, "baseline": FOREST}
+    assert [title for title, _ in beside(run)] == ["random forest", ""]
