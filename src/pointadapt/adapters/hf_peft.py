@@ -27,8 +27,8 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..backbones import Backbone, Taps, Tokens
-from ..core.errors import AdapterError, ConfigError, PointAdaptError
-from ..core.files import first_line, read_json
+from ..core.errors import AdapterError, ConfigError, PointAdaptError, first_line
+from ..core.files import read_json
 from ..core.tensors import read_safetensors
 from ..methods import METHODS, Method, make_method
 from ..methods.dapt import Dapt

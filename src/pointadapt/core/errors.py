@@ -91,3 +91,9 @@ def is_memory(error: BaseException) -> bool:
 
 def _of(error: OSError) -> str:
     return f" of {error.filename}" if error.filename else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:LONGEST] if lines else type(error).__name__

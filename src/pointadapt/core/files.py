@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import LONGEST, CheckpointError, FetchError, PointAdaptError
+from .errors import CheckpointError, FetchError, PointAdaptError, first_line
 from .folders import half_written, sweep
 from .foreign_text import csv_text, for_json
 from .plain import DEEPEST, check_plain, finite
@@ -270,12 +270,6 @@ def _why_unreadable(path: Path | str, error: Exception) -> str:
         )
     detail = "" if isinstance(error, pickle.UnpicklingError) else first_line(error).split(". ")[0]
     return f"{path} is damaged or no checkpoint{detail and ': ' + detail}"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:LONGEST] if lines else type(error).__name__
 
 
 def cache_dir() -> Path:

@@ -9,8 +9,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .errors import ConfigError
-from .files import first_line
+from .errors import ConfigError, first_line
 
 if TYPE_CHECKING:
     import torch

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from .errors import PointAdaptError, UnknownNameError
-from .files import first_line
+from .errors import PointAdaptError, UnknownNameError, first_line
 
 T = TypeVar("T")
 C = TypeVar("C")

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .errors import CheckpointError, PointAdaptError
-from .files import atomic, first_line
+from .errors import CheckpointError, PointAdaptError, first_line
+from .files import atomic
 from .limits import check_memory, memory_named
 from .plain import shown
 

@@ -9,8 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..core.errors import FileFormatError
-from ..core.files import first_line
+from ..core.errors import FileFormatError, first_line
 from .cloud import Cloud, as_float, cloud_from_columns, unit_colors, whole_labels
 from .columns import COLORS, LABELS, NORMALS, XYZ, column_name, find_column
 from .limits import check_expansion, check_present

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core.errors import FileFormatError
-from ..core.files import first_line
+from ..core.errors import FileFormatError, first_line
 
 # What C libraries print, 1.#QNAN (Microsoft) and -nan(ind) (glibc and Microsoft), and signalling
 # ones. Where Microsoft's rounds to few digits, 1.#INF is printed as 1.#J, 1.#IO or 1.#INF00.

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import FileFormatError, PointAdaptError, PointCloudError
-from ..core.files import first_line
+from ..core.errors import FileFormatError, PointAdaptError, PointCloudError, first_line
 from ..core.notes import notes_about
 from .table import FORMATS, SUFFIXES, Format
 

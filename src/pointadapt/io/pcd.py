@@ -9,8 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..core.errors import FileFormatError
-from ..core.files import first_line
+from ..core.errors import FileFormatError, first_line
 from .cloud import Cloud, cloud_from_columns, columns_from_cloud, structured
 from .columns import find_xyz
 from .limits import check_present

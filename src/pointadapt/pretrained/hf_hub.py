@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from ..core.errors import FetchError
-from ..core.files import first_line
+from ..core.errors import FetchError, first_line
 from ..core.foreign_text import one_line
 
 

@@ -21,8 +21,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ..adapters.model import PointModel
-from ..core.errors import ConfigError
-from ..core.files import first_line
+from ..core.errors import ConfigError, first_line
 from ..tasks import Task
 
 How = Literal["eager", "graph", "compile", "auto"]

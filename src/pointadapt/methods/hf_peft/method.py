@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 
 from ...backbones import Backbone, Taps
-from ...core.errors import ConfigError, PointAdaptError, UnknownNameError
+from ...core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
 from ...core.fields import build
-from ...core.files import first_line
 from ..base import METHODS, ClsMethod
 
 if TYPE_CHECKING:

@@ -19,8 +19,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from torch import Tensor, nn
 
 from ...backbones import Backbone, Taps
-from ...core.errors import ConfigError
-from ...core.files import first_line
+from ...core.errors import ConfigError, first_line
 
 BASE = "base_model.model."
 
