@@ -8,7 +8,16 @@ import pytest
 
 from pointadapt.core.config import PretrainConfig, TrainConfig, other_options, to_plain
 from pointadapt.core.errors import ConfigError, UnknownNameError
-from pointadapt.core.fields import LARGEST, build, convert, is_a, number_set, seeds
+from pointadapt.core.fields import (
+    LARGEST,
+    at_least,
+    build,
+    convert,
+    is_a,
+    number_set,
+    positive,
+    seeds,
+)
 
 
 @dataclass(frozen=True)
@@ -209,3 +218,29 @@ def test_seeds_that_nothing_draws_from(seed):
         seeds(Sample(count=ok), "count")
     with pytest.raises(ConfigError, match="count must be 0 to 4294967295"):
         seeds(Sample(count=seed), "count")
+
+
+@pytest.mark.parametrize("check", [positive, lambda o, *names: at_least(o, 1, *names)])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (LARGEST + 1, "count is too large: 9007199254740993, beyond 2"),
+        (float("inf"), "count is too large: inf"),
+        (0, "count must be (positive|at least 1), not 0"),
+        (float("nan"), "count must be (positive|at least 1), not nan"),
+    ],
+)
+def test_too_large_is_not_called_too_small(check, value, message):
+    with pytest.raises(ConfigError, match=message):
+        check(Sample(count=value), "count")
+    check(Sample(count=LARGEST), "count")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"count": 2**64}, "too large"), ({"rate": 1e300}, "too large"),
+     ({"rate": "-1e300"}, "too small")],
+)  # fmt: skip
+def test_beyond_the_range(values, message):
+    with pytest.raises(ConfigError, match=f"of sample is {message}: "):
+        build(Sample, values, "sample")
