@@ -50,6 +50,7 @@ from pointadapt.core.config import (
     to_plain,
 )
 from pointadapt.methods import METHODS, make_method
+from pointadapt.ops import cloud_traits
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.studies.compare.entries import make_entries
 from pointadapt.tasks import make_task
@@ -163,8 +164,8 @@ def read_adapter(folder: Path) -> None:
     config = hub.read_adapter_config(folder)
     training_config(config)
     Protocol.of(folder, data="shapes")
-    model = hub.load(folder)
-    model(torch.rand(2, POINTS, 3))
+    model, clouds = hub.load(folder), torch.rand(2, POINTS, 3)
+    model(clouds, traits=cloud_traits(clouds) if model.adapter.head.takes_traits else None)
 
 
 def read_backbone(folder: Path) -> None:
