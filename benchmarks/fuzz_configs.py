@@ -22,6 +22,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+import _commands
 import _hostile
 from _damage import (
     Draw,
@@ -82,6 +83,8 @@ def make_bases(root: Path) -> None:
     make_checkpoints(root / "checkpoint")
     make_run(root / "run")
     make_yaml(root / "yaml")
+    save_backbone(micro(), root / "command" / next(iter(_commands.COMMANDS)) / "backbone")
+    _commands.make_places(root / "command", root / "checkpoint/tuned.pth")
 
 
 def _has_peft() -> bool:
@@ -238,6 +241,7 @@ KINDS: dict[str, tuple[str, Callable[[Path, Draw], str], Callable[[Path], None]]
     "checkpoint": ("checkpoint/*", change_checkpoint, read_checkpoint),
     "run": ("run", change_run, resume_run),
     "yaml": ("yaml/*", change_yaml, read_yaml),
+    "command": ("command/*", _commands.change_command, _commands.command),
 }
 
 

@@ -20,6 +20,7 @@ from .plain import shown
 
 T = TypeVar("T")
 LARGEST = 2**53  # of whole numbers that float64 has, too
+BUNDLED = ("tiny",)  # backbones in the package; a folder of that name is ./tiny
 LAST_SEED = 2**32 - 1  # of all that draw here: torch, numpy, and sums of a seed and a step
 
 
@@ -196,6 +197,13 @@ def resolve(options: Any, *names: str) -> None:
             object.__setattr__(options, name, items)
         elif value is not None:
             object.__setattr__(options, name, _resolved(Path(value)))
+
+
+def resolve_backbone(options: Any, name: str) -> None:
+    """The same for a field that holds a backbone, if it is a folder and no bundled name or tag."""
+    value = getattr(options, name)
+    if value and str(value) not in BUNDLED and (Path(value) / "config.json").is_file():
+        object.__setattr__(options, name, str(_resolved(Path(value))))
 
 
 def resolve_item(options: Any, name: str, key: str, root: Path | None) -> None:

@@ -166,6 +166,18 @@ def test_one_folder_has_one_spelling(folder, given):
     assert TrainConfig().root is None
 
 
+def test_a_backbone_folder_has_one_spelling_too(folder):
+    (folder / "scans/config.json").write_text("{}")
+    for given in ("scans", "./scans/", "link", str(folder / "scans")):
+        assert TrainConfig(backbone=given).backbone == str(folder / "scans")
+        assert PretrainConfig(init=given).init == str(folder / "scans")
+    (folder / "tiny").mkdir()
+    (folder / "tiny/config.json").write_text("{}")
+    for name in ("tiny", "point_mae-small", "point_vit:small", "nowhere"):
+        assert TrainConfig(backbone=name).backbone == name
+    assert PretrainConfig().init is None
+
+
 def test_a_manifest_is_found_from_elsewhere(folder):
     def stored(value, root):
         return TrainConfig(root=root, data_options=("up=y", f"manifest={value}")).data_options
@@ -180,6 +192,10 @@ def test_a_run_that_stored_a_relative_folder_goes_on(folder):
     assert other_options({**now, "root": "scans"}, now) == ""
     assert other_options({**now, "root": "link"}, now) == ""
     assert other_options({**now, "root": "elsewhere"}, now).startswith("root: elsewhere then")
+    (folder / "scans/config.json").write_text("{}")
+    now = to_plain(TrainConfig(backbone="scans"))
+    assert other_options({**now, "backbone": "./scans"}, now) == ""
+    assert other_options({**now, "backbone": "tiny"}, now).startswith("backbone: tiny then")
 
 
 @pytest.mark.parametrize("values", [
