@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.cli.main import main
 from pointadapt.core.config import save_config
 from pointadapt.data import load_dataset
@@ -145,7 +145,7 @@ def test_training_selects_by_the_task_s_own_score(trained):
     assert all(np.isfinite(results[m.key]) for m in TASKS[task].measures)
     (row,) = map(json.loads, (adapter.parent / "log.jsonl").read_text().splitlines())
     assert np.isfinite(row[f"val_{TASKS[task].metric}"])
-    assert hub.read_adapter_config(adapter)["task"] == task
+    assert adapter_folder.read_adapter_config(adapter)["task"] == task
 
 
 def test_evaluate_repeats_the_score_of_training(trained, tmp_path, capsys):
@@ -186,8 +186,8 @@ def test_predict_prints_writes_and_lists_the_same(trained, tmp_path, capsys):
 def test_a_foreign_answer_is_the_model_s(trained, tmp_path):
     """The activation is the task's own: no softmax on what is no choice."""
     task, adapter, _ = trained
-    file, model = to_predict(task, tmp_path), hub.load(adapter)
-    cloud = reader_of(hub.read_adapter_config(adapter))(file)
+    file, model = to_predict(task, tmp_path), adapter_folder.load(adapter)
+    cloud = reader_of(adapter_folder.read_adapter_config(adapter))(file)
     with torch.no_grad():
         (output,) = model(normalize(torch.from_numpy(cloud)[None]))
     (row,) = predict(file, adapter)

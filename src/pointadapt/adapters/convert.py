@@ -28,7 +28,7 @@ from ..pretrained.convert import (
 from ..pretrained.heads import TunedHead
 from ..pretrained.load import load_backbone
 from ..tasks import make_task
-from . import folder as hub
+from . import folder as adapter_folder
 from .model import Adapter, PointModel
 
 
@@ -68,7 +68,7 @@ def convert(
     report["method"] = tuned.method.name
     clouds = opened.protocol
     report["adapter"] = str(
-        hub.save_adapter(
+        adapter_folder.save_adapter(
             model, out / "adapter", backbone=str(folder), points=clouds.points,
             available=clouds.available, dataset=clouds.data,
         )

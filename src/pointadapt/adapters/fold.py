@@ -16,7 +16,7 @@ from ..backbones.folder import save_backbone
 from ..core.errors import AdapterError, CannotFold
 from ..core.results import FoldReport
 from ..tasks.metrics import parameter_counts
-from . import folder as hub
+from . import folder as adapter_folder
 from .model import Adapter, PointModel
 
 TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold
@@ -72,11 +72,11 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
     folder, out = Path(folder), Path(out)
     if out.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise AdapterError(f"{out} is or holds the adapter to be folded: choose another --out")
-    model = hub.load(folder, backbone=backbone)
+    model = adapter_folder.load(folder, backbone=backbone)
     config, folded = model.adapter.about, fold_model(model)
     own = save_backbone(folded.backbone, out / "backbone")
     results = {**config.get("results", {}), "folded_from": config["method"]}
-    hub.save_adapter(
+    adapter_folder.save_adapter(
         folded, out, backbone=str(own), points=config["points"], results=results,
         dataset=config.get("dataset", ""), available=config.get("available"),
     )  # fmt: skip
@@ -86,7 +86,7 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
         "backbone": str(own),
         "folded_from": str(folder),
         "method": config["method"],
-        "folds": model.adapter.method.folds,
+        "foldable": model.adapter.method.foldable,
         "left": folded.adapter.method.name,
         "parameters_before": sizes[0],
         "parameters": sizes[1],

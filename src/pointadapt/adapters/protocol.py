@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.config import Precision, TrainConfig, Voting, key_values
 from ..core.errors import ConfigError
 from ..core.fields import build
-from . import folder as hub
+from . import folder as adapter_folder
 
 if TYPE_CHECKING:
     from ..data import Clouds, Dataset
@@ -56,7 +56,7 @@ class Protocol:
             AdapterError: there is no adapter in ``folder``.
             ConfigError: no data set is given, and the adapter does not say what it was trained on.
         """
-        config = about or hub.read_adapter_config(folder)
+        config = about or adapter_folder.read_adapter_config(folder)
         trained = training_config(config)
         if trained is None and data is None:
             raise ConfigError(
@@ -101,10 +101,10 @@ def training_config(config: dict[str, Any]) -> TrainConfig | None:
 
 
 def load_ready(folder: Path | str, backbone: Path | str | None = None) -> PointModel:
-    """The model of an adapter folder, on the GPU where there is one; see :func:`hub.load`."""
+    """The model of an adapter folder, on the GPU where there is one; see :func:`~.folder.load`."""
     import torch
 
-    model = hub.load(folder, backbone=backbone)
+    model = adapter_folder.load(folder, backbone=backbone)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -145,7 +145,7 @@ class FoldReport(TypedDict):
     backbone: str
     sha256: str
     method: str
-    folds: str
+    foldable: str
     parameters: int
     parameters_before: int
 

@@ -82,9 +82,9 @@ def evaluate_dataset(
     backbone: str | None = None, on_batch: Callable[[int], None] | None = None, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of the adapter in ``folder`` on a split of a data set."""
-    from ..adapters import folder as hub
+    from ..adapters import folder as adapter_folder
 
-    model = hub.load(folder, backbone=backbone)
+    model = adapter_folder.load(folder, backbone=backbone)
     about = model.adapter.about
     clouds = load_dataset(data, **{"points": about["available"], **options}).load(split)
     return evaluate(model, clouds, about["points"], votes=votes, voting=voting, on_batch=on_batch)

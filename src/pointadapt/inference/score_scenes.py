@@ -86,7 +86,7 @@ def scores_of_scenes(
             "scene_segmentation, and data of scenes (s3dis, folder_segmentation)"
         )
     matrix, count = torch.zeros(len(names.parts), len(names.parts), dtype=torch.int64), 0
-    for scene, blocks in data.rooms(split):
+    for scene, blocks in data.whole_scenes(split):
         votes = np.zeros((len(scene), len(names.parts)), np.uint16)
         for index, clouds in blocks:
             check_names(model, clouds)
