@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import shutil
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -189,7 +189,7 @@ def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
             "url": tag.url, "page": tag.page, "file_sha256": sha256,
             "checksum": checksum, "backbone_sha256": done["sha256"],
             **{key: done[key] for key in kept},
-            "pointadapt": __version__, "date": datetime.now(timezone.utc).date().isoformat(),
+            "pointadapt": __version__, "date": datetime.now(UTC).date().isoformat(),
         }  # fmt: skip
         write_json(work / "backbone" / cache.RECORD, record)
         cache.put(work / "backbone", tag.name)
