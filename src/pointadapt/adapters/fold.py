@@ -51,14 +51,14 @@ def fold_model(model: PointModel) -> PointModel:
     return folded
 
 
-def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None) -> FoldReport:
-    """Fold the adapter in ``folder`` and write it, with its own backbone in ``out``/backbone.
+def fold(adapter: Path | str, out: Path | str, backbone: Path | str | None = None) -> FoldReport:
+    """Fold the adapter in ``adapter`` and write it, with its own backbone in ``out``/backbone.
 
     ``out`` is an adapter folder like any other, except that it needs no backbone from elsewhere and
-    may be moved. ``folder`` is left as it is.
+    may be moved. ``adapter`` is left as it is.
 
     Args:
-        folder: what training wrote.
+        adapter: what training wrote.
         out: folder to write.
         backbone: where the adapter's backbone is now; by default where it was at training.
 
@@ -66,13 +66,13 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
         What was done: folders, method before and after, parameters added to the backbone's.
 
     Raises:
-        AdapterError: ``folder`` is no adapter, or ``out`` is the same folder.
+        AdapterError: ``adapter`` is no adapter, or ``out`` is the same folder.
         CannotFold: see :func:`fold_model`.
     """
-    folder, out = Path(folder), Path(out)
-    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+    adapter, out = Path(adapter), Path(out)
+    if out.resolve() in (adapter.resolve(), *adapter.resolve().parents):
         raise AdapterError(f"{out} is or holds the adapter to be folded: choose another --out")
-    model = adapter_folder.load(folder, backbone=backbone)
+    model = adapter_folder.load(adapter, backbone=backbone)
     config, folded = model.adapter.about, fold_model(model)
     own = save_backbone(folded.backbone, out / "backbone")
     results = {**config.get("results", {}), "folded_from": config["method"]}
@@ -84,7 +84,7 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
     done: Any = {
         "adapter": str(out),
         "backbone": str(own),
-        "folded_from": str(folder),
+        "folded_from": str(adapter),
         "method": config["method"],
         "foldable": model.adapter.method.foldable,
         "left": folded.adapter.method.name,

@@ -104,8 +104,11 @@ def scores_of_scenes(
     return {**segmentation_scores(matrix, names.parts), "count": count}
 
 
-def pool_scores(paths: Iterable[Path | str]) -> dict[str, Any]:
+def pool_scores(results: Iterable[Path | str]) -> dict[str, Any]:
     """Scores from the sum of the confusion matrices in result files: six-fold S3DIS.
+
+    Args:
+        results: files that ``score-scenes`` wrote.
 
     Raises:
         ConfigError: there is no file, one without a confusion matrix, or of other classes.
@@ -113,7 +116,7 @@ def pool_scores(paths: Iterable[Path | str]) -> dict[str, Any]:
     total: Tensor | None = None
     names: tuple[str, ...] = ()
     count = 0
-    for path in paths:
+    for path in results:
         values = read_json(path)
         rows = values.get("confusion") if isinstance(values, Mapping) else None
         if not isinstance(rows, Mapping) or not rows:

@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(damage, facts, message
     path = write(damage(arrays("dapt_small_state")), tmp_path / "d.pth")
     changed = {"heads": 3, "groups": 16, "group_size": 8, "points": 256} | facts
     with pytest.raises(PointAdaptError, match=message) as caught:
-        convert(path, tmp_path / "out", Published(**changed))
+        convert(path, tmp_path / "out", **changed)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -145,8 +145,8 @@ def test_facts_reach_the_folders(tmp_path):
     path = write(arrays("dapt_small_state"), tmp_path / "d.pth")
     names = ("e", "d", "c", "b", "a")
     convert(
-        path, tmp_path / "out", Published(heads=3, groups=7, group_size=5, points=99, classes=names)
-    )
+        path, tmp_path / "out", heads=3, groups=7, group_size="5", points=99, classes=names
+    )  # the object and the keywords are one; as on the command line, text is read as what it says
     config = adapter_folder.read_adapter_config(tmp_path / "out/adapter")
     assert config["classes"] == list(names)
     assert config["points"] == 99

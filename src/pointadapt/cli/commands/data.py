@@ -51,7 +51,7 @@ class Verify:
         with console.stages(unit="") as stage:
             found = verify_data(
                 self.name, self.root, options=self.options, write_checksums=self.write_checksums,
-                checksum_file=self.checksums, on_step=stage,
+                checksums=self.checksums, on_step=stage,
             )  # fmt: skip
         if self.json:
             console.print_json(found.to_dict())
