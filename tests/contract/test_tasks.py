@@ -235,3 +235,22 @@ def test_cross_validation_predicts_every_cloud(trained, tmp_path, capsys, monkey
         rows = list(csv.DictReader(stream))
     assert len(rows) == results["protocol"]["clouds"]
     assert all(row["label"] and row["predicted"] for row in rows)
+
+
+def test_robustness_tells_the_task_s_own_score(trained, tmp_path, capsys):
+    """Of whole clouds, against the truth of the clean ones: corrupted points keep no labels."""
+    task, adapter, _ = trained
+    command = ["robustness", "--adapter", str(adapter), "--out", str(tmp_path / "r"), "--most", "2"]
+    status = main(command)
+    captured = capsys.readouterr()
+    if TASKS[task].per_point:
+        assert status == 2 and len(captured.err.splitlines()) == 1 and task in captured.err
+        assert not (tmp_path / "r/robustness.json").exists()
+        return
+    assert status == 0, captured.err
+    measure = TASKS[task].measures[0]
+    found = json.loads((tmp_path / "r/robustness.json").read_text())
+    assert found["metric"] == measure.key and np.isfinite(found["clean"])
+    scores = [cell[measure.key] for cells in found["cells"].values() for cell in cells]
+    assert len(scores) == 35 and np.isfinite(scores).all()
+    assert measure.head.split()[0] in captured.out and (tmp_path / "r/robustness.png").is_file()

@@ -116,6 +116,8 @@ class RobustnessResults(TypedDict):
     """Scores by corruption and severity, and what the benchmark makes of them."""
 
     settings: dict[str, Any]
+    task: str
+    metric: str
     clean: float
     cells: dict[str, list[dict[str, Any]]]
     summary: dict[str, Any]

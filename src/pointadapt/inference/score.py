@@ -20,8 +20,11 @@ def evaluate(
     model: PointModel, clouds: Clouds, n: int, *, votes: int = 0,
     voting: Voting = "probabilities", seed: int = 0,
     on_batch: Callable[[int], None] | None = None, watch: Watch | None = None,
+    truth: Clouds | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of ``model`` on ``clouds``; see :func:`predict_clouds`.
+
+    ``truth`` are the same clouds with all that is known of them, where ``clouds`` were changed.
 
     Raises:
         DataLayoutError: the clouds have other classes, parts or features of points than the model.
@@ -32,7 +35,7 @@ def evaluate(
         model, clouds, n, votes=votes, voting=voting, seed=seed, on_batch=on_batch, watch=watch
     )
     how = {"votes": votes, **({"voting": voting} if votes else {})}
-    return {**score(model, clouds, predicted), **how}
+    return {**score(model, truth or clouds, predicted), **how}
 
 
 def score(model: PointModel, clouds: Clouds, predicted: Tensor) -> dict[str, Any]:
