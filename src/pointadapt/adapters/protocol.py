@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..core.config import Precision, TrainConfig, Voting, key_values
 from ..core.errors import ConfigError
 from ..core.fields import build
+from ..core.precision import at_hand, chosen
 from . import folder as adapter_folder
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class Protocol:
         points, normalise = config["points"], config["normalise"]
         if trained is None:
             return cls(points, normalise, str(data), known, "fp32")
-        return cls(points, normalise, str(data), known, trained.precision, trained.voting)
+        precision = at_hand(trained.precision)
+        return cls(points, normalise, str(data), known, precision, trained.voting)
 
     def load(self, split: str) -> Clouds:
         """The clouds of a split of its data set; see :meth:`pointadapt.data.base.Dataset.load`."""
@@ -113,7 +115,7 @@ def autocast(model: PointModel, precision: Precision) -> AbstractContextManager[
     import torch
 
     device = next(model.parameters()).device.type
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[chosen(precision)]
     return torch.autocast(device, dtype, enabled=dtype is not None)
 
 

@@ -119,7 +119,7 @@ def test_it_is_one_line_too_where_the_parser_draws_a_box():
     status, out, err = run("train", "--precision", "fp8", PYTHONIOENCODING="utf-8")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("pointadapt: error: invalid choice 'fp8' for argument '--precision'.")
-    assert err.endswith("('fp32', 'bf16', 'fp16'); see pointadapt train --help\n")
+    assert err.endswith("('auto', 'fp32', 'bf16', 'fp16'); see pointadapt train --help\n")
 
 
 # --- what train starts from
