@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from _damage import Draw, change_checkpoint, change_json, change_safetensors, damaged
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
@@ -93,7 +93,7 @@ def save(
     net = load_backbone(folder / "backbone")
     adapter = Adapter(net, make_method(method), make_task(task), list(classes), parts=list(parts))
     data = "folder" if task == "classification" else "folder_segmentation"
-    hub.save_adapter(PointModel(net, adapter), folder / name, dataset=data, points=32,
+    adapter_folder.save_adapter(PointModel(net, adapter), folder / name, dataset=data, points=32,
                      backbone=str(folder / "backbone"), results={"accuracy": 50.0})  # fmt: skip
 
 

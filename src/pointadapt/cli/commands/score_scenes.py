@@ -55,5 +55,6 @@ class ScoreScenes:
             from ...tasks import TASKS
 
             task = TASKS[read_adapter_config(self.adapter)["task"]]
-            report.rooms(scores, task, f"{scores.get('data')} {self.split}", console.output())
+            title = f"{scores.get('data')} {self.split}"
+            report.scene_scores(scores, task, title, console.output())
         return 0

@@ -16,9 +16,9 @@ from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ...core.notes import note
 from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_both, read_cloud
 from ..base import DATASETS, Clouds, Dataset, traits_of
-from ..reading.layouts import find_samples, split_samples
 from ..reading.point_cache import cached_points
 from ..reading.sample import SPLITS, Sample
+from ..reading.tree import find_samples, split_samples
 
 T = TypeVar("T")
 # What a file's points depend on.
