@@ -95,6 +95,10 @@ class Method:
         del name
         return False
 
+    def about_idle_scale(self) -> str:
+        """What to try where the taps' ``token_scale`` leaves most tokens out; "" where unknown."""
+        return ""
+
     @property
     def folds(self) -> Folds:
         """How much of what this method adds the frozen layers can take up once trained."""
