@@ -95,9 +95,9 @@ class Method:
         del name
         return False
 
-    def about_idle_scale(self) -> str:
-        """What to try where the taps' ``token_scale`` leaves most tokens out; "" where unknown."""
-        return ""
+    def when_idle(self) -> tuple[str, ...]:
+        """Options (key=value) to try where the taps' ``token_scale`` leaves most tokens out."""
+        return ()
 
     @property
     def folds(self) -> Folds:

@@ -105,10 +105,9 @@ class Dapt(ClsMethod):
         std = self.std if self.scale_shift_sites == "all" else None
         return ScaleShiftTaps(blocks, c.dim, std, self.position)
 
-    def about_idle_scale(self) -> str:
-        if self.scale_start == "one":
-            return "fix the scale: --options dynamic_scale=false scale=1"
-        return "start the scale at 1 for every token: --options scale_start=one"
+    def when_idle(self) -> tuple[str, ...]:
+        fixed = ("dynamic_scale=false", "scale=1")
+        return fixed if self.scale_start == "one" else ("scale_start=one",)
 
     def trainable(self, name: str) -> bool:
         return super().trainable(name) or (self.train_norm and name.startswith("norm."))

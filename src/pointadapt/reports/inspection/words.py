@@ -1,0 +1,188 @@
+"""What is seen inside an adapter in plain words, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ...adapters.protocol import training_config
+from ...core.config.inspect import InspectConfig
+from ...core.console import command_line, invocation
+from ...methods import Method
+from .worth import best
+
+IDLE = 10.0  # percent of the patches; a block that moves fewer moves almost none
+BUSY = 90.0
+SMALL = 0.01  # relative to what the frozen block adds
+ERRORS = 2.0  # standard errors that a difference must have to be one
+
+
+def summary(facts: Mapping[str, Any]) -> list[str]:
+    """Sentences on what stands out."""
+    parts = (_scales, _changes, _prompts, _inputs, _features)
+    return [text for part in parts for text in part(facts)]
+
+
+def idle_blocks(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the blocks whose scale leaves almost all patches as they are."""
+    return [row for row in facts["scales"] if row["patches"]["moved"] < IDLE]
+
+
+def _scales(facts: Mapping[str, Any]) -> list[str]:
+    rows = facts["scales"]
+    if not rows:
+        return []
+    said = []
+    for row in idle_blocks(facts):
+        idle = 100 - row["patches"]["moved"]
+        said.append(
+            f"Block {row['block']} moves {'no' if idle == 100 else 'almost no'} patch: its scale "
+            f"is 0 on {idle:.0f} % of them."
+        )
+    busy = [row["block"] for row in rows if row["patches"]["moved"] >= BUSY]
+    if len(busy) == len(rows):
+        said.append(f"Every block moves nearly all patches (the scale is above 0 on {BUSY:.0f} %).")
+    top = max(rows, key=lambda row: row["patches"]["mean"])
+    said.append(
+        f"The scale is largest in block {top['block']}: {top['patches']['mean']:.2g} on average "
+        f"over the patches, of which it moves {top['patches']['moved']:.0f} %."
+    )
+    return said
+
+
+def _changes(facts: Mapping[str, Any]) -> list[str]:
+    rows, said = facts["changes"], []
+    still = [row["block"] for row in rows if row["own"] < SMALL]
+    if len(still) == len(rows):
+        said.append("No block does anything but what the frozen backbone does.")
+    elif still:
+        said.append(f"{_blocks(still)} as the frozen backbone does (less than 1 % is new).")
+    if len(still) < len(rows):
+        top = max(rows, key=lambda row: row["own"])
+        said.append(
+            f"The adapter changes most in block {top['block']}: {100 * top['own']:.0f} % of what "
+            "the frozen block would add to the same tokens."
+        )
+    if facts["entry"] >= SMALL:
+        said.append(
+            f"Before the first block the patches are {100 * facts['entry']:.0f} % away from those "
+            "of the frozen backbone: how patches or their positions enter has changed."
+        )
+    said.append(
+        f"After the last block they are {100 * rows[-1]['apart']:.0f} % away from the frozen "
+        "backbone's."
+    )
+    return said
+
+
+def _blocks(numbers: Sequence[int]) -> str:
+    if len(numbers) == 1:
+        return f"Block {numbers[0]} does"
+    return f"Blocks {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} do"
+
+
+def counts_for_nothing(row: Mapping[str, Any]) -> bool:
+    """Whether a score is no worse than the model's as it is, as far as these clouds can tell."""
+    return row["change"] >= -ERRORS * (row["error"] or 0.0)
+
+
+def _prompts(facts: Mapping[str, Any]) -> list[str]:
+    rows = facts["prompts"]
+    if not rows:
+        return []
+    none, text = rows[0], _text(facts)
+    if counts_for_nothing(none):
+        return [f"The prompts show no use here: {text(none)} without any, {_whole(facts)} with "
+                f"all {rows[-1]['prompts']}."]  # fmt: skip
+    enough = next(row for row in rows if counts_for_nothing(row))
+    last = "all of them are used" if enough is rows[-1] else (
+        f"the newest {enough['prompts']} are enough ({text(enough)})")  # fmt: skip
+    return [f"Without prompts it is {text(none)}, with all {rows[-1]['prompts']} {_whole(facts)}; "
+            f"{last}."]  # fmt: skip
+
+
+def _inputs(facts: Mapping[str, Any]) -> list[str]:
+    rows = facts["inputs"]
+    if len(rows) < 2:
+        return []
+    text, top = _text(facts), best(rows, "alone")
+    worst = min(rows, key=lambda row: row["without"]["score"])
+    said = [
+        f"Of the head's inputs {worst['input']} is missed most: {text(worst['without'])} without "
+        f"it, {_whole(facts)} with all. Alone {top['input']} does best: {text(top['alone'])}."
+    ]
+    idle = useless(rows)
+    if idle:
+        said.append(
+            f"The score does not fall where {_or(idle)} is taken away"
+            + (" (one at a time)." if len(idle) > 1 else ".")
+        )
+    return said
+
+
+def _or(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def useless(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Inputs of the head without which the score is no worse."""
+    return [row["input"] for row in rows if counts_for_nothing(row["without"])]
+
+
+def _text(facts: Mapping[str, Any]) -> Any:
+    unit = facts["score"]["unit"]
+    return lambda row: f"{row['score']:.1f} {unit}".strip()
+
+
+def _whole(facts: Mapping[str, Any]) -> str:
+    return _text(facts)({"score": facts["score"]["value"]})
+
+
+def _features(facts: Mapping[str, Any]) -> list[str]:
+    f = facts["features"]
+    if "agree" not in f:
+        return []
+    ours, bare = f["agree"]["adapter"], f["agree"]["bare"]
+    more = "more than" if ours > bare + 1 else "less than" if ours < bare - 1 else "as"
+    said = [
+        f"{ours:.0f} % of the clouds have one of their own class as nearest neighbour, {more} in "
+        f"the frozen backbone's features ({bare:.0f} %)."
+    ]
+    if f.get("errors"):
+        said.append(
+            f"{f['errors']} of {f['known']} clouds are predicted wrongly; {f['lost']} of these lie "
+            "next to a cloud of the class that they are taken for."
+        )
+    return said
+
+
+def next_steps(config: InspectConfig, facts: Mapping[str, Any], method: Method,
+               about: Mapping[str, Any]) -> list[tuple[str, str]]:  # fmt: skip
+    """Commands (why, command) to go on with."""
+    steps, trained = [], training_config(dict(about))
+    options = method.when_idle()
+    if trained is not None and options and len(idle_blocks(facts)) * 3 >= len(facts["scales"]) > 0:
+        keys = {option.partition("=")[0] for option in options}
+        kept = [o for o in trained.options if o.partition("=")[0] not in keys]
+        again = replace(trained, options=(*kept, *options), out=_beside(trained.out, "scale"))
+        steps.append(("Many blocks are idle; train again with a scale that moves every token",
+                      invocation("train", again)))  # fmt: skip
+    idle = useless(facts["inputs"])
+    head = tuple(row["input"] for row in facts["inputs"] if row["input"] != (idle or [""])[0])
+    if trained is not None and idle and head:
+        again = replace(trained, head=head, out=_beside(trained.out, "head"))
+        steps.append((f"The head does not need {idle[0]} here; train again without it",
+                      invocation("train", again)))  # fmt: skip
+    if facts["features"].get("errors") and not config.paths:
+        page = command_line("pointadapt evaluate --adapter", config.adapter)
+        steps.append(("See the clouds that are predicted wrongly", f"{page} --html report.html"))
+    elif config.paths:
+        steps.append(("See what each file is taken for", command_line(
+            "pointadapt predict", *config.paths, "--adapter", config.adapter)))  # fmt: skip
+    return steps
+
+
+def _beside(out: Path, word: str) -> Path:
+    return out.with_name(f"{out.name}-{word}")
