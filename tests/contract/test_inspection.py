@@ -175,7 +175,7 @@ def test_prompts_are_taken_away_from_the_oldest(bare_backbone, toy_batch):
 
 def test_an_input_that_decides_all_is_missed_and_enough(bare_backbone, toy_batch):
     model = new_model(bare_backbone("point_vit"), "linear_probe")
-    inputs, seen, scorer = scored(model, toy_batch)
+    seen = scored(model, toy_batch)[1]
     head, labels = model.adapter.head, toy_batch[1][:20]
     head.from_rows = lambda rows: rows[:, 24:28]  # the second input begins with the answer
     rows = torch.zeros_like(seen.rows)

@@ -16,6 +16,7 @@ from .clouds import UNKNOWN
 from .measure import Seen
 
 BLUE, ORANGE, GREY, IDLE = "#2563eb", "#d97706", "#8a94a6", "#c9ced8"
+CELL = 1.3  # inches of a cloud
 BRIGHT = 0.95  # the colours end at this quantile of the scales
 MOST_CLASSES = 20  # in a legend
 
@@ -33,25 +34,25 @@ def draw_scales(seen: Seen, which: Sequence[int], titles: Sequence[str], path: P
     above = np.concatenate([seen.scales[b].ravel() for b in blocks])
     above = above[above > 0]
     span = Normalize(0, float(np.quantile(above, BRIGHT)) if len(above) else 1.0)
-    wide, high = 1.5 * len(blocks) + 2.2, 1.5 * rows + 0.75
+    wide, high = CELL * len(blocks) + 2.2, CELL * rows + 0.75
     figure = _figure(wide, high)
     for row, k in enumerate(which):
         patch = nearest_patch(seen.points[k], seen.centers[k])
-        bottom = (1.5 * (rows - row - 1) + 0.05) / high
-        figure.text(0.1 / wide, bottom + 0.75 / high, for_picture(titles[row]), fontsize=8,
+        bottom = (CELL * (rows - row - 1) + 0.05) / high
+        figure.text(0.1 / wide, bottom + CELL / 2 / high, for_picture(titles[row]), fontsize=8,
                     va="center", color=PLAIN)  # fmt: skip
         for column, block in enumerate(blocks):
             scale = seen.scales[block][k][patch]
             colors = np.array(colormaps["viridis_r"](span(scale)))[:, :3]
             colors[scale == 0] = np.array([int(IDLE[i : i + 2], 16) for i in (1, 3, 5)]) / 255
-            left = (1.25 + 1.5 * column) / wide
-            axes = figure.add_axes((left, bottom, 1.45 / wide, 1.45 / high))
+            left = (1.25 + CELL * column) / wide
+            axes = figure.add_axes((left, bottom, 0.97 * CELL / wide, 0.97 * CELL / high))
             _cloud(axes, seen.points[k], colors, fade=0.15)
     for column, block in enumerate(blocks):
         mean, moved = seen.kinds[block]["patches"]
-        text = f"block {block}\nmean {mean:.2g}, moves {moved:.0f} %"
-        figure.text((1.97 + 1.5 * column) / wide, 1 - 0.1 / high, text, ha="center", va="top",
-                    fontsize=8, color=PLAIN)  # fmt: skip
+        text = f"block {block}\nmean {mean:.2g}\nmoves {moved:.0f} %"
+        middle = (1.25 + CELL * (column + 0.48)) / wide
+        figure.text(middle, 1 - 0.1 / high, text, ha="center", va="top", fontsize=8, color=PLAIN)
     bar = figure.add_axes((1 - 0.75 / wide, 0.2 / high, 0.14 / wide, 1 - 1.1 / high))
     figure.colorbar(ScalarMappable(span, "viridis_r"), cax=bar, extend="max")
     bar.set_title("scale", fontsize=8)
@@ -124,6 +125,7 @@ def draw_worth(
             at = [row["prompts"] for row in prompts]
             axes.plot(at, [row["score"] for row in prompts], "o-", color=BLUE, ms=4)
             axes.set_xticks(at)
+            axes.margins(y=0.25)
         else:
             axes = _axes(figure, 1, len(panels), place, "inputs of the head", "")
             rows = list(reversed(inputs))
@@ -165,6 +167,7 @@ def draw_features(
                          label="predicted wrongly")  # fmt: skip
         axes.set_xticks([])
         axes.set_yticks([])
+        axes.spines[:].set_color(IDLE)
     _legend_below(figure, MOST_CLASSES + 1)
     return _save(figure, path)
 
@@ -174,6 +177,7 @@ def _axes(figure: Any, rows: int, columns: int, place: int, title: str, y: str) 
     axes.set_title(title, fontsize=9, color=PLAIN)
     axes.set_ylabel(y, fontsize=8)
     axes.tick_params(labelsize=8)
+    axes.xaxis.label.set_size(8)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

@@ -17,12 +17,25 @@ IDLE = 10.0  # percent of the patches; a block that moves fewer moves almost non
 BUSY = 90.0
 SMALL = 0.01  # relative to what the frozen block adds
 ERRORS = 2.0  # standard errors that a difference must have to be one
+POINT = 1.0  # percentage points that are nothing, in the range that a few clouds can tell
 
 
 def summary(facts: Mapping[str, Any]) -> list[str]:
     """Sentences on what stands out."""
-    parts = (_scales, _changes, _prompts, _inputs, _features)
+    parts = (_scales, _changes, *(_WORTH if says_something(facts) else (_nothing,)), _features)
     return [text for part in parts for text in part(facts)]
+
+
+def says_something(facts: Mapping[str, Any]) -> bool:
+    """Whether the adapter is better than always naming the commonest class, if it can be told."""
+    score = facts.get("score", {})
+    return score.get("value", 1.0) > score.get("commonest", 0.0)
+
+
+def _nothing(facts: Mapping[str, Any]) -> list[str]:
+    common = facts["score"]["commonest"]
+    return [f"With {_whole(facts)} the adapter is no better than always naming the commonest class "
+            f"({common:.1f} %): what prompts and inputs are worth cannot be told."]  # fmt: skip
 
 
 def idle_blocks(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -68,7 +81,7 @@ def _changes(facts: Mapping[str, Any]) -> list[str]:
     if facts["entry"] >= SMALL:
         said.append(
             f"Before the first block the patches are {100 * facts['entry']:.0f} % away from those "
-            "of the frozen backbone: how patches or their positions enter has changed."
+            "of the frozen backbone: what makes them has changed (BatchNorm's statistics, too)."
         )
     said.append(
         f"After the last block they are {100 * rows[-1]['apart']:.0f} % away from the frozen "
@@ -83,9 +96,14 @@ def _blocks(numbers: Sequence[int]) -> str:
     return f"Blocks {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} do"
 
 
-def counts_for_nothing(row: Mapping[str, Any]) -> bool:
-    """Whether a score is no worse than the model's as it is, as far as these clouds can tell."""
-    return row["change"] >= -ERRORS * (row["error"] or 0.0)
+def is_missed(row: Mapping[str, Any]) -> bool:
+    """Whether the score is surely lower than the model's as it is."""
+    return row["change"] < -max(ERRORS * (row["error"] or 0.0), POINT if row["error"] else 0.0)
+
+
+def is_idle(row: Mapping[str, Any]) -> bool:
+    """Whether the score is as good as the model's as it is."""
+    return row["change"] >= (0.0 if row["error"] is None else -POINT)
 
 
 def _prompts(facts: Mapping[str, Any]) -> list[str]:
@@ -93,14 +111,15 @@ def _prompts(facts: Mapping[str, Any]) -> list[str]:
     if not rows:
         return []
     none, text = rows[0], _text(facts)
-    if counts_for_nothing(none):
-        return [f"The prompts show no use here: {text(none)} without any, {_whole(facts)} with "
-                f"all {rows[-1]['prompts']}."]  # fmt: skip
-    enough = next(row for row in rows if counts_for_nothing(row))
-    last = "all of them are used" if enough is rows[-1] else (
-        f"the newest {enough['prompts']} are enough ({text(enough)})")  # fmt: skip
-    return [f"Without prompts it is {text(none)}, with all {rows[-1]['prompts']} {_whole(facts)}; "
-            f"{last}."]  # fmt: skip
+    both = f"{text(none)} without any, {_whole(facts)} with all {rows[-1]['prompts']}"
+    if is_idle(none):
+        return [f"The prompts show no use here: {both}."]
+    if not is_missed(none):
+        return [f"Too few clouds to tell what the prompts are worth: {both}."]
+    enough = next(row for row in rows if is_idle(row))
+    if enough is rows[-1]:
+        return [f"The prompts are used, all of them: {both}."]
+    return [f"The prompts are used: {both}; the newest {enough['prompts']} are enough."]
 
 
 def _inputs(facts: Mapping[str, Any]) -> list[str]:
@@ -109,17 +128,20 @@ def _inputs(facts: Mapping[str, Any]) -> list[str]:
         return []
     text, top = _text(facts), best(rows, "alone")
     worst = min(rows, key=lambda row: row["without"]["score"])
-    said = [
-        f"Of the head's inputs {worst['input']} is missed most: {text(worst['without'])} without "
-        f"it, {_whole(facts)} with all. Alone {top['input']} does best: {text(top['alone'])}."
-    ]
+    said = [f"Of the head's inputs {top['input']} does best alone: {text(top['alone'])}, "
+            f"{_whole(facts)} with all."]  # fmt: skip
+    if is_missed(worst["without"]):
+        without = text(worst["without"])
+        said.append(f"{worst['input']} is missed most: {without} without it.")
+    else:
+        said.append("No input alone is surely missed.")
     idle = useless(rows)
     if idle:
         said.append(
             f"The score does not fall where {_or(idle)} is taken away"
-            + (" (one at a time)." if len(idle) > 1 else ".")
+            + (", one at a time." if len(idle) > 1 else ".")
         )
-    return said
+    return [" ".join(said)]
 
 
 def _or(words: Sequence[str]) -> str:
@@ -128,7 +150,7 @@ def _or(words: Sequence[str]) -> str:
 
 def useless(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Inputs of the head without which the score is no worse."""
-    return [row["input"] for row in rows if counts_for_nothing(row["without"])]
+    return [row["input"] for row in rows if is_idle(row["without"])]
 
 
 def _text(facts: Mapping[str, Any]) -> Any:
@@ -138,6 +160,9 @@ def _text(facts: Mapping[str, Any]) -> Any:
 
 def _whole(facts: Mapping[str, Any]) -> str:
     return _text(facts)({"score": facts["score"]["value"]})
+
+
+_WORTH = (_prompts, _inputs)
 
 
 def _features(facts: Mapping[str, Any]) -> list[str]:
@@ -169,7 +194,7 @@ def next_steps(config: InspectConfig, facts: Mapping[str, Any], method: Method,
         again = replace(trained, options=(*kept, *options), out=_beside(trained.out, "scale"))
         steps.append(("Many blocks are idle; train again with a scale that moves every token",
                       invocation("train", again)))  # fmt: skip
-    idle = useless(facts["inputs"])
+    idle = useless(facts["inputs"]) if says_something(facts) else []
     head = tuple(row["input"] for row in facts["inputs"] if row["input"] != (idle or [""])[0])
     if trained is not None and idle and head:
         again = replace(trained, head=head, out=_beside(trained.out, "head"))

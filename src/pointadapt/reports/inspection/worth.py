@@ -47,11 +47,19 @@ class Scorer:
     def judged(self, outputs: Tensor) -> tuple[float, Tensor | None]:
         """The task's first measure, and which clouds are right, where it chooses a label."""
         adapter = self.model.adapter
-        task, names = adapter.task, adapter.names
-        predicted = task.predict(task.activate(outputs), self.category, names)
-        scores = task.score(predicted, self.target, names, self.category)
-        chosen = task.chosen(predicted)
-        return float(scores[task.metric]), None if chosen is None else chosen == self.target
+        predicted = self._predicted(outputs)
+        scores = adapter.task.score(predicted, self.target, adapter.names, self.category)
+        chosen = adapter.task.chosen(predicted)
+        score = float(scores[adapter.task.metric])
+        return score, None if chosen is None else chosen == self.target
+
+    def chosen(self) -> Tensor | None:
+        """(M,) the label of each cloud by the model as it is, of tasks that choose one."""
+        return self.model.adapter.task.chosen(self._predicted(self.outputs))
+
+    def _predicted(self, outputs: Tensor) -> Tensor:
+        adapter = self.model.adapter
+        return adapter.task.predict(adapter.task.activate(outputs), self.category, adapter.names)
 
 
 def worth_of_inputs(scorer: Scorer, rows: Tensor, mean: Tensor) -> list[dict[str, Any]]:
