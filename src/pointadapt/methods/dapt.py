@@ -149,7 +149,7 @@ class TokenScale(nn.Linear):
     def __init__(self, dim: int) -> None:
         super().__init__(dim, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """(B, T, D) to (B, T, 1)."""
         return F.relu(super().forward(x))
 

@@ -217,6 +217,7 @@ def test_words_say_what_is_seen():
     assert "patch_max is missed most: 50.0 %" in text
     assert "does not fall where cls is taken away." in text
     assert "90 % of the clouds have one of their own class" in text and "more than" in text
+    assert "That is more than the 80.0 % that are predicted rightly" in text
     assert "20 of 100 clouds are predicted wrongly; 6 of these" in text
 
 
@@ -229,6 +230,10 @@ def test_words_say_no_more_than_the_clouds_can_tell():
     text = " ".join(summary(chance))
     assert "no better than always naming the commonest class (30.0 %)" in text
     assert "prompts are" not in text.replace("what prompts", "") and "head's inputs" not in text
+    scale = {"mean": 0.0, "moved": 0.0}
+    rows = [{"block": k, "patches": {**scale, "moved": m}} for k, m in ((0, 0), (3, 2), (5, 50))]
+    text = " ".join(summary(facts(scales=rows)))
+    assert "Blocks 0 and 3 move almost no patch: their scale is 0 on 100 and 98 % of them." in text
     nothing = facts(scales=[], prompts=[], inputs=[], features={})
     assert "scale" not in " ".join(summary(nothing))
 
@@ -242,6 +247,7 @@ def test_idle_blocks_give_the_command_to_train_again(own_run):
     fixed = make_method("dapt", {"scale_start": "one"})
     again = next(c for why, c in next_steps(config, facts(), fixed, about) if "idle" in why)
     assert "dynamic_scale=false scale=1" in again
+    assert "--resume" not in again
     without = next(c for why, c in steps.items() if "need cls" in why)
     assert "--head patch_max" in without
     busy = facts(scales=facts()["scales"][::2])

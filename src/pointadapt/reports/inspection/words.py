@@ -17,6 +17,7 @@ IDLE = 10.0  # percent of the patches; a block that moves fewer moves almost non
 BUSY = 90.0
 SMALL = 0.01  # relative to what the frozen block adds
 ERRORS = 2.0  # standard errors that a difference must have to be one
+NEIGHBOURS = 5.0  # percentage points by which neighbours must do better than the head
 POINT = 1.0  # percentage points that are nothing, in the range that a few clouds can tell
 
 
@@ -47,13 +48,7 @@ def _scales(facts: Mapping[str, Any]) -> list[str]:
     rows = facts["scales"]
     if not rows:
         return []
-    said = []
-    for row in idle_blocks(facts):
-        idle = 100 - row["patches"]["moved"]
-        said.append(
-            f"Block {row['block']} moves {'no' if idle == 100 else 'almost no'} patch: its scale "
-            f"is 0 on {idle:.0f} % of them."
-        )
+    said = [_idle(idle_blocks(facts))] if idle_blocks(facts) else []
     busy = [row["block"] for row in rows if row["patches"]["moved"] >= BUSY]
     if len(busy) == len(rows):
         said.append(f"Every block moves nearly all patches (the scale is above 0 on {BUSY:.0f} %).")
@@ -65,13 +60,23 @@ def _scales(facts: Mapping[str, Any]) -> list[str]:
     return said
 
 
+def _idle(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which blocks leave almost all patches as they are."""
+    idle = [100 - row["patches"]["moved"] for row in rows]
+    what = "no patch" if min(idle) == 100 else "almost no patch"
+    shares = _and(sorted({f"{share:.0f}" for share in idle}))
+    blocks, verb, whose = _blocks([row["block"] for row in rows], "moves", "move")
+    return f"{blocks} {verb} {what}: {whose} scale is 0 on {shares} % of them."
+
+
 def _changes(facts: Mapping[str, Any]) -> list[str]:
     rows, said = facts["changes"], []
     still = [row["block"] for row in rows if row["own"] < SMALL]
     if len(still) == len(rows):
         said.append("No block does anything but what the frozen backbone does.")
     elif still:
-        said.append(f"{_blocks(still)} as the frozen backbone does (less than 1 % is new).")
+        blocks, does, _ = _blocks(still, "does", "do")
+        said.append(f"{blocks} {does} as the frozen backbone does (less than 1 % is new).")
     if len(still) < len(rows):
         top = max(rows, key=lambda row: row["own"])
         said.append(
@@ -90,10 +95,15 @@ def _changes(facts: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _blocks(numbers: Sequence[int]) -> str:
+def _blocks(numbers: Sequence[int], one: str, many: str) -> tuple[str, str, str]:
+    """Blocks as a subject, with its verb and the word for what is theirs."""
     if len(numbers) == 1:
-        return f"Block {numbers[0]} does"
-    return f"Blocks {', '.join(map(str, numbers[:-1]))} and {numbers[-1]} do"
+        return f"Block {numbers[0]}", one, "its"
+    return f"Blocks {_and([str(k) for k in numbers])}", many, "their"
+
+
+def _and(words: Sequence[str], last: str = "and") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def is_missed(row: Mapping[str, Any]) -> bool:
@@ -138,14 +148,10 @@ def _inputs(facts: Mapping[str, Any]) -> list[str]:
     idle = useless(rows)
     if idle:
         said.append(
-            f"The score does not fall where {_or(idle)} is taken away"
+            f"The score does not fall where {_and(idle, 'or')} is taken away"
             + (", one at a time." if len(idle) > 1 else ".")
         )
     return [" ".join(said)]
-
-
-def _or(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def useless(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -175,6 +181,12 @@ def _features(facts: Mapping[str, Any]) -> list[str]:
         f"{ours:.0f} % of the clouds have one of their own class as nearest neighbour, {more} in "
         f"the frozen backbone's features ({bare:.0f} %)."
     ]
+    score = facts["score"]["value"]
+    if ours > score + NEIGHBOURS:
+        said.append(
+            f"That is more than the {_whole(facts)} that are predicted rightly: the features tell "
+            "more than the head makes of them, or some clouds are nearly the same."
+        )
     if f.get("errors"):
         said.append(
             f"{f['errors']} of {f['known']} clouds are predicted wrongly; {f['lost']} of these lie "
@@ -187,6 +199,7 @@ def next_steps(config: InspectConfig, facts: Mapping[str, Any], method: Method,
                about: Mapping[str, Any]) -> list[tuple[str, str]]:  # fmt: skip
     """Commands (why, command) to go on with."""
     steps, trained = [], training_config(dict(about))
+    trained = None if trained is None else replace(trained, resume=False)
     options = method.when_idle()
     if trained is not None and options and len(idle_blocks(facts)) * 3 >= len(facts["scales"]) > 0:
         keys = {option.partition("=")[0] for option in options}
@@ -195,6 +208,7 @@ def next_steps(config: InspectConfig, facts: Mapping[str, Any], method: Method,
         steps.append(("Many blocks are idle; train again with a scale that moves every token",
                       invocation("train", again)))  # fmt: skip
     idle = useless(facts["inputs"]) if says_something(facts) else []
+    idle.sort(key={row["input"]: -row["without"]["score"] for row in facts["inputs"]}.__getitem__)
     head = tuple(row["input"] for row in facts["inputs"] if row["input"] != (idle or [""])[0])
     if trained is not None and idle and head:
         again = replace(trained, head=head, out=_beside(trained.out, "head"))
