@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class View:
             "backbone": Path(adapter.about["backbone"]["name"]).name,
             "blocks": self.model.backbone.config.depth, "head_inputs": list(adapter.head_inputs),
             "source": subject.source, "clouds": len(subject.names), "seed": self.config.seed,
-            "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "left_out": list(subject.left_out),
         }  # fmt: skip
 
