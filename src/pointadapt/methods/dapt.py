@@ -143,17 +143,6 @@ class Dapt(ClsMethod):
         return self.scale_shift_std if self.scale_shift else None
 
 
-class TokenScale(nn.Linear):
-    """S_d = ReLU(x W_s + b_s), one unbounded scalar a token (§3.2, Eq. 3)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__(dim, 1)
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """(B, T, D) to (B, T, 1)."""
-        return F.relu(super().forward(x))
-
-
 class DynamicAdapter(nn.Module):
     """Bottleneck adapter scaled by one learned scalar a token (§3.2, Eq. 3 and 4)."""
 
@@ -161,7 +150,8 @@ class DynamicAdapter(nn.Module):
         super().__init__()
         self.fixed_scale = options.scale
         self.norm = nn.LayerNorm(dim) if options.adapter_norm else nn.Identity()
-        self.scale = TokenScale(dim) if options.dynamic_scale else None
+        self.scale = nn.Linear(dim, 1) if options.dynamic_scale else None
+        self.rectify = nn.ReLU()  # a module, so that what it makes of the scale can be seen
         self.down = nn.Linear(dim, options.rank)
         self.up = nn.Linear(options.rank, dim)
         self.dropout = nn.Dropout(options.dropout)
@@ -177,7 +167,7 @@ class DynamicAdapter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         x = again(self.norm, x)
-        scale = self.scale(x) if self.scale is not None else self.fixed_scale
+        scale = self.fixed_scale if self.scale is None else self.rectify(self.scale(x))
         out = again(self.up, dropped(again(F.gelu, self.down(x)), self.dropout))
         if not torch.is_grad_enabled():
             return out.mul_(scale)
@@ -216,7 +206,8 @@ class DaptBlockTaps(ScaleShiftBlockTaps):
         return tokens.insert_prompts(self.internal_prompts(memo))
 
     def token_scale(self) -> nn.Module | None:
-        return None if self.adapter is None else self.adapter.scale
+        adapter = self.adapter
+        return None if adapter is None or adapter.scale is None else adapter.rectify
 
     def internal_prompts(self, adapted: Tensor) -> Tensor:
         """The adapter's output (B, T, D) to (B, prompts, D)."""
