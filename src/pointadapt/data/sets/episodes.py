@@ -219,6 +219,9 @@ class Episodes(Dataset):
             np.concatenate(points), np.array(labels, np.int64), names, tuple(ids),
             traits=None if any(x is None for x in traits) else np.concatenate(traits),
             groups=tuple(group for part in parts for group in part.groups),
+            digests=None if any(part.digests is None for part in parts) else np.concatenate(
+                [part.known_digests for part in parts]
+            ),
             normalise=all(clouds.normalise for clouds in loaded.values()),
         )  # fmt: skip
 

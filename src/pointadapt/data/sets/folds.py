@@ -16,6 +16,7 @@ import numpy as np
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.files import read_json, write_json
 from ..base import DATASETS, SCENE, Clouds, Dataset, load_indexed, load_split
+from ..copies import with_copies
 from ..grouping import group_folds
 from ..reading.benchmark import SPLITS, check_choice
 from ..reading.blocks import scene_of
@@ -74,7 +75,8 @@ def draw_folds(
 
     Every fold has as many clouds of each class as any other, give or take one. A class's draw
     depends on the seed, its name and its number of clouds alone. Blocks of one scene stay together,
-    and so do clouds of one group; then the shares of the classes are as even as can be.
+    and so do copies of a cloud and clouds of one group; then the shares of the classes are as even
+    as can be.
 
     Args:
         source: the data set.
@@ -109,14 +111,18 @@ def _by_scene(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
 
 def _by_group(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
     """(n,) fold of each cloud: those of a group in one."""
-    there = len(set(clouds.groups))
+    there = len(set(clouds.together))
     if folds < 2 or folds > there:
         raise ConfigError(f"{there} groups cannot be split into {folds} folds")
-    return group_folds(clouds.labels, clouds.groups, folds, seed)
+    return group_folds(clouds.labels, clouds.together, folds, seed)
 
 
 def _by_class(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
-    """(n,) fold of each cloud, as many of each class in one as in another."""
+    """(n,) fold of each cloud, as many of each class in one as in another, copies with theirs."""
+    return with_copies(clouds.first, lambda own: _evenly(clouds.subset(own), folds, seed))
+
+
+def _evenly(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
     if folds < 2 or folds > len(clouds):
         raise ConfigError(f"{len(clouds)} clouds cannot be split into {folds} folds")
     fold_of, start = np.zeros(len(clouds), np.int64), 0
