@@ -21,6 +21,7 @@ from ..core.config.robustness import RobustnessConfig
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json, sha256_of, write_json
 from ..core.folders import only_run_in
+from ..core.machine import use_threads
 from ..core.results import RobustnessResults
 from ..data import Clouds, load_dataset
 from ..data.corruptions import ABOUT, SEVERITIES, SUITES, corrupt
@@ -71,6 +72,7 @@ def robustness(
 def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
     from ..adapters.protocol import autocast, load_ready
 
+    use_threads(config.threads)
     source = _source(config)
     settings = {**source.settings, "most": config.most, "seed": config.seed, "up": config.up}
     record = _record(config, settings)

@@ -38,6 +38,7 @@ from ..core.machine import (
     make_accelerator,
     peak_memory,
     set_draws,
+    use_threads,
 )
 from ..core.results import TrainResults
 from ..data import Clouds
@@ -88,8 +89,7 @@ def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     check_names(config)
     accelerator = make_accelerator(config.precision, config.accumulate)
     keep_large_blocks()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     main = accelerator.is_main_process
     with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
         check_folder(config)

@@ -12,8 +12,8 @@ from ...core.notes import note
 T = TypeVar("T")
 Skip = Literal["none", "bad"]
 SKIPS = ("none", "bad")
-SHOWN = 4  # files that a message names
-LONGEST = 150  # characters of what is wrong with one of them
+SHOWN = 5  # files that a message names
+LONGEST = 250  # characters of what is wrong with the first of them
 ASK = "--data-options skip=bad goes on without"
 
 
@@ -67,8 +67,13 @@ def reasons(bad: Mapping[Path, PointAdaptError], root: Path) -> dict[str, str]:
 
 
 def some(wrong: Mapping[str, str]) -> str:
-    """The first of the files with what is wrong with them, and how many more there are."""
-    shown = [f"{name} {_short(why)}" for name, why in list(wrong.items())[:SHOWN]]
+    """The first of the files with what is wrong with them, and how many more there are.
+
+    What to do about it is said with the first one alone.
+    """
+    (name, why), *others = list(wrong.items())[:SHOWN]
+    shown = [f"{name}: {_short(why, LONGEST)}"]
+    shown += [f"{name}: {_short(why.partition(': ')[0], LONGEST // 3)}" for name, why in others]
     more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
     return "; ".join(shown) + more
 
@@ -78,5 +83,5 @@ def name_under(path: Path, root: Path) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]} …"

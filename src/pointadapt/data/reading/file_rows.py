@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,7 +71,7 @@ class Reading:
     skip: Skip
     cache: str
     options: Mapping[str, str]
-    watched: Callable[[Sequence[Path]], object]
+    watched: Callable[[Sequence[Path]], Iterable[Path]]
 
     def rows(self, part: str, samples: Sequence[Sample], others: Sequence[Sample] = ()) -> FileRows:
         """What the files of ``samples`` hold.
@@ -89,7 +89,7 @@ class Reading:
         bad: dict[Path, PointAdaptError] = {}
 
         def fresh() -> np.ndarray:
-            good, wrong = read_each(self.watched(paths), self.read)  # type: ignore[arg-type]
+            good, wrong = read_each(self.watched(paths), self.read)
             seen.update(good)
             bad.update(wrong)
             if bad and self.skip == "none":

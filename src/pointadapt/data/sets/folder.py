@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -24,7 +23,6 @@ from ..reading.file_rows import FileRows, Measured, Reading
 from ..reading.layouts import draw_split, find_samples
 from ..reading.sample import SPLITS, Sample
 
-T = TypeVar("T")
 # What a file's points depend on.
 _READING = ("points", "seed", "sampling", "min_points", "nan", "up", "columns", "skip")
 FOLDERS = "folder"  # as ``group``: each folder in that of a class
@@ -316,12 +314,11 @@ def _tell_unused(clouds: Sequence[Cloud], used: Sequence[str]) -> None:
         )
 
 
-def _watched(paths: Sequence[T]) -> Iterable[T]:
-    if not sys.stderr.isatty():
-        return paths
-    from rich.progress import track
-
-    return track(paths, "reading", console=console.output(stderr=True), transient=True)
+def _watched(paths: Sequence[Path]) -> Iterator[Path]:
+    with console.progress("reading", len(paths), unit="files") as tell:
+        for done, path in enumerate(paths):
+            tell(done)
+            yield path
 
 
 def _check_left(wanted: Sequence[Sample], rows: FileRows, root: Path) -> None:
