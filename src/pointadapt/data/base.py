@@ -17,6 +17,7 @@ from ..io.place import check_spread
 from .copies import digest_of, first_of, merged_groups
 
 SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
+HELD_OUT, SKIPPED = "held_out_files", "skipped_files"  # keys of :meth:`Dataset.told`
 PROBES = 8  # points by which a cloud of one point is suspected
 
 
@@ -267,7 +268,10 @@ class Dataset:
         return self.name
 
     def told(self) -> dict[str, Any]:
-        """What a run's results say of the files that were loaded; empty where there is nothing."""
+        """What a run's results say of the files that were loaded, of a user's own.
+
+        ``HELD_OUT``: the files of a drawn split's test; ``SKIPPED``: what was left out, and why.
+        """
         return {}
 
     def point_counts(self, split: str) -> np.ndarray | None:

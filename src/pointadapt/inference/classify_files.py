@@ -18,6 +18,7 @@ from ..data.reading.layouts import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
 from ..io import NON_FINITE, NonFinite
 from ..io.columns import check_called
+from ..tasks.inputs import size_doubts
 from .forward import predict_probabilities
 from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
 from .prefetch import one_ahead
@@ -249,7 +250,7 @@ def _batch(
     task, names = model.adapter.task, model.adapter.names
     points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
     values = predict_probabilities(model, points, n, traits=traits)
-    notes = model.adapter.head.doubts(torch.from_numpy(traits))
+    notes = size_doubts(torch.from_numpy(traits), model.adapter.known_sizes)
     for i, row, doubt in zip(clouds, task.predict(values, None, names), notes, strict=True):
         said = task.answer(row, names, top)
         entries[i] = Prediction(

@@ -200,6 +200,6 @@ def show_data(
     facts = {split: describe(clouds, stored[split]) for split, clouds in splits.items()}
     count = sum(len(clouds) for clouds in splits.values())
     classes = len(next(iter(splits.values())).classes)
-    heading = f"{name}: {count:,} clouds of {classes} classes"
+    heading = f"{dataset.title()}: {count:,} clouds of {classes} classes"
     picture = data_sheet(splits, stored, Path(out) / f"{name}.png", heading)
     return {**about(name, place), "picture": str(picture), "splits": facts}

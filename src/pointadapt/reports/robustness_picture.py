@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.foreign_text import for_picture
 from .drawing import PLAIN, _figure, _save
 
 
@@ -52,5 +53,6 @@ def _title(results: Mapping[str, Any]) -> str:
     s, about = results["summary"], results["settings"]
     figures = f"clean {s['clean_accuracy']:.1f} %, mean error {s['mean_error']:.1f} %"
     figures += f", mCE {s['mce']:.3f}" if "mce" in s else ""
-    where = about["data"] if about["data"] == about["suite"] else f"{about['data']}, made here"
+    title = for_picture(results.get("title", about["data"]))
+    where = title if about["data"] == about["suite"] else f"{title}, made here"
     return f"{results['method']}: {about['suite']} ({where}), {about['clouds']:,} clouds\n{figures}"

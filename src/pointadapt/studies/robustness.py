@@ -93,6 +93,7 @@ def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
                 record["scores"][_key(cell)] = _score(model, source.clouds(cell))
                 write_json(config.out / RESULTS, record)
     results = {**record, **_table(source.suite, record["scores"])}
+    results |= {"title": source.title} if source.title else {}
     results["summary"] = summarize(source.suite, results["clean"], results["cells"], source.classes)
     write_json(config.out / RESULTS, results)
     return cast(RobustnessResults, results)
@@ -157,6 +158,7 @@ class _Source:
     settings: dict[str, Any]
     classes: tuple[str, ...]
     clouds: Callable[[Cell], Clouds]
+    title: str = ""
 
 
 def _source(config: RobustnessConfig) -> _Source:
@@ -183,7 +185,8 @@ def _source(config: RobustnessConfig) -> _Source:
     settings = {"data": protocol.data, "options": _plain(protocol.options)}
     made = "made here of the test split, not the official files"
     settings = {"suite": suite, **settings, "corruptions": made, "clouds": len(test)}
-    return _Source(suite, protocol.precision, settings, test.classes, clouds)
+    title = protocol.dataset.title()
+    return _Source(suite, protocol.precision, settings, test.classes, clouds, title)
 
 
 def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:

@@ -52,8 +52,8 @@ class Verify:
 
         with console.stages(unit="") as stage:
             found = verify_data(
-                self.name, self.root, data_options=self.data_options, write_checksums=self.write_checksums,
-                checksum_file=self.checksums, on_step=stage,
+                self.name, self.root, data_options=self.data_options,
+                write_checksums=self.write_checksums, checksum_file=self.checksums, on_step=stage,
             )  # fmt: skip
         if self.json:
             console.print_json(found.to_dict())

@@ -67,9 +67,8 @@ def _show(results: Mapping[str, Any], to: Console) -> None:
         low, high = (f(score["points"] for score in scores) for f in (min, max))
         table.add_row(name, *cells, f"{low:,}" if low == high else f"{low:,} to {high:,}")
     to.print(table)
-    to.print(
-        f"{about['suite']}: {about['corruptions']}; {about['data']}, {about['clouds']:,} clouds"
-    )
+    title, clouds = results.get("title", about["data"]), f"{about['clouds']:,} clouds"
+    to.print(f"{about['suite']}: {about['corruptions']}; {title}, {clouds}")
     to.print(f"clean accuracy {summary['clean_accuracy']:.2f} %")
     to.print(
         f"mean error     {summary['mean_error']:.2f} % (accuracy {summary['mean_accuracy']:.2f} %)"

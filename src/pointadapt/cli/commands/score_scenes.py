@@ -61,5 +61,5 @@ class ScoreScenes:
             from ...tasks import TASKS
 
             task = TASKS[read_adapter_config(self.adapter)["task"]]
-            report.rooms(scores, task, f"{scores.get('data')} {self.split}", console.output())
+            report.rooms(scores, task, f"{scores.get('title')} {self.split}", console.output())
         return 0

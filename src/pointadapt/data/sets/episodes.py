@@ -188,6 +188,10 @@ class Episodes(Dataset):
         path = Path(self.root or ".") / f"{self.fold}.json"
         return self._source(path, read_episode(path).setting).origin()
 
+    def title(self) -> str:
+        """That of the data set that the episode indexes."""
+        return self.origin().title()
+
     def _source(self, path: Path, setting: Setting) -> Dataset:
         options = {"points": self.points, **setting.options}
         return load_indexed(path, setting.data, self.source_root, options)

@@ -15,7 +15,7 @@ from ...core.errors import ConfigError, DataLayoutError, UnknownNameError
 from ...core.notes import note
 from ...io import NON_FINITE, SAMPLINGS, Cloud, NonFinite, Sampling, read_both, read_cloud
 from ...io.columns import check_called
-from ..base import DATASETS, Clouds, Dataset, titled, traits_of
+from ..base import DATASETS, HELD_OUT, SKIPPED, Clouds, Dataset, titled, traits_of
 from ..checking.repeats import tell_copies
 from ..copies import digest_of, first_of
 from ..reading.bad_files import SKIPS, Skip, name_under
@@ -224,7 +224,7 @@ class Folder(Dataset):
             drawn = self._drawn(root, rows)
             rows = replace(rows, samples=tuple(drawn))
             held = [name_under(s.path, root) for s in drawn if s.split == "test"]
-            self._told |= {"held_out_files": held}
+            self._told |= {HELD_OUT: held}
             samples = drawn
         else:
             others = [sample for sample in samples if sample.split != split]
@@ -232,7 +232,7 @@ class Folder(Dataset):
             rows = reading.rows(split, wanted, others)
             _check_left(wanted, rows, root)
             _tell_parted(samples, root)
-        self._told["skipped_files"] = {**self._told.get("skipped_files", {}), **rows.wrong}
+        self._told[SKIPPED] = {**self._told.get(SKIPPED, {}), **rows.wrong}
         return root, samples, rows
 
     def _drawn(self, root: Path, rows: FileRows) -> list[Sample]:

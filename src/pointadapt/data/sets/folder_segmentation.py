@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, PointCloudError
 from ...io.columns import check_called
-from ..base import DATASETS, titled
+from ..base import DATASETS, HELD_OUT, SKIPPED, titled
 from ..reading.bad_files import (
     SKIPS,
     Skip,
@@ -147,10 +147,10 @@ class FolderSegmentation(BlockData):
         if self.skip == "none" or not good:
             refuse(bad, len(paths), folder)
         tell_skipped(bad, len(paths), folder)
-        self._read, self._told["skipped_files"] = good, reasons(bad, folder)
+        self._read, self._told[SKIPPED] = good, reasons(bad, folder)
         if not root.is_file() and len(paths) > 1 and {*SPLITS} - split_folders(root).keys():
             held = [name_under(path, folder) for path in splits["test"] if path in good]
-            self._told["held_out_files"] = held
+            self._told[HELD_OUT] = held
 
     def _split(self, root: Path) -> dict[str, list[Path]]:
         if root.is_file():
