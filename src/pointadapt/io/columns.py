@@ -140,8 +140,8 @@ def no_xyz(names: Sequence[str]) -> str:
     """What to say of a file in which no columns are called as the coordinates are."""
     wanted, there = ", ".join(names_of_xyz()), ", ".join(map(bare_name, names)) or "none"
     return (
-        f"has no columns {wanted}, only: {there[:SHOWN]}{' …' * (len(there) > SHOWN)}; say which "
-        "are x, y, z: --data-options columns=X,Y,Z (predict: --columns X,Y,Z)"
+        f"has no columns {wanted}: only {there[:SHOWN]}{' …' * (len(there) > SHOWN)}; say which "
+        "are x, y, z with --data-options columns=X,Y,Z (predict: --columns X,Y,Z)"
     )
 
 

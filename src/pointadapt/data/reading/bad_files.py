@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -12,8 +13,9 @@ from ...core.notes import note
 T = TypeVar("T")
 Skip = Literal["none", "bad"]
 SKIPS = ("none", "bad")
-SHOWN = 5  # files that a message names
-LONGEST = 250  # characters of what is wrong with the first of them
+KINDS = 3  # of faults that a message tells
+NAMES = 3  # of files with each
+LONGEST = 200  # characters of what is wrong with them
 ASK = "--data-options skip=bad goes on without"
 
 
@@ -45,8 +47,8 @@ def refuse(bad: Mapping[Path, PointAdaptError], count: int, root: Path) -> None:
     kinds = {type(error) for error in bad.values()}
     kind = kinds.pop() if len(kinds) == 1 else FileFormatError
     raise kind(
-        f"{root}: {len(bad):,} of {count:,} files cannot be read: {some(reasons(bad, root))}. "
-        f"Repair or remove them; {ASK} them"
+        f"{root}: {len(bad):,} of {count:,} files cannot be read: {some(reasons(bad, root))}"
+        + (f". Repair or remove them; {ASK} them" if len(bad) < count else "")
     )
 
 
@@ -67,21 +69,27 @@ def reasons(bad: Mapping[Path, PointAdaptError], root: Path) -> dict[str, str]:
 
 
 def some(wrong: Mapping[str, str]) -> str:
-    """The first of the files with what is wrong with them, and how many more there are.
+    """What is wrong with how many files, most of them first, and the names of the first ones."""
+    kinds: dict[str, list[str]] = {}
+    for name, why in wrong.items():
+        kinds.setdefault(_kind(why), []).append(name)
+    ranked = sorted(kinds.values(), key=len, reverse=True)
+    shown = [_together(names, wrong[names[0]]) for names in ranked[:KINDS]]
+    left = sum(map(len, ranked[KINDS:]))
+    return "; ".join([*shown, *([f"and {left:,} files more"] if left else [])])
 
-    What to do about it is said with the first one alone.
-    """
-    (name, why), *others = list(wrong.items())[:SHOWN]
-    shown = [f"{name}: {_short(why, LONGEST)}"]
-    shown += [f"{name}: {_short(why.partition(': ')[0], LONGEST // 3)}" for name, why in others]
-    more = f"; and {len(wrong) - SHOWN:,} more" if len(wrong) > SHOWN else ""
-    return "; ".join(shown) + more
+
+def _kind(why: str) -> str:
+    """What errors of one kind have in common: all before the advice, but for numbers."""
+    return re.sub(r"\d+", "0", why.partition(": ")[0])
+
+
+def _together(names: Sequence[str], why: str) -> str:
+    shown = ", ".join(names[:NAMES])
+    more = f" and {len(names) - NAMES:,} more" if len(names) > NAMES else ""
+    return f"{shown}{more}: {why if len(why) <= LONGEST else f'{why[:LONGEST]} …'}"
 
 
 def name_under(path: Path, root: Path) -> str:
     """A path as it is called under ``root``; one from elsewhere as it is."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[:most]} …"
