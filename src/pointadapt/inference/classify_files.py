@@ -17,7 +17,7 @@ from ..core.notes import note
 from ..data.reading.layouts import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
 from ..io import NON_FINITE, NonFinite
-from ..io.columns import check_called
+from ..io.columns import called
 from ..tasks.inputs import size_doubts
 from .forward import predict_probabilities
 from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
@@ -213,10 +213,9 @@ def reader_of(
     """
     data = trained_data(training_config(config))
     folder = data if isinstance(data, Folder) else Folder()
-    check_called(columns)
     folder = replace(
         folder, up=up or folder.up, nan=nan or folder.nan,
-        columns=tuple(columns) or getattr(data, "columns", ()),
+        columns=called(columns) or getattr(data, "columns", ()),
     )  # fmt: skip
     if folder.up not in UPRIGHT:
         raise UnknownNameError("up axis", folder.up, UPRIGHT)

@@ -15,6 +15,7 @@ from ..core.console import command_line, duration, size
 from ..core.errors import ConfigError, PointAdaptError
 from ..data.reading.label_names import codes_of
 from ..io import NonFinite
+from ..io.columns import called
 from ..scenes import SUFFIXES, SceneLabels, Tiling, label_scene
 from ..tasks import TASKS
 from .classify_files import list_files
@@ -121,7 +122,7 @@ class SceneLabeller:
         )  # fmt: skip
         self.field, self.temp = field, temp
         self.nan: NonFinite = nan
-        self.columns = columns or getattr(data, "columns", ())
+        self.columns = called(columns) or getattr(data, "columns", ())
         self.trained_field = _by_name(getattr(data, "label", None))
 
     def files(

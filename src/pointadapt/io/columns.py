@@ -61,6 +61,18 @@ def check_called(names: Sequence[str]) -> None:
         )
 
 
+def called(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as they may be typed, ``X,Y,Z`` or ``X Y Z``, one by one.
+
+    Raises:
+        ConfigError: they are not three different names.
+
+    """
+    found = tuple(name.strip() for item in names for name in item.split(",") if name.strip())
+    check_called(found)
+    return found
+
+
 def names_of_xyz() -> tuple[str, ...]:
     """What the coordinates are called here: x, y, z, unless :func:`xyz_called` says otherwise."""
     return _CALLED.get()
@@ -107,16 +119,16 @@ def find_xyz(names: Sequence[str]) -> tuple[int, int, int] | None:
             that all differ from it in the same way (X, Y, Z).
 
     """
-    called = names_of_xyz()
-    found = [find_column(names, wanted) for wanted in called]
+    own = names_of_xyz()
+    found = [find_column(names, wanted) for wanted in own]
     x, y, z = found
     if x is None or y is None or z is None:
         return None
-    near = [k for k, name in enumerate(names) if column_name(name) in column_names(called)]
+    near = [k for k, name in enumerate(names) if column_name(name) in column_names(own)]
     for rank in range(_NO):
-        alike = [[k for k in near if _rank(names[k], w) == rank] for w in called]
+        alike = [[k for k in near if _rank(names[k], w) == rank] for w in own]
         if all(alike):
-            for wanted, place, (other, *_) in zip(called, (x, y, z), alike, strict=True):
+            for wanted, place, (other, *_) in zip(own, (x, y, z), alike, strict=True):
                 if other != place:
                     raise _equally_good(names, wanted, *sorted((place, other)))
             break

@@ -52,20 +52,23 @@ def tell_repeated(clouds: Clouds) -> None:
         )
 
 
-def tell_copies(names: Sequence[str], first: np.ndarray, root: Path) -> None:
+def tell_copies(names: Sequence[str], labels: Sequence[str], first: np.ndarray, root: Path) -> None:
     """Say in a note how many files have the points of another, if any: a split keeps them together.
 
     Args:
         names: of the files.
+        labels: their classes.
         first: (n,) for each file the index of the first with the same points.
         root: their folder.
     """
     copies = np.flatnonzero(first != np.arange(len(first)))
     if len(copies):
         j = int(copies[0])
+        other = sum(labels[k] != labels[first[k]] for k in copies)
+        odd = f", {other:,} of them in another class" if other else ""
         note(
             f"{root}: {len(copies):,} of {len(names):,} files have the same points as another one, "
-            f"such as {names[j]} and {names[first[j]]}: they are kept on one side of the split"
+            f"such as {names[j]} and {names[first[j]]}{odd}: they are kept on one side of the split"
         )
 
 

@@ -239,7 +239,8 @@ class Folder(Dataset):
         """The files with a drawn split; what kept some of them together is told."""
         first = first_of(rows.digests)
         drawn = draw_split(rows.samples, self.test_fraction, self.seed, first)
-        tell_copies([name_under(s.path, root) for s in drawn], first, root)
+        names, labels = [name_under(s.path, root) for s in drawn], [s.label for s in drawn]
+        tell_copies(names, labels, first, root)
         _tell_groups(drawn, root)
         return drawn
 
