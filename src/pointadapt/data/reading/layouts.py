@@ -263,7 +263,7 @@ def _other_layout(folder: Path, root: Path, what: str) -> DataLayoutError:
     better = ""
     if len(parts) == 4 and split_of(parts[1]):
         better = f"; pass --root {root / parts[0]}"
-    elif len(parts) - (split_of(parts[0]) is not None) == 3:
+    elif len(parts) - (split_of(parts[0]) is not None) >= 3:
         better = "; where folders in the class's folder are groups: --data-options group=folder"
     return DataLayoutError(f"{folder}: {what}; found {found}, expected {WANTED}{better}")
 
