@@ -65,6 +65,14 @@ def test_verify(toy_root, verify):
     assert told["splits"]["train"]["stored_points"] == [64, 64, 64]
 
 
+def test_the_old_spelling_of_data_options_is_understood(toy_root, verify, capsys):
+    status, told, _ = verify("folder", toy_root, "--options", "points=64")
+    assert status == 0 and told["splits"]["train"]["points"] == 64
+    with pytest.raises(SystemExit):
+        main(["data", "show", "--help"])
+    assert "--data-options" in capsys.readouterr().out
+
+
 def test_verify_in_words(toy_root, capsys):
     assert main(["data", "verify", "folder", str(toy_root)]) == 0
     text = capsys.readouterr().out

@@ -2,8 +2,13 @@
 
 import pytest
 
-from pointadapt.core import console
+from pointadapt.core import console, progress_lines
 from pointadapt.core.progress_lines import ProgressLines
+
+
+@pytest.fixture(autouse=True)
+def from_five_seconds(monkeypatch):
+    monkeypatch.setattr(progress_lines, "FIRST", 5.0)
 
 
 class Clock:

@@ -71,6 +71,7 @@ def test_without_the_option_the_error_names_columns_and_option(tmp_path):
 
 @pytest.fixture
 def damaged(tmp_path):
+    tmp_path = tmp_path / "scans"  # the cache is beside it
     put(tmp_path, *(f"{c}/{k}.npy" for c in "ab" for k in range(5)))
     (tmp_path / "a/empty.ply").write_text("")
     (tmp_path / "b/empty.csv").write_text("")
@@ -142,6 +143,7 @@ def test_a_class_of_bad_files_is_an_error(tmp_path):
 
 @pytest.fixture
 def doubled(tmp_path):
+    tmp_path = tmp_path / "scans"
     put(tmp_path, *(f"{c}/{k:02}.npy" for c in "ab" for k in range(20)))
     for c in "ab":
         for k in range(15):  # in another order, and in another format
