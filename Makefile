@@ -1,7 +1,7 @@
 # make demo: set up, then run the main job on what the package carries.
 # make test: set up, then lint, type-check, build the documentation and run the tests.
 # make docs: set up, then build the documentation into site/.
-# All need Python 3.11 or newer (for the pinned versions) and nothing else; all goes into .venv.
+# All need Python 3.11 or newer and nothing else; all goes into .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ STAMP := $(VENV)/.ready
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "the pinned versions need Python 3.11 or newer; try make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pointadapt needs Python 3.11 or newer; try make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV) (once, some minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

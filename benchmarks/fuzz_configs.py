@@ -33,7 +33,7 @@ from _damage import (
     damaged,
 )
 from _measure import TOY, parser, report, start
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.adapters.protocol import Protocol, training_config
@@ -97,7 +97,7 @@ def make_adapter(root: Path, method: str) -> None:
     model = PointModel(net, Adapter(net, make_method(method), task, ["chair", "table"]))
     results = {"accuracy": 91.5, "config": to_plain(TrainConfig()), "protocol": {"seed": 0}}
     folder = root / "adapter" / method.replace(":", "_")
-    hub.save_adapter(
+    adapter_folder.save_adapter(
         model, folder, backbone=str(root / "backbone"), points=POINTS, results=results,
         dataset="folder",
     )  # fmt: skip
@@ -160,10 +160,10 @@ def make_yaml(folder: Path) -> None:
 
 
 def read_adapter(folder: Path) -> None:
-    config = hub.read_adapter_config(folder)
+    config = adapter_folder.read_adapter_config(folder)
     training_config(config)
     Protocol.of(folder, data="shapes")
-    model = hub.load(folder)
+    model = adapter_folder.load(folder)
     model(torch.rand(2, POINTS, 3))
 
 
@@ -200,8 +200,8 @@ def read_yaml(folder: Path) -> None:
 
 def change_adapter(folder: Path, draw: Draw) -> str:
     if draw.random() < 0.75:
-        return change_json(folder / hub.CONFIG, draw)
-    return change_safetensors(folder / hub.WEIGHTS, draw)
+        return change_json(folder / adapter_folder.CONFIG, draw)
+    return change_safetensors(folder / adapter_folder.WEIGHTS, draw)
 
 
 def change_run(folder: Path, draw: Draw) -> str:

@@ -31,7 +31,7 @@ import torch
 from _measure import in_turns, parser, report, start
 from _models import clouds, half, make_model
 from _plain import logits as plain_logits
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.fold import fold_model
 from pointadapt.io import Cloud, write_cloud
 
@@ -99,7 +99,7 @@ def predict_row(count: int, cores: int) -> dict[str, Any]:
         from pointadapt.backbones.folder import save_backbone
 
         backbone = save_backbone(model.backbone, Path(scratch) / "backbone")
-        hub.save_adapter(model, adapter, backbone=str(backbone), points=1024, results={})
+        adapter_folder.save_adapter(model, adapter, backbone=str(backbone), points=1024, results={})
         for folder, size in ((one, 1), (many, count)):
             folder.mkdir()
             write_files(folder, size)

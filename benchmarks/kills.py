@@ -40,7 +40,7 @@ from _measure import TOY, parser, report, start
 from _situations import Situation, differences, outcome, published, situations
 
 LONGEST = 900.0  # seconds of a run, on a busy machine
-OUTLIVE = 20.0  # seconds that helpers may need to notice that they are alone
+OUTLIVE = 20.0  # seconds that workers may need to notice that they are alone
 
 
 class Run:
@@ -146,7 +146,7 @@ def one(
             wrong.append(f"said: {text[-500:]}")
         if "Traceback" in text:
             wrong.append(f"traceback: {text[-500:]}")
-        if luck.random() < 0.5:  # otherwise the next one starts while helpers may still be there
+        if luck.random() < 0.5:  # otherwise the next one starts while workers may still be there
             outlived = max(outlived, run.outliving())
     last = Run(situation, out, again=True)
     if status := last.finish():

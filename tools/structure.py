@@ -8,6 +8,7 @@ The order of the rooms is that of the layers in pyproject.toml, which import-lin
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -20,11 +21,6 @@ MOST_ROOMS = 22
 
 def rooms_in_order(pyproject: Path) -> list[str]:
     """The rooms, from the one that all may import to the command line."""
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib  # pyright: ignore[reportMissingImports]
-
     tool = tomllib.loads(pyproject.read_text(encoding="utf-8"))["tool"]["importlinter"]
     return [layer.split(".")[-1] for layer in reversed(tool["contracts"][0]["layers"])]
 

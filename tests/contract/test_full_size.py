@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES
@@ -49,8 +49,8 @@ def adapt_and_load_again(folder, toy_batch, tmp_path):
     model.eval()
     with torch.no_grad():
         want = model(points)
-    hub.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
-    loaded = hub.load(tmp_path / "a")
+    adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
+    loaded = adapter_folder.load(tmp_path / "a")
     with torch.no_grad():
         assert torch.equal(loaded(points), want)
     assert want.isfinite().all()

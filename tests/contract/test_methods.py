@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.fold import fold_model
 from pointadapt.adapters.model import Adapter, PointModel, told_of
 from pointadapt.backbones import BACKBONES
@@ -131,8 +131,10 @@ def test_saved_and_loaded_is_equal_bit_for_bit(name, family, bare_backbone, toy_
     model = new_model(bare_backbone(family), name)
     steps(model, toy_batch)
     expected = outputs(model, toy_batch)
-    hub.save_adapter(model, tmp_path / "a", backbone=str(bare_backbone(family)), points=64)
-    loaded = hub.load(tmp_path / "a")
+    adapter_folder.save_adapter(
+        model, tmp_path / "a", backbone=str(bare_backbone(family)), points=64
+    )
+    loaded = adapter_folder.load(tmp_path / "a")
     assert not loaded.training
     assert torch.equal(outputs(loaded, toy_batch), expected)
     assert same(loaded.adapter_state(), model.adapter_state())
@@ -158,9 +160,9 @@ def test_switching_is_exact(name, second, family, bare_backbone, toy_batch, tmp_
         assert torch.equal(outputs(model.use("default"), toy_batch), first_out)
         assert torch.equal(outputs(model.use("b"), toy_batch), second_out)
     # what is saved after the switching owes nothing to the other adapter
-    hub.save_adapter(model, tmp_path / "b", backbone=str(folder), points=64)
-    assert torch.equal(outputs(hub.load(tmp_path / "b"), toy_batch), second_out)
-    hub.load_into(model.use("default"), tmp_path / "b", "again")
+    adapter_folder.save_adapter(model, tmp_path / "b", backbone=str(folder), points=64)
+    assert torch.equal(outputs(adapter_folder.load(tmp_path / "b"), toy_batch), second_out)
+    adapter_folder.load_into(model.use("default"), tmp_path / "b", "again")
     assert torch.equal(outputs(model, toy_batch), second_out)
     assert torch.equal(outputs(model.use("default"), toy_batch), first_out)
 
@@ -186,17 +188,17 @@ def test_another_backbone_is_refused(name, bare_backbone, toy_batch, tmp_path):
     folder = bare_backbone("point_vit")
     model = new_model(folder, name)
     steps(model, toy_batch, count=1)
-    hub.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
+    adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
     other = load_backbone(folder)
     with torch.no_grad():
         weight = other.blocks[1].mlp.fc2.weight
         weight.view(torch.int32)[3, 5] ^= 1  # the last bit of one number
     save_backbone(other, tmp_path / "other")
     with pytest.raises(AdapterError, match="made for the backbone"):
-        hub.load(tmp_path / "a", backbone=tmp_path / "other")
+        adapter_folder.load(tmp_path / "a", backbone=tmp_path / "other")
     host = PointModel(load_backbone(tmp_path / "other"), copy.deepcopy(model.adapter))
     with pytest.raises(AdapterError, match="made for the backbone"):
-        hub.load_into(host, tmp_path / "a", "a")
+        adapter_folder.load_into(host, tmp_path / "a", "a")
     assert list(host.adapters) == ["default"]
     assert host.active == "default"
 
@@ -250,8 +252,12 @@ def test_may_look_at_the_clouds_first(name, family, bare_backbone, toy_batch, tm
     assert same(*found)
     assert {k for k in before if not torch.equal(before[k], found[0][k])} <= buffers
     steps(model, toy_batch)
-    hub.save_adapter(model, tmp_path / "a", backbone=str(bare_backbone(family)), points=64)
-    assert torch.equal(outputs(hub.load(tmp_path / "a"), toy_batch), outputs(model, toy_batch))
+    adapter_folder.save_adapter(
+        model, tmp_path / "a", backbone=str(bare_backbone(family)), points=64
+    )
+    assert torch.equal(
+        outputs(adapter_folder.load(tmp_path / "a"), toy_batch), outputs(model, toy_batch)
+    )
 
 
 @each_family
@@ -311,8 +317,10 @@ def test_every_option_round_trips_trains_and_loads(
     assert not idle  # though the head takes no prompt: DistributedDataParallel would fail
     expected = outputs(model, toy_batch)
     assert expected.isfinite().all()
-    hub.save_adapter(model, tmp_path, backbone=str(bare_backbone("point_vit")), points=64)
-    loaded = hub.load(tmp_path)
+    adapter_folder.save_adapter(
+        model, tmp_path, backbone=str(bare_backbone("point_vit")), points=64
+    )
+    loaded = adapter_folder.load(tmp_path)
     assert loaded.adapter.method == method
     assert torch.equal(outputs(loaded, toy_batch), expected)
 
@@ -321,18 +329,18 @@ def assert_folds_as_it_says(model, batch):
     method, before = model.adapter.method, tensors(model)
     expected = outputs(model, batch)
     no_layer = bool(model.adapter.taps.state_dict()) and not model.backbone.fold_layers
-    if method.folds == "no" or no_layer:
+    if method.foldable == "no" or no_layer:
         with pytest.raises(CannotFold) as caught:
             fold_model(model)
         assert method.title in str(caught.value) or no_layer
-        assert method.why_not_fold in str(caught.value) or method.folds != "no"
+        assert method.why_not_fold in str(caught.value) or method.foldable != "no"
         assert "\n" not in str(caught.value)
         return
     folded = fold_model(model)
     torch.testing.assert_close(outputs(folded, batch), expected, rtol=0, atol=1e-5)
     assert same(tensors(model), before)  # the adapter goes on as it was
     assert not any(p.requires_grad for p in folded.backbone.parameters())
-    assert (folded.adapter.method.name == "linear_probe") == (method.folds == "wholly")
+    assert (folded.adapter.method.name == "linear_probe") == (method.foldable == "wholly")
     old, new = (len(list(m.adapter.taps.parameters())) for m in (model, folded))
     assert new < old or old == 0
 
@@ -356,8 +364,8 @@ def test_folds_with_every_option(name, options, bare_backbone, toy_batch):
 @each_method
 def test_one_that_never_folds_says_why(name):
     method, nothing = METHODS[name](), Method.why_not_fold
-    assert (method.why_not_fold != nothing) or method.folds != "no"
-    assert method.folds in ("wholly", "partly", "no")
+    assert (method.why_not_fold != nothing) or method.foldable != "no"
+    assert method.foldable in ("wholly", "partly", "no")
 
 
 @each_method

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.cli.main import main
 from pointadapt.core.config import save_config
 from pointadapt.data import load_dataset
@@ -145,7 +145,7 @@ def test_training_selects_by_the_task_s_own_score(trained):
     assert all(np.isfinite(results[m.key]) for m in TASKS[task].measures)
     (row,) = map(json.loads, (adapter.parent / "log.jsonl").read_text().splitlines())
     assert np.isfinite(row[f"val_{TASKS[task].metric}"])
-    assert hub.read_adapter_config(adapter)["task"] == task
+    assert adapter_folder.read_adapter_config(adapter)["task"] == task
 
 
 def test_evaluate_repeats_the_score_of_training(trained, tmp_path, capsys):
@@ -186,8 +186,8 @@ def test_predict_prints_writes_and_lists_the_same(trained, tmp_path, capsys):
 def test_a_foreign_answer_is_the_model_s(trained, tmp_path):
     """The activation is the task's own: no softmax on what is no choice."""
     task, adapter, _ = trained
-    file, model = to_predict(task, tmp_path), hub.load(adapter)
-    cloud = reader_of(hub.read_adapter_config(adapter))(file)
+    file, model = to_predict(task, tmp_path), adapter_folder.load(adapter)
+    cloud = reader_of(adapter_folder.read_adapter_config(adapter))(file)
     with torch.no_grad():
         (output,) = model(normalize(torch.from_numpy(cloud)[None]))
     (row,) = predict(file, adapter)
@@ -235,3 +235,22 @@ def test_cross_validation_predicts_every_cloud(trained, tmp_path, capsys, monkey
         rows = list(csv.DictReader(stream))
     assert len(rows) == results["protocol"]["clouds"]
     assert all(row["label"] and row["predicted"] for row in rows)
+
+
+def test_robustness_tells_the_task_s_own_score(trained, tmp_path, capsys):
+    """Of whole clouds, against the truth of the clean ones: corrupted points keep no labels."""
+    task, adapter, _ = trained
+    command = ["robustness", "--adapter", str(adapter), "--out", str(tmp_path / "r"), "--most", "2"]
+    status = main(command)
+    captured = capsys.readouterr()
+    if TASKS[task].per_point:
+        assert status == 2 and len(captured.err.splitlines()) == 1 and task in captured.err
+        assert not (tmp_path / "r/robustness.json").exists()
+        return
+    assert status == 0, captured.err
+    measure = TASKS[task].measures[0]
+    found = json.loads((tmp_path / "r/robustness.json").read_text())
+    assert found["metric"] == measure.key and np.isfinite(found["clean"])
+    scores = [cell[measure.key] for cells in found["cells"].values() for cell in cells]
+    assert len(scores) == 35 and np.isfinite(scores).all()
+    assert measure.head.split()[0] in captured.out and (tmp_path / "r/robustness.png").is_file()

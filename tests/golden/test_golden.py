@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import Published, convert
 from pointadapt.backbones.layers import DropPath
 from pointadapt.backbones.published.layouts import LAYOUTS
@@ -49,7 +49,7 @@ def case(request, tmp_path):
         {"base_model": {f"module.{k}": v for k, v in arrays(f"{kind}_small_state").items()}}, path
     )
     convert(path, tmp_path / "out", Published(heads=3, groups=16, group_size=8, points=256))
-    return kind, hub.load(tmp_path / "out" / "adapter"), arrays(f"{kind}_small_out")
+    return kind, adapter_folder.load(tmp_path / "out" / "adapter"), arrays(f"{kind}_small_out")
 
 
 def record(model, kind, points):
@@ -208,7 +208,7 @@ def converted(kind):
         path = Path(folder) / "released.pth"
         torch.save(arrays(f"{kind}_small_state"), path)
         convert(path, Path(folder) / "out", Published(heads=3, groups=16, group_size=8, points=256))
-        return hub.load(Path(folder) / "out" / "adapter"), arrays(f"{kind}_small_out")
+        return adapter_folder.load(Path(folder) / "out" / "adapter"), arrays(f"{kind}_small_out")
 
 
 def test_schedule_is_the_released_one():

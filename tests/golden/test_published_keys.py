@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import convert
 from pointadapt.core.tensors import read_safetensors
 from pointadapt.tasks.metrics import parameter_counts
@@ -92,13 +92,13 @@ def test_fine_tuned(name, method, head, classes, groups, points, trained, tmp_pa
     report = convert(tmp_path / "f.pth", tmp_path / "out")
     assert (report["kind"], report["left_over"]) == (method, [])
     assert report["consumed"] == report["tensors"] == len(tensors)
-    config = hub.read_adapter_config(tmp_path / "out/adapter")
+    config = adapter_folder.read_adapter_config(tmp_path / "out/adapter")
     assert config["head_inputs"] == head
     assert len(config["classes"]) == classes
     assert config["classes"][0] in ("bag", "airplane")
     assert (config["backbone"]["groups"], config["points"]) == (groups, points)
     assert config["normalise"] == (classes == 40)  # released code takes ScanObjectNN as stored
-    model = hub.load(tmp_path / "out/adapter")
+    model = adapter_folder.load(tmp_path / "out/adapter")
     assert parameter_counts(model)[0] == trained
     got = [*model.backbone.state_dict().values(), *model.adapter.state_dict().values()]
     assert sum(v.numel() for v in got) == sum(v.numel() for v in tensors.values())

@@ -16,7 +16,7 @@ from published import (
 )
 from released import DEPTH, DIM, FACTS, SMALL, WIDTHS, squeezed
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import convert
 from pointadapt.core.config import Published
 from pointadapt.core.errors import CheckpointError, ConfigError
@@ -98,7 +98,7 @@ def test_its_logits(name, points, tmp_path):
     unused = ("generator_blocks.", "norm.", "blocks.increase_dim.") if layout == "pointgpt" else ()
     assert all(key.startswith(unused) for key in report["left_over"])
     want = logits(name, tensors, points)
-    got = hub.load(tmp_path / "out/adapter")(points)
+    got = adapter_folder.load(tmp_path / "out/adapter")(points)
     torch.testing.assert_close(got, want[:, : got.shape[1]], atol=1e-4, rtol=0)
     assert want.std() > 0.01
 
@@ -111,7 +111,7 @@ def test_a_linear_probe_shares_its_backbone(points, tmp_path):
     path = write(tensors, tmp_path / "f.pth")
     convert(path, tmp_path / "out", FACTS, backbone=tmp_path / "p/backbone")
     assert not (tmp_path / "out/backbone").exists()
-    got = hub.load(tmp_path / "out/adapter")(points)
+    got = adapter_folder.load(tmp_path / "out/adapter")(points)
     torch.testing.assert_close(got, logits("act linear", tensors, points), atol=1e-4, rtol=0)
     base["ACT_encoder.cls_token"] = base["ACT_encoder.cls_token"] + 1e-3  # it was trained, too
     convert(write(base, tmp_path / "p.pth"), tmp_path / "q", FACTS)
@@ -139,7 +139,7 @@ SMALL_SCAN = {"points": 1024, "available": 2048, "normalise": False, "groups": 6
 def test_clouds_as_the_released_code_gives_them(shapes, facts, classes, protocol, tmp_path):
     path = write(look_alike(shapes, lambda key: True), tmp_path / "f.pth")
     convert(path, tmp_path / "out", Published(heads=2, group_size=8, **facts))
-    config = hub.read_adapter_config(tmp_path / "out/adapter")
+    config = adapter_folder.read_adapter_config(tmp_path / "out/adapter")
     assert config["classes"][0] == classes
     assert config["dataset"] == ("modelnet40" if classes == "airplane" else "scanobjectnn")
     got = {key: config[key] for key in ("points", "available", "normalise")}
@@ -150,13 +150,13 @@ def test_of_40_outputs_the_first_15_are_scanobjectnns(tmp_path):
     tensors = tensors_of("maskpoint scan")
     path = write(tensors, tmp_path / "f.pth")
     convert(path, tmp_path / "out", FACTS)
-    model = hub.load(tmp_path / "out/adapter")
+    model = adapter_folder.load(tmp_path / "out/adapter")
     assert len(model.classes) == 15
     last = model.adapter.head.state_dict()["layers.8.weight"]
     assert torch.equal(last, tensors[f"{NAME}.8.weight"][:15])
     names = tuple(f"c{i}" for i in range(40))  # who names them gets them all
     convert(path, tmp_path / "all", Published(heads=2, groups=6, group_size=8, classes=names))
-    assert hub.load(tmp_path / "all/adapter").classes == names
+    assert adapter_folder.load(tmp_path / "all/adapter").classes == names
 
 
 ODD = {

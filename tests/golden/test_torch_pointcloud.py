@@ -5,7 +5,7 @@ import torch
 import torch_pointcloud_like as tpc
 from safetensors.torch import save_file
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import convert
 from pointadapt.backbones.pointgpt import nearest_chain
 from pointadapt.backbones.published.tags import all_tags
@@ -64,7 +64,7 @@ def test_fine_tuned_models_give_their_logits(kind, layout, cut, tmp_path):
     report = convert(saved(net, tmp_path), tmp_path / "out", FACTS)
     assert (report["layout"], report["kind"], report["method"]) == (layout, "full", "full")
     want = net(*(ordered(*patches) if layout == "pointgpt" else patches))
-    got = hub.load(tmp_path / "out/adapter")(points)
+    got = adapter_folder.load(tmp_path / "out/adapter")(points)
     torch.testing.assert_close(got, want, atol=1e-4, rtol=0)
     assert want.std() > 0.01
 

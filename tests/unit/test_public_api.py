@@ -1,11 +1,13 @@
 """Every command has its Python call of the same name and options."""
 
 import inspect
+from dataclasses import fields, is_dataclass
 
 import pytest
 
 import pointadapt
 from pointadapt.cli.commands import COMMANDS
+from pointadapt.cli.commands.data import Show, Verify
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.recipes.start import configured
 
@@ -19,6 +21,30 @@ def test_a_command_has_a_call(command):
     call = getattr(pointadapt, name)
     assert callable(call)
     assert inspect.signature(call).return_annotation is not inspect.Signature.empty
+
+
+PRINTS = {"json", "summary"}  # how a command prints
+OF_THE_SCREEN = {  # what a command does besides its call
+    "predict": {"csv", "picture", "threads"},  # writes the rows that came back
+    "probe": {"threads"},  # torch's, of the whole process
+    "score-scenes": {"threads"},
+}
+ACTIONS = {"data verify": (Verify, "verify_data"), "data show": (Show, "show_data")}
+OPTIONS = {name: (cls, CALLS.get(name, name.replace("-", "_"))) for name, cls in COMMANDS.items()}
+del OPTIONS["data"]
+
+
+@pytest.mark.parametrize("name", sorted({**OPTIONS, **ACTIONS}))
+def test_a_call_takes_the_options_of_its_command(name):
+    """By name: as parameters, or as fields of the configuration that ``options`` stand for."""
+    cls, call = {**OPTIONS, **ACTIONS}[name]
+    taken = inspect.signature(getattr(pointadapt, call)).parameters
+    known = set(taken)
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        for base in cls.__mro__[1:]:
+            known |= {field.name for field in fields(base)} if is_dataclass(base) else set()
+    options = {field.name for field in fields(cls)} - PRINTS - OF_THE_SCREEN.get(name, set())
+    assert not options - known
 
 
 def test_every_public_name_says_what_it_is():

@@ -11,10 +11,10 @@ from pointadapt.cli.listing import methods
 def method_table() -> str:
     """A row for each method: what it trains, whether it folds, and its paper."""
     rows = [
-        f"| `{row['name']}` | {row['title']} | {_count(row)} | {row['folds']} | {row['paper']} |"
+        f"| `{row['name']}` | {row['title']} | {_count(row)} | {row['foldable']} | {row['paper']} |"
         for row in methods()
     ]
-    return "\n".join(["| method | | trained | folds | paper |", "|---|---|--:|---|---|", *rows])
+    return "\n".join(["| method | | trained | foldable | paper |", "|---|---|--:|---|---|", *rows])
 
 
 def _count(row: dict[str, Any]) -> str:

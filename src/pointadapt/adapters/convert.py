@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,36 +28,40 @@ from ..pretrained.convert import (
 )
 from ..pretrained.heads import TunedHead
 from ..pretrained.load import load_backbone
+from ..recipes.start import configured
 from ..tasks import make_task
-from . import folder as hub
+from . import folder as adapter_folder
 from .model import Adapter, PointModel
 
 
 def convert(
-    path: Path | str, out: Path | str, facts: Published | None = None,
-    backbone: str | Path | None = None, *, backbone_only: bool = False,
+    file: Path | str, out: Path | str, facts: Published | Path | str | None = None,
+    backbone: str | Path | None = None, *, backbone_only: bool = False, **options: Any,
 ) -> ConvertReport:  # fmt: skip
     """Write ``out/backbone``, and for a fine-tuned model ``out/adapter``; returns a report.
 
     Args:
-        path: the published file.
+        file: the published file.
         out: folder to write.
-        facts: what the file cannot tell.
+        facts: what the file cannot tell, or a YAML file with some of it.
         backbone: for a DAPT model or a linear probe, the pre-trained backbone it was trained from.
             Its frozen tensors must be equal bit for bit; the adapter then fits that backbone, and
             shares it with others. Without it the file's own backbone is written.
         backbone_only: write the backbone of a fine-tuned model, and leave its head.
+        options: what the file cannot tell, by name, as :class:`~pointadapt.core.config.Published`
+            lists it: ``convert("dapt.pth", "out", heads=6, points=2048)``.
 
     Raises:
         CheckpointError: the file fits no known layout, or not all of it has a place.
-        ConfigError: ``backbone`` is given for a file that is a backbone.
+        ConfigError: ``backbone`` is given for a file that is a backbone, or a wrong value.
+        UnknownNameError: there is no such option.
     """
-    facts, out = facts or Published(), Path(out)
-    opened = open_published(path, facts, alone=backbone_only)
+    facts, out = configured(Published, facts, options), Path(out)
+    opened = open_published(file, facts, alone=backbone_only)
     if opened.head is None:
         if backbone is not None:
             what = "a pre-trained backbone itself" if not backbone_only else "to give its own"
-            raise ConfigError(f"{path} is {what}: leave out --backbone")
+            raise ConfigError(f"{file} is {what}: leave out --backbone")
         return write_backbone(opened, out)
     check_whole(opened)
     tuned = _Tuned.of(opened, opened.head, facts)
@@ -68,7 +73,7 @@ def convert(
     report["method"] = tuned.method.name
     clouds = opened.protocol
     report["adapter"] = str(
-        hub.save_adapter(
+        adapter_folder.save_adapter(
             model, out / "adapter", backbone=str(folder), points=clouds.points,
             available=clouds.available, dataset=clouds.data,
         )

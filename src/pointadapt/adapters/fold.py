@@ -16,7 +16,7 @@ from ..backbones.folder import save_backbone
 from ..core.errors import AdapterError, CannotFold
 from ..core.results import FoldReport
 from ..tasks.metrics import parameter_counts
-from . import folder as hub
+from . import folder as adapter_folder
 from .model import Adapter, PointModel
 
 TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold
@@ -52,14 +52,14 @@ def fold_model(model: PointModel) -> PointModel:
     return folded
 
 
-def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None) -> FoldReport:
-    """Fold the adapter in ``folder`` and write it, with its own backbone in ``out``/backbone.
+def fold(adapter: Path | str, out: Path | str, backbone: Path | str | None = None) -> FoldReport:
+    """Fold the adapter in ``adapter`` and write it, with its own backbone in ``out``/backbone.
 
     ``out`` is an adapter folder like any other, except that it needs no backbone from elsewhere and
-    may be moved. ``folder`` is left as it is.
+    may be moved. ``adapter`` is left as it is.
 
     Args:
-        folder: what training wrote.
+        adapter: what training wrote.
         out: folder to write.
         backbone: where the adapter's backbone is now; by default where it was at training.
 
@@ -67,17 +67,17 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
         What was done: folders, method before and after, parameters added to the backbone's.
 
     Raises:
-        AdapterError: ``folder`` is no adapter, or ``out`` is the same folder.
+        AdapterError: ``adapter`` is no adapter, or ``out`` is the same folder.
         CannotFold: see :func:`fold_model`.
     """
-    folder, out = Path(folder), Path(out)
-    if out.resolve() in (folder.resolve(), *folder.resolve().parents):
+    adapter, out = Path(adapter), Path(out)
+    if out.resolve() in (adapter.resolve(), *adapter.resolve().parents):
         raise AdapterError(f"{out} is or holds the adapter to be folded: choose another --out")
-    model = hub.load(folder, backbone=backbone)
+    model = adapter_folder.load(adapter, backbone=backbone)
     config, folded = model.adapter.about, fold_model(model)
     own = save_backbone(folded.backbone, out / "backbone")
     results = {**config.get("results", {}), "folded_from": config["method"]}
-    hub.save_adapter(
+    adapter_folder.save_adapter(
         folded, out, backbone=str(own), points=config["points"], results=results,
         dataset=config.get("dataset", ""), available=config.get("available"),
     )  # fmt: skip
@@ -85,9 +85,9 @@ def fold(folder: Path | str, out: Path | str, backbone: Path | str | None = None
     done: Any = {
         "adapter": str(out),
         "backbone": str(own),
-        "folded_from": str(folder),
+        "folded_from": str(adapter),
         "method": config["method"],
-        "folds": model.adapter.method.folds,
+        "foldable": model.adapter.method.foldable,
         "left": folded.adapter.method.name,
         "parameters_before": sizes[0],
         "parameters": sizes[1],

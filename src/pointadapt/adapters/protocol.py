@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ..core.config import Precision, TrainConfig, Voting, key_values
 from ..core.errors import ConfigError
 from ..core.fields import build
-from . import folder as hub
+from ..core.precision import at_hand, chosen
+from . import folder as adapter_folder
 
 if TYPE_CHECKING:
     from ..data import Clouds, Dataset
@@ -56,7 +57,7 @@ class Protocol:
             AdapterError: there is no adapter in ``folder``.
             ConfigError: no data set is given, and the adapter does not say what it was trained on.
         """
-        config = about or hub.read_adapter_config(folder)
+        config = about or adapter_folder.read_adapter_config(folder)
         trained = training_config(config)
         if trained is None and data is None:
             raise ConfigError(
@@ -72,7 +73,8 @@ class Protocol:
         points, normalise = config["points"], config["normalise"]
         if trained is None:
             return cls(points, normalise, str(data), known, "fp32")
-        return cls(points, normalise, str(data), known, trained.precision, trained.voting)
+        precision = at_hand(trained.precision)
+        return cls(points, normalise, str(data), known, precision, trained.voting)
 
     def load(self, split: str) -> Clouds:
         """The clouds of a split of its data set; see :meth:`pointadapt.data.base.Dataset.load`."""
@@ -101,10 +103,10 @@ def training_config(config: dict[str, Any]) -> TrainConfig | None:
 
 
 def load_ready(folder: Path | str, backbone: Path | str | None = None) -> PointModel:
-    """The model of an adapter folder, on the GPU where there is one; see :func:`hub.load`."""
+    """The model of an adapter folder, on the GPU where there is one; see :func:`~.folder.load`."""
     import torch
 
-    model = hub.load(folder, backbone=backbone)
+    model = adapter_folder.load(folder, backbone=backbone)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -113,7 +115,7 @@ def autocast(model: PointModel, precision: Precision) -> AbstractContextManager[
     import torch
 
     device = next(model.parameters()).device.type
-    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[chosen(precision)]
     return torch.autocast(device, dtype, enabled=dtype is not None)
 
 

@@ -33,8 +33,8 @@ def backbones() -> list[Row]:
 def methods() -> list[Row]:
     """The ways to adapt a backbone, with default options.
 
-    ``parameters`` train on ``point_vit:small`` with 15 classes, the head included; ``folds`` says
-    how much of the method the frozen layers can take up.
+    ``parameters`` train on ``point_vit:small`` with 15 classes, the head included; ``foldable``
+    says how much of the method the frozen layers can take up.
     """
     from ..methods import METHODS
 
@@ -43,7 +43,7 @@ def methods() -> list[Row]:
             "name": name,
             "title": cls.title,
             "parameters": _trained(cls()),
-            "folds": cls().folds,
+            "foldable": cls().foldable,
             "paper": cls.paper,
             "options": options_of(cls),
         }
@@ -53,7 +53,7 @@ def methods() -> list[Row]:
         {
             "name": f"{name}:TYPE",
             "title": cls.title,
-            "folds": "no",
+            "foldable": "no",
             "paper": cls.paper,
             "options": options_of(cls),
         }
@@ -136,8 +136,8 @@ LISTS: dict[str, Callable[[], list[Row]]] = {
 
 NOTES = {
     "methods": (
-        "parameters: trained on point_vit:small with 15 classes, head included. folds: how much of "
-        "it pointadapt fold moves into the backbone."
+        "parameters: trained on point_vit:small with 15 classes, head included. foldable: how much "
+        "of it pointadapt fold moves into the backbone."
     ),
 }
 """What the columns of a list mean, where their names do not say it."""

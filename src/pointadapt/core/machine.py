@@ -9,7 +9,9 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from .config.words import Precision
 from .errors import ConfigError, first_line
+from .precision import chosen
 
 if TYPE_CHECKING:
     import torch
@@ -99,7 +101,7 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def make_accelerator(precision: str, accumulate: int = 1) -> Accelerator:
+def make_accelerator(precision: Precision, accumulate: int = 1) -> Accelerator:
     """Accelerate's engine, which one process may ask for with one precision after another.
 
     Raises:
@@ -108,6 +110,7 @@ def make_accelerator(precision: str, accumulate: int = 1) -> Accelerator:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
+    precision = chosen(precision)
     mixed = "no" if precision == "fp32" else precision
     if AcceleratorState._shared_state.get("_mixed_precision", mixed) != mixed:
         AcceleratorState._reset_state()  # it would refuse another precision than the first

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from typing_extensions import NotRequired
+    from typing import NotRequired
 
 
 class Scores(TypedDict):
@@ -122,6 +122,8 @@ class RobustnessResults(TypedDict):
     """Scores by corruption and severity, and what the benchmark makes of them."""
 
     settings: dict[str, Any]
+    task: str
+    metric: str
     clean: float
     cells: dict[str, list[dict[str, Any]]]
     summary: dict[str, Any]
@@ -151,7 +153,7 @@ class FoldReport(TypedDict):
     backbone: str
     sha256: str
     method: str
-    folds: str
+    foldable: str
     parameters: int
     parameters_before: int
 

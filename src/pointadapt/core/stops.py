@@ -54,7 +54,7 @@ def uninstall() -> None:
 
 
 def ignore() -> None:
-    """Leave both to the process that started this one: for helpers that end with it."""
+    """Leave both to the process that started this one: for workers that end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import torch
 
-from ..adapters import folder as hub
+from ..adapters import folder as adapter_folder
 from ..adapters.protocol import load_ready, training_config
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
 from ..core.notes import note
-from ..data.reading.layouts import readable_files, tell_unread
+from ..data.reading.tree import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
 from ..io import NON_FINITE, NonFinite
 from ..io.columns import called
@@ -309,7 +309,8 @@ class CloudFiles(Predictor):
         good = [row for row in rows if row.error is None][:draw]
         if not good:
             return Found(rows)
-        read = reader_of(hub.read_adapter_config(adapter), self.up, self.nan, self.columns)
+        config = adapter_folder.read_adapter_config(adapter)
+        read = reader_of(config, self.up, self.nan, self.columns)
         titles = tuple("\n".join((row.path.name, _said(row))) for row in good)
         return Found(rows, Drawing(np.stack([read(row.path) for row in good]), titles))
 

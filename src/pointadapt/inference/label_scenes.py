@@ -13,6 +13,7 @@ from ..adapters.protocol import autocast, load_ready, training_config
 from ..core.config import Precision
 from ..core.console import command_line, duration, size
 from ..core.errors import ConfigError, PointAdaptError
+from ..core.precision import at_hand
 from ..data.reading.label_names import codes_of
 from ..io import NonFinite
 from ..io.columns import called
@@ -115,7 +116,7 @@ class SceneLabeller:
                 f"{adapter} does not say how wide its blocks are: pass --block METRES"
             )
         self.names = self.model.adapter.names
-        self.precision: Precision = trained.precision if trained else "fp32"
+        self.precision: Precision = at_hand(trained.precision) if trained else "fp32"
         self.tiling = Tiling(
             block=float(width), overlap=overlap, points=int(config["points"]), passes=passes,
             batch=self.model.adapter.task.batch, seed=seed,

@@ -12,14 +12,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..backbones import Backbone
-from ..core.config import key_values
+from ..core.config import Precision, key_values
 from ..core.errors import ConfigError, PointAdaptError
+from ..core.precision import chosen
 from ..core.results import ProbeResult
 from ..data import Clouds, load_dataset, load_split
 from ..ops import normalize
@@ -29,7 +30,7 @@ C = 0.01  # the SVM's penalty
 
 @torch.no_grad()
 def features(
-    backbone: Backbone, clouds: Clouds, batch: int = 64, precision: Literal["fp32", "bf16"] = "fp32"
+    backbone: Backbone, clouds: Clouds, batch: int = 64, precision: Precision = "fp32"
 ) -> np.ndarray:
     """(n, 2 D): maximum and mean over the patch tokens, as Point-MAE's SVM protocol takes them."""
     device = next(backbone.parameters()).device
@@ -38,7 +39,7 @@ def features(
     rows = []
     for start in range(0, len(clouds), batch):
         points = torch.from_numpy(clouds.points[start : start + batch]).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=chosen(precision) == "bf16"):
             tokens = backbone(normalize(points) if clouds.normalise else points)
         pooled = torch.cat([tokens.pool("patch_max"), tokens.pool("patch_mean")], dim=1)
         rows.append(pooled.float().cpu())
@@ -48,7 +49,7 @@ def features(
 
 def linear_svm(
     backbone: Backbone, train: Clouds, test: Clouds, c: float = C, most: int = 0,
-    precision: Literal["fp32", "bf16"] = "fp32", scaled: bool = True,
+    precision: Precision = "fp32", scaled: bool = True,
 ) -> float:  # fmt: skip
     """Test accuracy in percent of a linear SVM trained on ``features`` of ``train``.
 
@@ -96,8 +97,7 @@ def fixed_subset(clouds: Clouds, most: int) -> Clouds:
 def probe(
     backbone: str | Path, data: str = "modelnet40", root: Path | None = None, *,
     points: int = 1024, c: float = C, most: int = 0, random: bool = False,
-    precision: Literal["fp32", "bf16"] = "bf16", scaled: bool = True,
-    data_options: Sequence[str] = (),
+    precision: Precision = "auto", scaled: bool = True, data_options: Sequence[str] = (),
 ) -> ProbeResult:  # fmt: skip
     """The linear SVM's score of a backbone, with what it was measured on.
 
@@ -131,7 +131,7 @@ def probe(
     result: Any = {
         "backbone": str(backbone), "sha256": net.fingerprint, "data": data, **scores,
         "train_clouds": min(most or len(train), len(train)), "test_clouds": len(test),
-        "points": points, "c": c, "precision": precision,
+        "points": points, "c": c, "precision": chosen(precision),
         "protocol": "linear SVM, one against one, on max and mean of patch tokens, "
         + ("scaled to variance 1" if scaled else "as they are"),
     }  # fmt: skip

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    paths: Paths, model: PointModel | Path | str, *, backbone: Path | str | None = None,
+    paths: Paths, adapter: PointModel | Path | str, *, backbone: Path | str | None = None,
     on_progress: OnProgress | None = None, **options: Any,
 ) -> list[Any]:  # fmt: skip
     """Predict files with any adapter: classes of clouds, labels of points, or what its task says.
@@ -23,7 +23,7 @@ def predict(
 
     Args:
         paths: files, and folders whose readable files are taken, sub-folders included.
-        model: an adapter folder, or a loaded model of a task that predicts whole clouds.
+        adapter: an adapter folder, or a loaded model of a task that predicts whole clouds.
         backbone: where the backbone is now, if the adapter folder does not know.
         on_progress: told what is being done, how much is done, and of how much.
         options: of what predicts for this task: those of ``pointadapt predict --adapter DIR
@@ -37,9 +37,9 @@ def predict(
         AdapterError: the adapter folder is damaged or belongs to another backbone.
         ConfigError, UnknownNameError: an option is wrong.
     """
-    if not isinstance(model, (str, Path)):
-        return answer_files(paths, model, **options)
-    cls = predictor_of(model)
+    if not isinstance(adapter, (str, Path)):
+        return answer_files(paths, adapter, **options)
+    cls = predictor_of(adapter)
     predictor = build(cls, options, f"predict, which {cls.about}")
-    found = predictor.files(paths, model, backbone=backbone, on_progress=on_progress)
+    found = predictor.files(paths, adapter, backbone=backbone, on_progress=on_progress)
     return list(found.rows)

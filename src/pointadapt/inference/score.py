@@ -20,8 +20,11 @@ def evaluate(
     model: PointModel, clouds: Clouds, n: int, *, votes: int = 0,
     voting: Voting = "probabilities", seed: int = 0,
     on_batch: Callable[[int], None] | None = None, watch: Watch | None = None,
+    truth: Clouds | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of ``model`` on ``clouds``; see :func:`predict_clouds`.
+
+    ``truth`` are the same clouds with all that is known of them, where ``clouds`` were changed.
 
     Raises:
         DataLayoutError: the clouds have other classes, parts or features of points than the model.
@@ -32,7 +35,7 @@ def evaluate(
         model, clouds, n, votes=votes, voting=voting, seed=seed, on_batch=on_batch, watch=watch
     )
     how = {"votes": votes, **({"voting": voting} if votes else {})}
-    return {**score(model, clouds, predicted), **how}
+    return {**score(model, truth or clouds, predicted), **how}
 
 
 def score(model: PointModel, clouds: Clouds, predicted: Tensor) -> dict[str, Any]:
@@ -82,9 +85,9 @@ def evaluate_dataset(
     backbone: str | None = None, on_batch: Callable[[int], None] | None = None, **options: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Scores of the adapter in ``folder`` on a split of a data set."""
-    from ..adapters import folder as hub
+    from ..adapters import folder as adapter_folder
 
-    model = hub.load(folder, backbone=backbone)
+    model = adapter_folder.load(folder, backbone=backbone)
     about = model.adapter.about
     clouds = load_dataset(data, **{"points": about["available"], **options}).load(split)
     return evaluate(model, clouds, about["points"], votes=votes, voting=voting, on_batch=on_batch)

@@ -91,7 +91,7 @@ def scores_of_scenes(
             "scene_segmentation, and data of scenes (s3dis, folder_segmentation)"
         )
     matrix, count = torch.zeros(len(names.parts), len(names.parts), dtype=torch.int64), 0
-    for scene, blocks in data.rooms(split):
+    for scene, blocks in data.whole_scenes(split):
         votes = np.zeros((len(scene), len(names.parts)), np.uint16)
         for index, clouds in blocks:
             check_names(model, clouds)
@@ -109,8 +109,11 @@ def scores_of_scenes(
     return {**segmentation_scores(matrix, names.parts), "count": count}
 
 
-def pool_scores(paths: Iterable[Path | str]) -> dict[str, Any]:
+def pool_scores(results: Iterable[Path | str]) -> dict[str, Any]:
     """Scores from the sum of the confusion matrices in result files: six-fold S3DIS.
+
+    Args:
+        results: files that ``score-scenes`` wrote.
 
     Raises:
         ConfigError: there is no file, one without a confusion matrix, or of other classes.
@@ -118,7 +121,7 @@ def pool_scores(paths: Iterable[Path | str]) -> dict[str, Any]:
     total: Tensor | None = None
     names: tuple[str, ...] = ()
     count = 0
-    for path in paths:
+    for path in results:
         values = read_json(path)
         rows = values.get("confusion") if isinstance(values, Mapping) else None
         if not isinstance(rows, Mapping) or not rows:

@@ -16,8 +16,8 @@ import numpy as np
 
 from ..core.errors import FileFormatError
 from .cloud import Cloud, as_float, cloud_from_columns, columns_from_cloud, known_columns
-from .layout import LONGEST, Layout, find_layout
 from .numbers import is_count, plain_numbers, read_rows
+from .text_form import LONGEST, TextForm, find_form
 
 HEAD_LINES = 100
 END = "\x1a"  # Ctrl-Z, which ended text under DOS
@@ -33,22 +33,22 @@ def read_text(path: Path) -> Cloud:
         FileFormatError: no line of three numbers, a bad line, or fewer points than promised.
 
     """
-    layout = read_layout(path)
-    places = [k for k in known_columns(layout.names) if layout.numeric[k]]
-    table = read_columns(path, layout, places)
+    form = read_form(path)
+    places = [k for k in known_columns(form.names) if form.numeric[k]]
+    table = read_columns(path, form, places)
     return cloud_from_columns(
-        [(layout.names[k], column) for k, column in zip(places, table.T, strict=True)]
+        [(form.names[k], column) for k, column in zip(places, table.T, strict=True)]
     )
 
 
-def read_layout(path: Path) -> Layout:
-    """How the file is laid out; see :func:`pointadapt.io.layout.find_layout`."""
+def read_form(path: Path) -> TextForm:
+    """How the file is laid out; see :func:`pointadapt.io.text_form.find_form`."""
     with path.open(encoding=encoding_of(path), errors="replace") as stream:
         head = (stream.readline(LONGEST + 1) for _ in range(HEAD_LINES))
-        return find_layout([line for line in head if line])
+        return find_form([line for line in head if line])
 
 
-def read_columns(path: Path, layout: Layout, places: Sequence[int]) -> np.ndarray:
+def read_columns(path: Path, form: TextForm, places: Sequence[int]) -> np.ndarray:
     """(N, columns) float64: the columns at ``places`` of every point.
 
     Raises:
@@ -56,9 +56,9 @@ def read_columns(path: Path, layout: Layout, places: Sequence[int]) -> np.ndarra
 
     """
     with path.open(encoding=encoding_of(path), errors="replace") as stream:
-        lines = DataLines(layout)
-        points = lines.of(islice(stream, layout.skip, None))
-        table = numbers(points, layout, places, f"after line {layout.skip}")
+        lines = DataLines(form)
+        points = lines.of(islice(stream, form.skip, None))
+        table = numbers(points, form, places, f"after line {form.skip}")
     lines.check(len(table))
     return table
 
@@ -72,9 +72,9 @@ class DataLines:
 
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout, self.promised = layout, layout.count
-        self.blank, self.ended = layout.blank, False
+    def __init__(self, form: TextForm) -> None:
+        self.form, self.promised = form, form.count
+        self.blank, self.ended = form.blank, False
 
     def of(self, lines: Iterable[str]) -> Iterator[str]:
         """The points of all lines."""
@@ -88,7 +88,7 @@ class DataLines:
             return (), ()
         text = "".join(block)
         if self._is_plain(text, len(block)):
-            if self.layout.decimal_comma and "," in text:
+            if self.form.decimal_comma and "," in text:
                 block = text.replace(",", ".").split("\n")[: len(block)]
             return range(len(block)), block
         found = [(k, point) for k, line in enumerate(block) if (point := self.point(line))]
@@ -98,8 +98,8 @@ class DataLines:
         """Whether every line is a point of numbers alone, with as many columns as the first."""
         if self.promised is not None or ODD.search(text) or BLANK.search(text):
             return False
-        width = len(self.layout.names)
-        return self.layout.delimiter != "," or text.count(",") == (width - 1) * lines
+        width = len(self.form.names)
+        return self.form.delimiter != "," or text.count(",") == (width - 1) * lines
 
     def point(self, line: str) -> str | None:
         """The line, if it holds a point, without a remark and with numbers as NumPy reads them."""
@@ -115,18 +115,18 @@ class DataLines:
         if self.promised is not None and is_count(words):
             self.promised += int(words)
             return None
-        if self.layout.decimal_comma:
+        if self.form.decimal_comma:
             return line.replace(",", ".")
-        if self.layout.delimiter == "," and '"' not in words:
+        if self.form.delimiter == "," and '"' not in words:
             self._check_width(words)
         return line
 
     def _check_width(self, words: str) -> None:
         """Refuse more columns than there are: with decimal commas, each number would be two."""
         width = words.count(",") + 1
-        if width > len(self.layout.names):
+        if width > len(self.form.names):
             raise FileFormatError(
-                f"has {width} columns in a line, and {len(self.layout.names)} in the first: "
+                f"has {width} columns in a line, and {len(self.form.names)} in the first: "
                 f"{words[:60]!r}; are its commas decimal ones? Put ; between columns"
             )
 
@@ -143,7 +143,7 @@ class DataLines:
             )
 
 
-def numbers(lines: Iterable[str], layout: Layout, places: Sequence[int], where: str) -> np.ndarray:
+def numbers(lines: Iterable[str], form: TextForm, places: Sequence[int], where: str) -> np.ndarray:
     """(m, columns) float64 of lines that hold points; ``where`` says where rows are counted.
 
     Raises:
@@ -155,7 +155,7 @@ def numbers(lines: Iterable[str], layout: Layout, places: Sequence[int], where: 
     if first is None:
         return np.empty((0, len(places)))
     return read_rows(
-        chain([first], rows), where, delimiter=layout.delimiter, usecols=list(places),
+        chain([first], rows), where, delimiter=form.delimiter, usecols=list(places),
         quotechar='"',
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .linear_fit import LinearFit, Rows
     from .training_clouds import TrainingClouds
 
-Folds = Literal["wholly", "partly", "no"]
+Foldable = Literal["wholly", "partly", "no"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Method:
         return False
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         """How much of what this method adds the frozen layers can take up once trained."""
         return "no"
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backbones import Folding
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 
 
 @METHODS.register("bitfit")
@@ -29,7 +29,7 @@ class BitFit(ClsMethod):
         return name.endswith(".bias") or super().trainable(name)
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: Any) -> Method:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from ..backbones import Backbone, Folding, Taps, Tokens
 from ..backbones.memory import again, dropped
 from ..core.fields import at_least, number_set, share
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 from .modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
 
 
@@ -118,13 +118,13 @@ class Dapt(ClsMethod):
         return set(self.layers) <= {"none"}
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         if self.std is None or self.scale_shift_sites == "prompt":
             return "no"
         return "wholly" if self.no_adapter else "partly"
 
     def fold(self, folding: Folding, taps: ScaleShiftTaps) -> Method:
-        if self.folds == "no":
+        if self.foldable == "no":
             return super().fold(folding, taps)
         taps.fold(folding)
         if self.no_adapter:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Folding, Taps
 from ..core.fields import at_least, share
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 
 SLICES = 12  # of D × D in a block: q, k, v, proj, 4 of fc1, 4 of fc2
 
@@ -59,7 +59,7 @@ class Fact(ClsMethod):
         return FactTaps(self, backbone.config.dim, backbone.config.depth)
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: FactTaps) -> Method:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backbones import Folding
-from .base import METHODS, Folds, Method
+from .base import METHODS, Foldable, Method
 
 
 @METHODS.register("full")
@@ -26,7 +26,7 @@ class Full(Method):
         return True
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: Any) -> Method:

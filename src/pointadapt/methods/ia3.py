@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Folding, Taps
 from ..backbones.memory import again
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 
 
 @METHODS.register("ia3")
@@ -40,7 +40,7 @@ class Ia3(ClsMethod):
         return taps
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: Taps) -> Method:

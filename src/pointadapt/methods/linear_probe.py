@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..backbones import Folding
-from .base import METHODS, Folds, Method
+from .base import METHODS, Foldable, Method
 
 
 @METHODS.register("linear_probe")
@@ -29,7 +29,7 @@ class LinearProbe(Method):
     batchnorm: Literal["train", "frozen"] = "frozen"
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: Any) -> Method:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..backbones import Backbone, Folding, Taps
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, share
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 from .modules import LayerTaps, LowRank
 
 TARGETS = ("q", "k", "v", "proj", "fc1", "fc2")
@@ -65,7 +65,7 @@ class Lora(ClsMethod):
         return taps
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: Taps) -> Method:

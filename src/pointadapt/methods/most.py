@@ -26,7 +26,7 @@ from ..backbones import Backbone, BlockTaps, CloudView, Folding, Taps, Tokens
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, positive
 from ..ops import knn
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")
 
@@ -85,7 +85,7 @@ class Most(ClsMethod):
         return MostTaps(self, backbone)
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "no" if self.neighbors else "wholly"
 
     def fold(self, folding: Folding, taps: Taps) -> Method:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..backbones import Folding
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 
 
 @METHODS.register("norm")
@@ -41,7 +41,7 @@ class Norm(ClsMethod):
         return self.batchnorm_affine or not name.startswith("encoder.")
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: Any) -> Method:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ..backbones import Backbone, Folding, Taps
 from ..core.fields import at_least
-from .base import METHODS, ClsMethod, Folds, Method
+from .base import METHODS, ClsMethod, Foldable, Method
 from .modules import ScaleShiftBlockTaps, ScaleShiftTaps
 
 
@@ -49,7 +49,7 @@ class Ssf(ClsMethod):
         return ScaleShiftTaps(blocks, c.dim, self.std, self.position)
 
     @property
-    def folds(self) -> Folds:
+    def foldable(self) -> Foldable:
         return "wholly"
 
     def fold(self, folding: Folding, taps: ScaleShiftTaps) -> Method:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import shutil
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,13 +29,13 @@ ADDRESS = ("hf://", "https://", "http://")
 
 
 def fetch(
-    name: str, *, file: Path | str | None = None, again: bool = False, offline: bool | None = None,
+    tag: str, *, file: Path | str | None = None, again: bool = False, offline: bool | None = None,
     timeout: float = 30.0,
 ) -> dict[str, Any]:  # fmt: skip
-    """Put the weights ``name`` into the cache, if they are not there; returns the record of it.
+    """Put the weights ``tag`` into the cache, if they are not there; returns the record of it.
 
     Args:
-        name: a tag ("point_mae-small"), or the address of a published file: "https://…",
+        tag: a name ("point_mae-small"), or the address of a published file: "https://…",
             "hf://owner/repository/file" or "hf://owner/repository@revision/file".
         file: the published file, where a person downloaded it.
         again: fetch it also where it is in the cache already.
@@ -51,22 +51,22 @@ def fetch(
         CheckpointError: the file is no backbone of a known layout.
         UnknownNameError: no tag is called so.
     """
-    tag = tag_of(name)
+    wanted = tag_of(tag)
     if timeout <= 0:
         raise ConfigError(f"timeout must be above 0 seconds, not {timeout:g}")
-    if not again and not file and cache.cached(tag):  # also from a cache that cannot be written
-        return _answer(tag, new=False)
+    if not again and not file and cache.cached(wanted):  # also from a cache that cannot be written
+        return _answer(wanted, new=False)
     offline = is_offline() if offline is None else offline
     if file is None:
-        _check_reachable(tag, offline)
-    with cache.lock(tag.name):
-        if not again and not file and cache.cached(tag):  # while we waited for the lock
-            return _answer(tag, new=False)
+        _check_reachable(wanted, offline)
+    with cache.lock(wanted.name):
+        if not again and not file and cache.cached(wanted):  # while we waited for the lock
+            return _answer(wanted, new=False)
         if file is not None:
-            _install(tag, Path(file), _checked(tag, Path(file)), _vouched(tag))
+            _install(wanted, Path(file), _checked(wanted, Path(file)), _vouched(wanted))
         else:
-            _download_and_install(tag, again, Patience(timeout=timeout))
-    return _answer(tag, new=True)
+            _download_and_install(wanted, again, Patience(timeout=timeout))
+    return _answer(wanted, new=True)
 
 
 def tag_of(name: str) -> Tag:
@@ -189,7 +189,7 @@ def _install(tag: Tag, file: Path, sha256: str, checksum: str) -> None:
             "url": tag.url, "page": tag.page, "file_sha256": sha256,
             "checksum": checksum, "backbone_sha256": done["sha256"],
             **{key: done[key] for key in kept},
-            "pointadapt": __version__, "date": datetime.now(timezone.utc).date().isoformat(),
+            "pointadapt": __version__, "date": datetime.now(UTC).date().isoformat(),
         }  # fmt: skip
         write_json(work / "backbone" / cache.RECORD, record)
         cache.put(work / "backbone", tag.name)

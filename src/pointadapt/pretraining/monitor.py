@@ -73,7 +73,7 @@ class Monitor:
     def _probe(self, net: MaskedAutoencoder, step: int) -> None:
         assert self.sets is not None
         began = time.monotonic()
-        score = linear_svm(net.backbone, *self.sets, precision=self.config.precision)  # type: ignore[arg-type]
+        score = linear_svm(net.backbone, *self.sets, precision=self.config.precision)
         seconds = round(time.monotonic() - began, 1)
         self.log({"step": step, "svm": round(score, 2), "svm_seconds": seconds})
 

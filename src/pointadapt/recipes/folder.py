@@ -27,7 +27,7 @@ BASE = TrainConfig(
     warmup_epochs=1,
     schedule="step",
     drop_path=0.0,
-    precision="bf16",
+    precision="auto",
 )
 SOURCE = "this project"
 TRIAL = "10 ModelNet40 classes, 24 training clouds each, 200 others, 512 points, seed 0, last epoch"

@@ -33,7 +33,7 @@ BASE = TrainConfig(
     warmup_epochs=1,
     schedule="step",
     drop_path=0.0,
-    precision="bf16",
+    precision="auto",
 )
 SOURCE = "this project"
 CORE = "one core of an AMD EPYC, in bf16, beside other work"

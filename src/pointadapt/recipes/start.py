@@ -10,12 +10,15 @@ from typing import Any, TypeVar
 from ..core.config import TrainConfig, read_config, to_plain
 from ..core.errors import ConfigError
 from ..core.fields import build
+from ..core.precision import settled
 
 C = TypeVar("C")
 
 
 def configured(cls: type[C], config: C | Path | str | None, options: Mapping[str, Any]) -> C:
     """The configuration that a Python call asks for, as the command line would make it.
+
+    Its precision is the one that is computed in, see :func:`pointadapt.core.precision.chosen`.
 
     Args:
         cls: its class.
@@ -26,6 +29,10 @@ def configured(cls: type[C], config: C | Path | str | None, options: Mapping[str
         UnknownNameError: no such option, or no recipe of that name.
         ConfigError: a wrong value, a recipe of another command, or no YAML file.
     """
+    return settled(_configured(cls, config, options))
+
+
+def _configured(cls: type[C], config: C | Path | str | None, options: Mapping[str, Any]) -> C:
     if isinstance(config, cls):
         return build(cls, {**_values(config), **options}, cls.__name__) if options else config
     if config is not None and not isinstance(config, (str, Path)):

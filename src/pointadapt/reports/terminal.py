@@ -187,7 +187,7 @@ def fold_summary(done: Mapping[str, Any], to: Console) -> None:
     """What was folded, what is left, and how to use it."""
     gone = done["parameters_before"] - done["parameters"]
     rows = [
-        ("folded", f"{done['method']}, {done['folds']}"),
+        ("folded", f"{done['method']}, {done['foldable']}"),
         ("parameters", f"{done['parameters']:,} ({gone:,} fewer)"),
         ("backbone", done["backbone"]),
         ("sha256", done["sha256"]),
@@ -209,7 +209,7 @@ def evaluation(scores: Mapping[str, Any], task: type[Task], title: str, to: Cons
     _by_class(scores, task, to)
 
 
-def rooms(scores: Mapping[str, Any], task: type[Task], title: str, to: Console) -> None:
+def scene_scores(scores: Mapping[str, Any], task: type[Task], title: str, to: Console) -> None:
     """Scores of whole scenes, the classes with the worst first."""
     points = f"{scores['labelled']:,} labelled points"
     to.print(f"{title}: {scores['count']:,} scenes, {points}", style="bold")

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import BinaryIO
 
 from ..core.errors import FileFormatError
-from ..io.layout import LONGEST, Layout
 from ..io.text import DataLines
+from ..io.text_form import LONGEST, TextForm
 
 BOM = b"\xef\xbb\xbf"
 REMARK = re.compile(rb"(?<!1[.,])#|\x1a")  # a remark, or the end; 1.#QNAN is neither
@@ -26,12 +26,12 @@ def points_of(lines: DataLines, batch: Sequence[bytes]) -> tuple[Sequence[int], 
     return lines.points([line.removeprefix(BOM).decode("latin-1") for line in batch])
 
 
-def labelled(line: bytes, label: int, place: int | None, layout: Layout) -> bytes:
+def labelled(line: bytes, label: int, place: int | None, form: TextForm) -> bytes:
     """The line with ``label`` in column ``place``, or after the last one; all else as it was."""
     found = REMARK.search(line)
     inside = line[: found.start() if found else None].rstrip()
     rest, word = line[len(inside) :], b"%d" % label
-    delimiter = b"" if layout.delimiter is None else layout.delimiter.encode()
+    delimiter = b"" if form.delimiter is None else form.delimiter.encode()
     if place is None:
         gap = b"" if delimiter and inside.endswith(delimiter) else delimiter or b" "
         return inside + gap + word + rest

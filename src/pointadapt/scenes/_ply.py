@@ -10,10 +10,10 @@ import numpy as np
 
 from ..core.errors import FileFormatError
 from ..io.columns import column_name
-from ..io.layout import Layout
 from ..io.limits import check_present
 from ..io.ply_header import read_header
 from ..io.text import DataLines, numbers
+from ..io.text_form import TextForm
 from ._lines import batches, labelled, points_of
 from ._source import Chunk, Source, check_fits, check_name, source
 
@@ -45,7 +45,7 @@ class PlySource(Source):
         least = self.dtype.itemsize if self.order else 2 * len(names)
         present = path.stat().st_size - len(self.head) + (0 if self.order else 1)
         check_present(present, self.before + self.count * least)
-        self.layout = Layout(0, tuple(names), (True,) * len(names), None, None, False, None)
+        self.form = TextForm(0, tuple(names), (True,) * len(names), None, None, False, None)
 
     def chunks(self, columns: Sequence[str], size: int) -> Iterator[Chunk]:
         wanted, done = self.places(columns), 0
@@ -59,8 +59,8 @@ class PlySource(Source):
                     block = np.stack(values, axis=1)
                 else:
                     lines = self._lines(stream, rows)
-                    _, points = points_of(DataLines(self.layout), lines)
-                    block = numbers(points, self.layout, wanted, f"from point {done}")
+                    _, points = points_of(DataLines(self.form), lines)
+                    block = numbers(points, self.form, wanted, f"from point {done}")
                     if len(block) < len(lines):
                         raise self._short()
                 done += rows
@@ -94,7 +94,7 @@ class PlySource(Source):
                     copy.write(_put(self._read(stream, rows), part, place, new))
                 else:
                     pairs = zip(self._lines(stream, rows), part.tolist(), strict=True)
-                    copy.writelines(labelled(line, v, place, self.layout) for line, v in pairs)
+                    copy.writelines(labelled(line, v, place, self.form) for line, v in pairs)
                 done += rows
                 yield done
             while block := stream.read(BLOCK):

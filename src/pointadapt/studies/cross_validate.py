@@ -234,7 +234,7 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
     The data are the user's, not folds of them: the adapter is used without this run's folder. Its
     own scores were of clouds that it was trained on, which say nothing, unless test was left alone.
     """
-    from ..adapters import folder as hub
+    from ..adapters import folder as adapter_folder
 
     assert outcome.results is not None
     own, folder = outcome.results, Path(outcome.results["adapter"])
@@ -248,10 +248,10 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
         scored = f"{count}-fold cross-validation; this adapter itself was trained on all clouds"
         protocol = {**own["protocol"], "test_clouds": clouds}
         stated |= {**scores, "scored": scored, "protocol": protocol}
-    hub.save_adapter(
-        hub.load(folder), folder, backbone=config.backbone, points=config.points,
+    adapter_folder.save_adapter(
+        adapter_folder.load(folder), folder, backbone=config.backbone, points=config.points,
         dataset=own.get("title", config.data),
-        available=hub.read_adapter_config(folder)["available"],
+        available=adapter_folder.read_adapter_config(folder)["available"],
         results={k: v for k, v in stated.items() if k not in _NOT_OF_ADAPTERS},
     )  # fmt: skip
     write_json(config.out / FINAL / "results.json", stated)

@@ -25,6 +25,7 @@ from ..core.config import Precision, TrainConfig
 from ..core.errors import PointAdaptError
 from ..core.files import write_json
 from ..core.folders import LOCK, only_run_in
+from ..core.precision import best_precision
 from ..reports import terminal as report
 from .jobs import Job, Outcome, run_all
 
@@ -112,15 +113,6 @@ def _run(out: Path, backbone: str, budget: Budget) -> int:
     to.print(f"The demo took {console.duration(time.monotonic() - began)}.")
     report.next_steps(to, *advice(out))
     return 0
-
-
-def best_precision() -> Precision:
-    """The number format: bfloat16 on a GPU or processor that computes in it, else float32."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    return "bf16" if torch.ops.mkldnn._is_mkldnn_bf16_supported() else "fp32"
 
 
 def prepare(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""How well an adapter's classes survive corrupted clouds: ModelNet40-C and ModelNet-C.
+"""How well an adapter's answers survive corrupted clouds: ModelNet40-C and ModelNet-C.
 
 Both benchmarks average over corruptions and severities, in two ways.
 
@@ -6,6 +6,8 @@ Both benchmarks average over corruptions and severities, in two ways.
 - ModelNet-C (Ren et al., ICML 2022): the error of each corruption, summed over the severities, is
   divided by DGCNN's (CE), and the mean over the corruptions is mCE; RmCE does so with the losses
   against clean clouds.
+
+Both are of accuracies. Of a task with another score, that one is told, with its plain means.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ from ..data.corruptions import ABOUT, SEVERITIES, SUITES, corrupt
 from ..data.reading.corrupted import CLEAN, CorruptedTest
 from ..data.sets.modelnet40 import CLASSES
 from ..recipes.start import configured
+from ..tasks import TASKS, Task
 
 OnCell = Callable[[int, int], None]
 
 FORMAT = "pointadapt-robustness/1"
 RESULTS, PICTURE = "robustness.json", "robustness.png"
-ACCURACY = "accuracy"  # the one score that the benchmarks' figures are made of
+ACCURACY = "accuracy"  # the one score that the benchmarks' own figures are made of
 
 Cell = tuple[str, int]  # corruption and severity; the clean clouds have severity 0
 
@@ -55,8 +58,9 @@ def robustness(
         on_cell: called with the number of scored sets of clouds, and of all.
 
     Returns:
-        The settings, ``clean`` (accuracy in percent), ``cells`` corruption -> five of (accuracy,
-        points of a cloud), ``summary``: see :func:`summarize`.
+        The settings, ``task``, ``metric`` (the first score of the adapter's task, such as
+        "accuracy" in percent), ``clean`` (its value on clean clouds), ``cells`` corruption -> five
+        of (value, points of a cloud), ``summary``: see :func:`summarize`.
 
     Raises:
         AdapterError: no adapter, or of another backbone.
@@ -73,6 +77,7 @@ def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
     from ..adapters.protocol import autocast, load_ready
 
     use_threads(config.threads)
+    task = _task(config.adapter)
     source = _source(config)
     settings = {**source.settings, "most": config.most, "seed": config.seed, "up": config.up}
     record = _record(config, settings)
@@ -80,23 +85,37 @@ def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
     missing = [cell for cell in cells if _key(cell) not in record["scores"]]
     if missing:
         model = load_ready(config.adapter, config.backbone)
-        task = model.adapter.task
-        if task.per_point or task.metric != ACCURACY:
-            raise ConfigError(
-                f"{config.adapter}: its task, {task.name}, has no accuracy of whole clouds, which "
-                "both benchmarks are of: pass an adapter trained with --task classification"
-            )
         with autocast(model, source.precision):
             for cell in missing:
                 if on_cell is not None:
                     on_cell(len(record["scores"]), len(cells))
-                record["scores"][_key(cell)] = _score(model, source.clouds(cell))
+                record["scores"][_key(cell)] = _score(model, source.clouds(cell), source.truth)
                 write_json(config.out / RESULTS, record)
-    results = {**record, **_table(source.suite, record["scores"])}
+    table = _table(source.suite, record["scores"], task.metric)
+    results = {**record, "task": task.name, **table}
     results |= {"title": source.title} if source.title else {}
-    results["summary"] = summarize(source.suite, results["clean"], results["cells"], source.classes)
+    results["summary"] = summarize(
+        source.suite, results["clean"], results["cells"], source.classes, task.metric
+    )
     write_json(config.out / RESULTS, results)
     return cast(RobustnessResults, results)
+
+
+def _task(adapter: Path) -> type[Task]:
+    """The task of an adapter, which must answer for whole clouds.
+
+    Raises:
+        ConfigError: it labels points, whose labels do not follow them into corrupted clouds.
+    """
+    from ..adapters.folder import read_adapter_config
+
+    task = TASKS[read_adapter_config(adapter)["task"]]
+    if task.per_point:
+        raise ConfigError(
+            f"{adapter}: its task, {task.name}, labels points, and corruptions drop and add points "
+            "without labels: pass an adapter of a task that answers for whole clouds"
+        )
+    return task
 
 
 def cells_of(config: RobustnessConfig) -> list[Cell]:
@@ -106,26 +125,39 @@ def cells_of(config: RobustnessConfig) -> list[Cell]:
 
 
 def summarize(
-    suite: str, clean: float, cells: Mapping[str, Any], classes: tuple[str, ...] = CLASSES
-) -> dict[str, Any]:
-    """The benchmarks' figures from accuracies in percent.
+    suite: str, clean: float, cells: Mapping[str, Any], classes: tuple[str, ...] = CLASSES,
+    metric: str = ACCURACY,
+) -> dict[str, Any]:  # fmt: skip
+    """The benchmarks' figures from accuracies in percent, or means of another score.
 
     Args:
         suite: whose corruptions they are.
-        clean: accuracy on clean clouds.
-        cells: corruption -> five of {"accuracy": …}.
+        clean: the score on clean clouds.
+        cells: corruption -> five of {metric: …}.
         classes: the suite's reference is of ModelNet40's classes; for others there is no CE.
+        metric: what the score is called.
 
     Returns:
-        ``clean_accuracy``, ``mean_accuracy``, ``mean_error`` in percent, ``corruptions`` name ->
-        its ``accuracy``, ``error`` and, of ModelNet-C, ``ce`` and ``rce``; ``mce`` and ``rmce``,
-        where 1 is the suite's reference; ``definition``.
+        ``clean``, ``mean`` and ``corruptions`` name -> its mean, where the score is no accuracy.
+        Of accuracies ``clean_accuracy``, ``mean_accuracy``, ``mean_error`` in percent,
+        ``corruptions`` name -> its ``accuracy``, ``error`` and, of ModelNet-C, ``ce`` and ``rce``;
+        ``mce`` and ``rmce``, where 1 is the suite's reference; ``definition``.
     """
+    means = {name: float(np.mean([s[metric] for s in scores])) for name, scores in cells.items()}
+    if metric != ACCURACY:
+        mean = float(np.mean(list(means.values())))
+        rows = {name: {metric: value} for name, value in means.items()}
+        return _rounded({"clean": clean, "mean": mean, "corruptions": rows})
+    return _rounded(_of_accuracies(suite, clean, means, classes))
+
+
+def _of_accuracies(
+    suite: str, clean: float, means: Mapping[str, float], classes: tuple[str, ...]
+) -> dict[str, Any]:
     about = ABOUT[suite]
     known = about.reference if classes == CLASSES else {}
     rows: dict[str, dict[str, float]] = {}
-    for name, scores in cells.items():
-        accuracy = float(np.mean([score["accuracy"] for score in scores]))
+    for name, accuracy in means.items():
         rows[name] = {"accuracy": accuracy, "error": 100 - accuracy}
         if known:
             ours, theirs = accuracy / 100, known[name]
@@ -140,7 +172,7 @@ def summarize(
         if all(name in row for row in rows.values()):
             out[key] = float(np.mean([row[name] for row in rows.values()]))
     out["corruptions"] = rows
-    return _rounded(out)
+    return out
 
 
 def _rounded(value: Any) -> Any:
@@ -158,6 +190,7 @@ class _Source:
     settings: dict[str, Any]
     classes: tuple[str, ...]
     clouds: Callable[[Cell], Clouds]
+    truth: Clouds | None = None  # the clean clouds, with all that is known of them
     title: str = ""
 
 
@@ -186,7 +219,7 @@ def _source(config: RobustnessConfig) -> _Source:
     made = "made here of the test split, not the official files"
     settings = {"suite": suite, **settings, "corruptions": made, "clouds": len(test)}
     title = protocol.dataset.title()
-    return _Source(suite, protocol.precision, settings, test.classes, clouds, title)
+    return _Source(suite, protocol.precision, settings, test.classes, clouds, test, title)
 
 
 def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:
@@ -232,11 +265,11 @@ def _subset(clouds: Clouds, most: int) -> Clouds:
     return fixed_subset(clouds, most)
 
 
-def _score(model: Any, clouds: Clouds) -> dict[str, Any]:
+def _score(model: Any, clouds: Clouds, truth: Clouds | None) -> dict[str, Any]:
     from ..inference.score import evaluate
 
-    n = clouds.points.shape[1]
-    return {"accuracy": evaluate(model, clouds, n)[ACCURACY], "points": n}
+    n, metric = clouds.points.shape[1], model.adapter.task.metric
+    return {metric: evaluate(model, clouds, n, truth=truth)[metric], "points": n}
 
 
 def _key(cell: Cell) -> str:
@@ -245,12 +278,12 @@ def _key(cell: Cell) -> str:
 
 def _record(config: RobustnessConfig, settings: dict[str, Any]) -> dict[str, Any]:
     """What ``out`` holds of this very run, or a new record."""
-    from ..adapters import folder as hub
+    from ..adapters import folder as adapter_folder
 
-    adapter = hub.read_adapter_config(config.adapter)
+    adapter = adapter_folder.read_adapter_config(config.adapter)
     head = {
         "format": FORMAT, "adapter": str(config.adapter), "method": adapter["method"],
-        "adapter_sha256": sha256_of(config.adapter / hub.WEIGHTS),
+        "adapter_sha256": sha256_of(config.adapter / adapter_folder.WEIGHTS),
         "backbone_sha256": adapter["backbone"]["sha256"], "settings": settings,
     }  # fmt: skip
     path = config.out / RESULTS
@@ -267,9 +300,9 @@ def _record(config: RobustnessConfig, settings: dict[str, Any]) -> dict[str, Any
     return {**head, "scores": found["scores"]}
 
 
-def _table(suite: str, scores: Mapping[str, Any]) -> dict[str, Any]:
+def _table(suite: str, scores: Mapping[str, Any], metric: str) -> dict[str, Any]:
     cells = {name: [scores[f"{name}_{s}"] for s in SEVERITIES] for name in SUITES[suite]}
-    return {"clean": scores[CLEAN]["accuracy"], "cells": cells}
+    return {"metric": metric, "clean": scores[CLEAN][metric], "cells": cells}
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from ..adapters import folder as hub
+from ..adapters import folder as adapter_folder
 from ..adapters.protocol import stated
 from ..core import stops
 from ..core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
@@ -446,12 +446,12 @@ class _Run:
         }  # fmt: skip
         files = self._files()
         if self.acc.is_main_process:
-            folder = hub.save_adapter(
+            folder = adapter_folder.save_adapter(
                 model, c.out / "adapter", backbone=c.backbone, points=c.points,
                 results=results, dataset=results["title"], available=self.train_set.points.shape[1],
             )  # fmt: skip
             results["adapter"] = str(folder)
-            results["adapter_bytes"] = (folder / hub.WEIGHTS).stat().st_size
+            results["adapter_bytes"] = (folder / adapter_folder.WEIGHTS).stat().st_size
             results |= files  # which are nobody's concern who gets the adapter
             write_json(c.out / "results.json", results)
         return results

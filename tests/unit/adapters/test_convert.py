@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import convert
 from pointadapt.core.config import Published
 from pointadapt.core.errors import AdapterError, CheckpointError, ConfigError, PointAdaptError
@@ -39,7 +39,7 @@ def pretrained(tensors):
 
 def logits(folder, points, **options):
     with torch.no_grad():
-        return hub.load(folder, **options)(points)
+        return adapter_folder.load(folder, **options)(points)
 
 
 def test_an_adapter_shares_the_backbone_it_was_trained_from(tmp_path):
@@ -57,7 +57,7 @@ def test_an_adapter_shares_the_backbone_it_was_trained_from(tmp_path):
     own = convert(path, tmp_path / "own", FACTS)
     assert own["sha256"] != base["sha256"]
     with pytest.raises(AdapterError, match="made for the backbone"):
-        hub.load(tmp_path / "own/adapter", backbone=tmp_path / "p/backbone")
+        adapter_folder.load(tmp_path / "own/adapter", backbone=tmp_path / "p/backbone")
 
 
 def test_another_backbone_is_refused(tmp_path):
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_refused_and_nothing_written(damage, facts, message
     path = write(damage(arrays("dapt_small_state")), tmp_path / "d.pth")
     changed = {"heads": 3, "groups": 16, "group_size": 8, "points": 256} | facts
     with pytest.raises(PointAdaptError, match=message) as caught:
-        convert(path, tmp_path / "out", Published(**changed))
+        convert(path, tmp_path / "out", **changed)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -145,9 +145,9 @@ def test_facts_reach_the_folders(tmp_path):
     path = write(arrays("dapt_small_state"), tmp_path / "d.pth")
     names = ("e", "d", "c", "b", "a")
     convert(
-        path, tmp_path / "out", Published(heads=3, groups=7, group_size=5, points=99, classes=names)
-    )
-    config = hub.read_adapter_config(tmp_path / "out/adapter")
+        path, tmp_path / "out", heads=3, groups=7, group_size="5", points=99, classes=names
+    )  # the object and the keywords are one; as on the command line, text is read as what it says
+    config = adapter_folder.read_adapter_config(tmp_path / "out/adapter")
     assert config["classes"] == list(names)
     assert config["points"] == 99
     assert config["method_options"]["rank"] == 8

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import pointadapt
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.fold import fold, fold_model
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones.folder import save_backbone
@@ -166,7 +166,7 @@ def test_command(micro_adapter, tmp_path, toy_root, capsys):
     assert main(["fold", str(micro_adapter), "--out", str(out), "--json"]) == 0
     done = json.loads(capsys.readouterr().out)
     assert done["method"] == done["left"] == "dapt"
-    assert done["folds"] == "partly"
+    assert done["foldable"] == "partly"
     assert done["parameters"] < done["parameters_before"]
     assert {p.name: p.read_bytes() for p in micro_adapter.iterdir()} == before
     moved = tmp_path / "moved"
@@ -195,14 +195,14 @@ def test_summary_says_what_to_do_next(micro_adapter, tmp_path, capsys):
 def test_moved_statistics_belong_to_the_folded_backbone(micro_backbone, toy_batch, tmp_path):
     model = model_of(micro_backbone, "norm")
     expected = run(model, toy_batch)
-    hub.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
+    adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
     fold(tmp_path / "a", tmp_path / "b")
-    loaded = hub.load(tmp_path / "b")
+    loaded = adapter_folder.load(tmp_path / "b")
     assert torch.equal(run(loaded, toy_batch), expected)
     assert not any(k.startswith("backbone.") for k in loaded.adapter_state())
-    hub.load_into(loaded, tmp_path / "b", "again")
+    adapter_folder.load_into(loaded, tmp_path / "b", "again")
     with pytest.raises(AdapterError, match="made for the backbone"):
-        hub.load(tmp_path / "b", backbone=micro_backbone)
+        adapter_folder.load(tmp_path / "b", backbone=micro_backbone)
 
 
 def test_out_must_be_another_folder(micro_adapter):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.errors import AdapterError, ConfigError
 from pointadapt.methods import make_method
@@ -148,7 +148,7 @@ def test_adapters_switch_exactly(folder, toy_batch, tmp_path):
 def test_peft_opens_our_folder_and_we_open_peft_s(folder, toy_batch, tmp_path, recwarn):
     model = train(ours(folder), toy_batch)
     expected = outputs(model, toy_batch)
-    hub.save_adapter(model, tmp_path / "ours", backbone=str(folder), points=64)
+    adapter_folder.save_adapter(model, tmp_path / "ours", backbone=str(folder), points=64)
     with torch.no_grad():
         of_backbone = model.backbone(toy_batch[0], model.adapter.taps).x
     recwarn.clear()
@@ -182,10 +182,12 @@ def test_folders_of_other_tuners(kind, folder, toy_batch, tmp_path):
         assert torch.equal(model.backbone(toy_batch[0], model.adapter.taps).x, expected)
     assert model.backbone.sha256() == load_backbone(folder).sha256()
     assert set(state) == set(model.backbone.state_dict())
-    hub.save_adapter(model, tmp_path / "again", backbone=str(folder), points=64)
-    assert torch.equal(outputs(hub.load(tmp_path / "again"), toy_batch), outputs(model, toy_batch))
+    adapter_folder.save_adapter(model, tmp_path / "again", backbone=str(folder), points=64)
+    assert torch.equal(
+        outputs(adapter_folder.load(tmp_path / "again"), toy_batch), outputs(model, toy_batch)
+    )
     with pytest.raises(AdapterError, match="from_peft"):
-        hub.load(tmp_path)
+        adapter_folder.load(tmp_path)
     with pytest.raises(AdapterError, match=r"pointadapt\.load"):
         from_peft(tmp_path / "again", folder, CLASSES)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.adapters.promises import numbers_of
 from pointadapt.adapters.protocol import Protocol
@@ -24,7 +24,7 @@ def make(bare_backbone, tmp_path):
         folder = bare_backbone("point_vit")
         net = load_backbone(folder)
         adapter = Adapter(net, make_method(method), make_task("classification"), CLASSES)
-        return hub.save_adapter(
+        return adapter_folder.save_adapter(
             PointModel(net, adapter), tmp_path / "adapter", backbone=str(folder), points=64
         )
 
@@ -32,7 +32,7 @@ def make(bare_backbone, tmp_path):
 
 
 def change(folder, *keys, value):
-    path = folder / hub.CONFIG
+    path = folder / adapter_folder.CONFIG
     config = part = json.loads(path.read_text())
     for key in keys[:-1]:
         part = part[key]
@@ -45,8 +45,10 @@ def test_a_rank_that_the_weights_do_not_have(make, method):
     folder = make(method)
     change(folder, "method_options", "rank", value=10_000_000)
     with pytest.raises(AdapterError, match=r"larger by far \(with rank=10000000\)") as caught:
-        hub.load(folder)
-    assert hub.WEIGHTS in str(caught.value) and hub.CONFIG in str(caught.value)
+        adapter_folder.load(folder)
+    assert adapter_folder.WEIGHTS in str(caught.value) and adapter_folder.CONFIG in str(
+        caught.value
+    )
     assert "\n" not in str(caught.value)
 
 
@@ -54,14 +56,14 @@ def test_other_giants(make):
     folder = make("linear_probe")
     change(folder, "task_options", "widths", value=[10**6, 10**6])
     with pytest.raises(PointAdaptError, match=r"larger by far|widths"):
-        hub.load(folder)
+        adapter_folder.load(folder)
 
 
 def test_classes_without_end(make):
     folder = make("linear_probe")
     change(folder, "classes", value=[f"c{i}" for i in range(700_000)])
     with pytest.raises(PointAdaptError, match=r"larger by far|has shape"):
-        hub.load(folder)
+        adapter_folder.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_other_types(make, keys, value, message):
     folder = make("dapt")
     change(folder, *keys, value=value)
     with pytest.raises(PointAdaptError, match=message) as caught:
-        hub.load(folder)
+        adapter_folder.load(folder)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) <= 1000
 
@@ -127,9 +129,9 @@ def test_other_types(make, keys, value, message):
 )
 def test_json_that_is_no_configuration(make, text, message):
     folder = make("linear_probe")
-    (folder / hub.CONFIG).write_text(text)
+    (folder / adapter_folder.CONFIG).write_text(text)
     with pytest.raises(PointAdaptError, match=message) as caught:
-        hub.load(folder)
+        adapter_folder.load(folder)
     assert "\n" not in str(caught.value)
 
 
@@ -147,15 +149,15 @@ def test_results_of_other_types_are_no_protocol(make):
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers(make, bad):
     folder = make("linear_probe")
-    config = json.loads((folder / hub.CONFIG).read_text())
-    tensors = read_safetensors(folder / hub.WEIGHTS)
+    config = json.loads((folder / adapter_folder.CONFIG).read_text())
+    tensors = read_safetensors(folder / adapter_folder.WEIGHTS)
     key = next(k for k in tensors if k.endswith("weight"))
     tensors[key].view(-1)[0] = bad
-    write_safetensors(folder / hub.WEIGHTS, tensors)
-    config.pop(hub.DIGEST)
-    (folder / hub.CONFIG).write_text(json.dumps(config))
+    write_safetensors(folder / adapter_folder.WEIGHTS, tensors)
+    config.pop(adapter_folder.DIGEST)
+    (folder / adapter_folder.CONFIG).write_text(json.dumps(config))
     with pytest.raises(AdapterError, match="holds NaN or infinity"):
-        hub.load(folder)
+        adapter_folder.load(folder)
 
 
 def test_numbers_of_a_module():

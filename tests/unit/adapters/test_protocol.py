@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.fold import fold
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.adapters.protocol import Protocol
@@ -123,12 +123,12 @@ def test_training_and_methods_see_them_so(normalise, new_model, shifted, toy_bat
 
 
 def test_scanobjectnn_is_taken_as_stored_from_training_to_scores(scans, trained, capsys):
-    config = hub.read_adapter_config(trained)
+    config = adapter_folder.read_adapter_config(trained)
     assert (config["normalise"], config["available"], config["points"]) == (False, 80, 64)
-    assert "coordinates as stored" in (trained / hub.CARD).read_text()
+    assert "coordinates as stored" in (trained / adapter_folder.CARD).read_text()
     test = load_dataset("scanobjectnn", **scans).load("test")
     some = np.stack([farthest(cloud, 64) for cloud in test.points])
-    want = plain(hub.load(trained), some)
+    want = plain(adapter_folder.load(trained), some)
     capsys.readouterr()
     assert main(["evaluate", "--adapter", str(trained), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
@@ -137,7 +137,7 @@ def test_scanobjectnn_is_taken_as_stored_from_training_to_scores(scans, trained,
     assert scores["accuracy"] == pytest.approx(
         json.loads((trained.parent / "results.json").read_text())["accuracy"]
     )
-    other = plain(hub.load(trained), in_unit_ball(some))
+    other = plain(adapter_folder.load(trained), in_unit_ball(some))
     assert np.abs(other - want).max() > 1e-3  # normalising would show
 
 
@@ -145,7 +145,7 @@ def test_files_are_predicted_as_stored_too(scans, trained, tmp_path):
     cloud = load_dataset("scanobjectnn", **scans).load("test").points[4]
     write_points(tmp_path / "a.npy", cloud)
     (got,) = predict([tmp_path / "a.npy"], trained, top=15)
-    want = plain(hub.load(trained), farthest(cloud, 64)[None])[0]
+    want = plain(adapter_folder.load(trained), farthest(cloud, 64)[None])[0]
     assert got.confidence == pytest.approx(want.max(), abs=1e-5)
     assert [p for _, p in got.top] == pytest.approx(sorted(want.tolist(), reverse=True), abs=1e-5)
 
@@ -162,9 +162,9 @@ def test_a_file_that_lies_elsewhere_is_named(scans, trained, tmp_path):
 
 def test_folding_keeps_both(trained, tmp_path):
     fold(trained, tmp_path / "folded")
-    config = hub.read_adapter_config(tmp_path / "folded")
+    config = adapter_folder.read_adapter_config(tmp_path / "folded")
     assert (config["normalise"], config["available"]) == (False, 80)
-    assert not hub.load(tmp_path / "folded").adapter.normalise
+    assert not adapter_folder.load(tmp_path / "folded").adapter.normalise
 
 
 def test_folds_and_episodes_are_as_the_data_that_they_index(scans, tmp_path):
@@ -181,12 +181,12 @@ def test_folds_and_episodes_are_as_the_data_that_they_index(scans, tmp_path):
 
 
 def test_an_older_adapter_was_trained_on_normalised_clouds(trained, tmp_path):
-    config = json.loads((trained / hub.CONFIG).read_text())
+    config = json.loads((trained / adapter_folder.CONFIG).read_text())
     del config["normalise"], config["available"]
     for run, available in ((config["results"]["config"], 80), ({}, 64), ({"available": 0}, 64)):
         values = {**config, "results": {**config["results"], "config": run}}
-        (tmp_path / hub.CONFIG).write_text(json.dumps(values))
-        read = hub.read_adapter_config(tmp_path)
+        (tmp_path / adapter_folder.CONFIG).write_text(json.dumps(values))
+        read = adapter_folder.read_adapter_config(tmp_path)
         assert (read["normalise"], read["available"]) == (True, available)
 
 
@@ -198,7 +198,7 @@ def test_a_resumed_run_goes_on_as_it_began(known, trained, tmp_path):
         del state["normalise"]
     save_state(run / "checkpoint.pt", {**state, "epoch": 1})
     trainer.train(replace(load_config(run / "config.yaml", TrainConfig), out=run, resume=True))
-    assert hub.read_adapter_config(run / "adapter")["normalise"] == (not known)
+    assert adapter_folder.read_adapter_config(run / "adapter")["normalise"] == (not known)
 
 
 def test_scores_follow_the_points_that_are_available(new_model, bare_backbone, tmp_path):
@@ -208,7 +208,9 @@ def test_scores_follow_the_points_that_are_available(new_model, bare_backbone, t
     stored = load_dataset("modelnet40", **data).stored_points("test")
     model, count = new_model(True), stored - 16
     backbone = str(bare_backbone("point_vit"))
-    hub.save_adapter(model, tmp_path / "a", backbone=backbone, points=count, available=stored)
+    adapter_folder.save_adapter(
+        model, tmp_path / "a", backbone=backbone, points=count, available=stored
+    )
     protocol = Protocol.of(tmp_path / "a", "modelnet40", **data)
     assert (protocol.points, protocol.normalise, protocol.options["points"]) == (
         count,
@@ -221,7 +223,9 @@ def test_scores_follow_the_points_that_are_available(new_model, bare_backbone, t
     np.testing.assert_allclose(got, plain(model, some), atol=1e-5)
     first = load_dataset("modelnet40", **data, points=count).load("test").points
     assert np.abs(plain(model, in_unit_ball(first)) - got).max() > 1e-6
-    hub.save_adapter(model, tmp_path / "a", backbone=backbone, points=count, available=8192)
+    adapter_folder.save_adapter(
+        model, tmp_path / "a", backbone=backbone, points=count, available=8192
+    )
     with pytest.raises(PointCloudError, match=f"--data-options points={stored}"):
         Protocol.of(tmp_path / "a", "modelnet40", **data).load("test")
 

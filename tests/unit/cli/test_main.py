@@ -119,7 +119,7 @@ def test_it_is_one_line_too_where_the_parser_draws_a_box():
     status, out, err = run("train", "--precision", "fp8", PYTHONIOENCODING="utf-8")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("pointadapt: error: invalid choice 'fp8' for argument '--precision'.")
-    assert err.endswith("('fp32', 'bf16', 'fp16'); see pointadapt train --help\n")
+    assert err.endswith("('auto', 'fp32', 'bf16', 'fp16'); see pointadapt train --help\n")
 
 
 # --- what train starts from
@@ -334,9 +334,9 @@ def test_list_all(capsys):
     assert small["parameters"] == 21_825_792
     dapt = next(row for row in every["methods"] if row["name"] == "dapt")
     assert dapt["options"]["rank"] == 64 and "CVPR 2024" in dapt["paper"]
-    assert (dapt["parameters"], dapt["folds"]) == (1_087_771, "partly")
-    folds = {row["name"]: row["folds"] for row in every["methods"]}
-    assert (folds["ssf"], folds["vpt"]) == ("wholly", "no")
+    assert (dapt["parameters"], dapt["foldable"]) == (1_087_771, "partly")
+    foldable = {row["name"]: row["foldable"] for row in every["methods"]}
+    assert (foldable["ssf"], foldable["vpt"]) == ("wholly", "no")
 
 
 # --- wrong input: one line, status 2, nothing half-written

@@ -80,7 +80,7 @@ def test_a_forked_helper_does_not_go_on_holding(tmp_path):
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
     parent.wait()
     try:
-        with only_run_in(tmp_path / "run", patience=20):  # the helper sleeps for ten minutes
+        with only_run_in(tmp_path / "run", patience=20):  # the other process sleeps for ten minutes
             pass
     finally:
         os.killpg(parent.pid, signal.SIGKILL)

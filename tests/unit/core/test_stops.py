@@ -59,6 +59,8 @@ def test_a_process_that_ignores_signals_goes_on_doing_so():
 
 
 IMPORTING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it in the background
 from pathlib import Path
 from pointadapt.core import stops
 from pointadapt.core.folders import only_run_in

@@ -14,7 +14,7 @@ from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError, PointAdaptError
 from pointadapt.core.tensors import read_safetensors
 from pointadapt.data import load_dataset
-from pointadapt.data.reading import point_cache as _cache
+from pointadapt.data.reading import point_cache
 from pointadapt.data.reading.point_cache import cached_points
 from pointadapt.ops import normalize
 from pointadapt.training.trainer import train
@@ -56,7 +56,7 @@ def test_what_the_points_depend_on_is_noticed(place, change, monkeypatch):
     elif change == "time":
         os.utime(place.file, ns=(1, 1))
     elif change == "code":
-        monkeypatch.setattr(_cache, "_code", lambda: "other")
+        monkeypatch.setattr(point_cache, "_code", lambda: "other")
     found = place.load(n=2 if change == "option" else 1)
     assert place.calls == 2
     assert found.max() == float(place.file.read_text())
@@ -90,7 +90,7 @@ def test_auto_keeps_what_was_slow(place, tmp_path, monkeypatch):
     place.load("auto"), place.load("auto")
     assert place.calls == 2
     assert not (tmp_path / "own").exists()
-    monkeypatch.setattr(_cache, "SLOW", -1.0)
+    monkeypatch.setattr(point_cache, "SLOW", -1.0)
     place.load("auto")
     monkeypatch.undo()
     monkeypatch.setenv("POINTADAPT_CACHE", str(tmp_path / "own"))
@@ -106,7 +106,7 @@ def test_a_place_that_cannot_be_written(place, tmp_path, monkeypatch):
         place.load(str(tmp_path / "file"))
     with pytest.raises(PointAdaptError, match="cannot write"):
         place.load(str(tmp_path / "file" / "inside"))
-    monkeypatch.setattr(_cache, "SLOW", -1.0)
+    monkeypatch.setattr(point_cache, "SLOW", -1.0)
     monkeypatch.setenv("POINTADAPT_CACHE", str(tmp_path / "file"))
     assert place.load("auto").max() == 1  # nobody asked for a cache
 

@@ -15,7 +15,7 @@ from pointadapt.core.errors import (
     UnknownNameError,
 )
 from pointadapt.data import load_dataset
-from pointadapt.data.reading.layouts import readable_files
+from pointadapt.data.reading.tree import readable_files
 from pointadapt.data.sets import folder as module
 from pointadapt.data.sets.folder import Folder, upright
 from pointadapt.io import SUFFIXES, Cloud, read_points, write_cloud, write_points

@@ -12,7 +12,6 @@ from pointadapt.data.splits import stratified_split
 
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/lpsb/make.py")))
-REAL = TESTS.parents[1] / "shared/data/lpsb" / FILE
 
 
 def test_the_split_that_is_written_down():
@@ -26,9 +25,8 @@ def test_the_split_that_is_written_down():
         assert sum(mesh in both for mesh in own) == 20
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the data are not on this machine")
-def test_the_split_is_that_of_its_seed():
-    with np.load(REAL) as arrays:
+def test_the_split_is_that_of_its_seed(real_data):
+    with np.load(real_data("lpsb") / FILE) as arrays:
         kept, held = stratified_split(arrays["category"], 0.25, 0)
         meshes = arrays["mesh_id"]
     assert written_split() == {"train": tuple(meshes[kept]), "test": tuple(meshes[held])}

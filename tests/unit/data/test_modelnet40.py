@@ -20,7 +20,6 @@ from pointadapt.data.sets.modelnet40 import CLASSES, FORMS, ModelNet40
 TESTS = Path(__file__).parents[2]
 look_alike = SimpleNamespace(**runpy.run_path(str(TESTS / "data/modelnet40/make.py")))
 POINTS = look_alike.POINTS
-REAL = Path(os.environ.get("POINTADAPT_DATA", TESTS.parents[1] / "shared/data")) / "modelnet40"
 
 
 def load(root, split="test", **options):
@@ -264,9 +263,8 @@ def test_dat_of_a_split_missing(tmp_path):
     broken(folder, DataLayoutError, "no modelnet40_test_*pts_fps.dat")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real ModelNet40 in {REAL} (POINTADAPT_DATA)")
-def test_the_real_modelnet40():
-    data = ModelNet40(root=REAL)
+def test_the_real_modelnet40(real_data):
+    data = ModelNet40(root=real_data("modelnet40"))
     train, test = data.load("train"), data.load("test")
     assert (train.points.shape, test.points.shape) == ((9843, 1024, 3), (2468, 1024, 3))
     assert train.classes == test.classes == CLASSES

@@ -11,7 +11,6 @@ from pointadapt.data.sets.shapedb import ShapeDB
 
 MAKE = Path(__file__).parents[2] / "data/shapedb/make.py"
 look_alike = SimpleNamespace(**runpy.run_path(str(MAKE)))
-REAL = Path(__file__).parents[4] / "shared/data/shapedb"
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -67,6 +66,5 @@ def test_too_many_points_and_no_file(tmp_path):
         ShapeDB(root=look_alike.write(tmp_path), points=97).load("train")
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"{REAL} is not here")
-def test_the_whole_collection():
-    assert ShapeDB(root=REAL).verify() == []
+def test_the_whole_collection(real_data):
+    assert ShapeDB(root=real_data("shapedb")).verify() == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError, DataLayoutError, UnknownNameError
 from pointadapt.data import load_dataset
@@ -46,20 +46,20 @@ def test_what_training_reports(run):
     assert len(results["per_class"]) == 32
     rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert rows[1]["loss"] < rows[0]["loss"]
-    config = hub.read_adapter_config(run / "adapter")
+    config = adapter_folder.read_adapter_config(run / "adapter")
     assert config["head_inputs"] == ["token_max", "token_mean"]
     assert "chair/arm" in config["parts"]
 
 
 def test_the_saved_adapter_scores_what_was_reported(run, clouds):
     results = json.loads((run / "results.json").read_text())
-    scores = evaluate(hub.load(run / "adapter"), clouds, 64)
+    scores = evaluate(adapter_folder.load(run / "adapter"), clouds, 64)
     for key in ("instance_miou", "class_miou", "accuracy", "per_class", "count"):
         assert scores[key] == results[key], key
 
 
 def test_predictions_are_those_of_the_model(run, clouds):
-    model = hub.load(run / "adapter")
+    model = adapter_folder.load(run / "adapter")
     found = predict_clouds(model, clouds, 64)
     assert found.shape == (32, 64)
     points, category = normalize(torch.from_numpy(clouds.points)), torch.from_numpy(clouds.labels)
@@ -74,7 +74,7 @@ def test_predictions_are_those_of_the_model(run, clouds):
 
 def test_more_points_than_the_network_sees(run):
     many = load_dataset("shapes", points=100, size=64, test_size=4).load("test")
-    model = hub.load(run / "adapter")
+    model = adapter_folder.load(run / "adapter")
     found = predict_clouds(model, many, 64)
     points = normalize(torch.from_numpy(many.points))
     some = gather_points(points, farthest_point_sample(points, 64))
@@ -124,7 +124,7 @@ def test_selection_is_by_instance_miou(select, micro_flags, tmp_path):
 
 
 def test_other_data_are_refused(run, clouds, toy_root, tmp_path, capsys):
-    model = hub.load(run / "adapter")
+    model = adapter_folder.load(run / "adapter")
     plain = Shapes(points=64, test_size=4).load("test")
     object.__setattr__(plain, "part_names", plain.part_names[::-1])
     with pytest.raises(DataLayoutError, match=r"parts and the adapter .* their order"):
@@ -231,7 +231,7 @@ def test_the_command(run, files, tmp_path, capsys):
 
 
 def test_confidence_is_that_among_the_parts_of_the_class(run, clouds, files, tmp_path):
-    model = hub.load(run / "adapter")
+    model = adapter_folder.load(run / "adapter")
     parts = parts_by_class(model.adapter.names)
     least = np.array([1 / len(parts[label]) for label in clouds.labels])
     found = examine(model, clouds, 64)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.errors import DataLayoutError, PointCloudError
 from pointadapt.data import Clouds, load_dataset
@@ -181,7 +181,7 @@ def test_other_classes_are_refused(model, points, toy_batch, classes, message):
 
 def test_evaluating_a_data_set_by_name(model, toy_root, bare_backbone, tmp_path):
     folder = bare_backbone("point_vit")
-    hub.save_adapter(model, tmp_path, backbone=str(folder), points=64)
+    adapter_folder.save_adapter(model, tmp_path, backbone=str(folder), points=64)
     want = evaluate(model, load_dataset("folder", root=toy_root, points=64).load("test"), 64)
     assert evaluate_dataset(tmp_path, "folder", root=toy_root) == want
     train = evaluate_dataset(tmp_path, "folder", split="train", root=toy_root)

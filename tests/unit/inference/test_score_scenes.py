@@ -45,7 +45,7 @@ def test_points_are_counted_once_and_blocks_vote(scenes, monkeypatch):
     monkeypatch.setattr(rooms, "predict_clouds", predict)
     done = []
     scores = scores_of_scenes(Model, scenes, "test", 32, on_scene=done.append)
-    ((scene, blocks),) = scenes.rooms("test")
+    ((scene, blocks),) = scenes.whole_scenes("test")
     votes = np.zeros((len(scene), 3), int)
     for (index, _), found in zip(blocks, cast, strict=True):
         np.add.at(votes, (index, found), 1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import AdapterError, ConfigError, UnknownNameError
@@ -54,7 +54,7 @@ def test_peft_opens_our_folder(name, bare_backbone, toy_batch, tmp_path, recwarn
     folder = bare_backbone("point_vit")
     model = train(new_model(folder, f"peft:{name}"), toy_batch)
     expected = tokens(model.backbone, toy_batch, model.adapter.taps)
-    hub.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
+    adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
     recwarn.clear()
     theirs = peft.PeftModel.from_pretrained(load_backbone(folder, seed=1), tmp_path / "a")
     said = [str(w.message) for w in recwarn]
@@ -167,9 +167,9 @@ def test_biases_of_the_backbone_train_and_are_saved(bare_backbone, toy_batch, tm
     folder = bare_backbone("point_vit")
     model = train(new_model(folder, "peft:lora", bias="all", target_modules="fc1"), toy_batch)
     assert "backbone.blocks.0.mlp.fc1.bias" in model.adapter_state()
-    hub.save_adapter(model, tmp_path, backbone=str(folder), points=64)
+    adapter_folder.save_adapter(model, tmp_path, backbone=str(folder), points=64)
     expected = tokens(model.backbone, toy_batch, model.adapter.taps)
-    loaded = hub.load(tmp_path)
+    loaded = adapter_folder.load(tmp_path)
     assert torch.equal(tokens(loaded.backbone, toy_batch, loaded.adapter.taps), expected)
     theirs = peft.PeftModel.from_pretrained(load_backbone(folder), tmp_path)
     assert torch.equal(tokens(theirs, toy_batch), expected)
@@ -195,21 +195,25 @@ def test_buffers_of_its_layers_follow_it():
 
 def test_a_damaged_folder_is_refused(bare_backbone, toy_batch, tmp_path):
     folder = bare_backbone("point_vit")
-    hub.save_adapter(new_model(folder, "peft:ia3"), tmp_path, backbone=str(folder), points=64)
-    tensors = read_safetensors(tmp_path / hub.WEIGHTS)
+    adapter_folder.save_adapter(
+        new_model(folder, "peft:ia3"), tmp_path, backbone=str(folder), points=64
+    )
+    tensors = read_safetensors(tmp_path / adapter_folder.WEIGHTS)
     name = "base_model.model.blocks.1.mlp.fc2.ia3_l"
-    config = read_json(tmp_path / hub.CONFIG)
+    config = read_json(tmp_path / adapter_folder.CONFIG)
     config["auto_mapping"]["pointadapt"].pop(
-        hub.DIGEST
+        adapter_folder.DIGEST
     )  # as in folders of old: else that alone would be refused
-    write_json(tmp_path / hub.CONFIG, config)
-    write_safetensors(tmp_path / hub.WEIGHTS, {k: v for k, v in tensors.items() if k != name})
+    write_json(tmp_path / adapter_folder.CONFIG, config)
+    write_safetensors(
+        tmp_path / adapter_folder.WEIGHTS, {k: v for k, v in tensors.items() if k != name}
+    )
     with pytest.raises(AdapterError, match=f"'taps.{name}' is missing"):
-        hub.load(tmp_path)
+        adapter_folder.load(tmp_path)
     more = tensors | {"base_model.model.blocks.7.x": torch.zeros(3)}
-    write_safetensors(tmp_path / hub.WEIGHTS, more)
+    write_safetensors(tmp_path / adapter_folder.WEIGHTS, more)
     with pytest.raises(AdapterError, match=r"blocks.7.x' has no place"):
-        hub.load(tmp_path)
+        adapter_folder.load(tmp_path)
 
 
 def test_only_asking_for_it_imports_peft():
@@ -259,10 +263,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         patch.setattr(loop._Run, "_batch", stopping)
         loop.train(parts)
     loop.train(replace(parts, resume=True))
-    whole, again = (read_safetensors(c.out / "adapter" / hub.WEIGHTS) for c in (config, parts))
+    whole, again = (
+        read_safetensors(c.out / "adapter" / adapter_folder.WEIGHTS) for c in (config, parts)
+    )
     assert whole.keys() == again.keys()
     assert all(torch.equal(whole[k], again[k]) for k in whole)
     theirs = peft.PeftModel.from_pretrained(load_backbone(config.backbone), config.out / "adapter")
-    model = hub.load(config.out / "adapter")
+    model = adapter_folder.load(config.out / "adapter")
     expected = tokens(model.backbone, toy_batch, model.adapter.taps)
     assert torch.equal(tokens(theirs, toy_batch), expected)

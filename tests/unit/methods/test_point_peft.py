@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.backbones import Taps
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
@@ -190,13 +190,15 @@ def config(tmp_path, toy_root, bare_backbone):
 
 def test_training_fills_the_bank_and_the_adapter_keeps_it(config):
     train(config)
-    saved = read_safetensors(config.out / "adapter" / hub.WEIGHTS)
+    saved = read_safetensors(config.out / "adapter" / adapter_folder.WEIGHTS)
     model = build_model(config, ("a", "b", "c", "d"))
     show_clouds(model, load_clouds(config)[0], config)
     assert int(saved["taps.rows"]) == 8
     assert saved["taps.bank"].any()
     assert torch.equal(saved["taps.bank"], model.adapter.taps.bank)
-    assert torch.equal(hub.load(config.out / "adapter").adapter.taps.bank, saved["taps.bank"])
+    assert torch.equal(
+        adapter_folder.load(config.out / "adapter").adapter.taps.bank, saved["taps.bank"]
+    )
 
 
 @pytest.mark.parametrize(

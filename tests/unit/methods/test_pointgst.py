@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BlockTaps
 from pointadapt.core.errors import ConfigError
@@ -211,10 +211,12 @@ def released_adapter(a, x, whole, small, parts):
 def test_an_adapter_from_before_the_option_keeps_its_laplacian(micro_backbone, tmp_path):
     net = load_backbone(micro_backbone)
     adapter = Adapter(net, make_method("pointgst", {"local": 4}), make_task("classification"), "ab")
-    hub.save_adapter(PointModel(net, adapter), tmp_path, backbone=str(micro_backbone), points=64)
-    assert hub.load(tmp_path).adapter.method.laplacian == "normalised"
-    config = json.loads((tmp_path / hub.CONFIG).read_text())
+    adapter_folder.save_adapter(
+        PointModel(net, adapter), tmp_path, backbone=str(micro_backbone), points=64
+    )
+    assert adapter_folder.load(tmp_path).adapter.method.laplacian == "normalised"
+    config = json.loads((tmp_path / adapter_folder.CONFIG).read_text())
     del config["method_options"]["laplacian"]
-    (tmp_path / hub.CONFIG).write_text(json.dumps(config))
-    loaded = hub.load(tmp_path).adapter
+    (tmp_path / adapter_folder.CONFIG).write_text(json.dumps(config))
+    loaded = adapter_folder.load(tmp_path).adapter
     assert (loaded.method.laplacian, loaded.taps.laplacian) == ("unnormalised", "unnormalised")

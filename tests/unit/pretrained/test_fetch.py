@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.convert import convert
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones.published import tags as _tags
+from pointadapt.backbones.published import tags
 from pointadapt.cli.listing import backbones
 from pointadapt.cli.main import main
 from pointadapt.core.errors import (
@@ -62,8 +62,8 @@ def tag(source, monkeypatch):
             "licence": "MIT", "url": f"{source.url}/pretrain.pth", "page": "https://example.com/p",
             **values,
         }  # fmt: skip
-        own = _tags.Tag(name="micro", **given)
-        monkeypatch.setitem(_tags.TAGS, "micro", own)
+        own = tags.Tag(name="micro", **given)
+        monkeypatch.setitem(tags.TAGS, "micro", own)
         return own
 
     return enter
@@ -124,7 +124,7 @@ def test_a_checksum_learned_later_replaces_what_does_not_fit_it(tag, source):
     fetch("micro")
     source.content += b"\0"  # zip files may have a tail
     tag(sha256=hashlib.sha256(source.content).hexdigest())
-    assert cache.cached(_tags.find_tag("micro")) is None
+    assert cache.cached(tags.find_tag("micro")) is None
     assert fetch("micro")["new"] is True
 
 
@@ -132,11 +132,11 @@ def test_an_adapter_names_the_tag_and_finds_it_anywhere(tag, source, tmp_path):
     tag()
     net, task = load_backbone("micro"), make_task("classification")
     model = PointModel(net, Adapter(net, make_method("norm"), task, ("a", "b"), ("cls",)))
-    hub.save_adapter(model, tmp_path / "adapter", backbone="micro", points=64)
+    adapter_folder.save_adapter(model, tmp_path / "adapter", backbone="micro", points=64)
     config = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
     assert config["backbone"]["name"] == "micro"
     os.rename(cache.cache_dir(), tmp_path / "elsewhere")
-    hub.load(tmp_path / "adapter")
+    adapter_folder.load(tmp_path / "adapter")
     assert len(source.log) == 2
 
 
@@ -257,9 +257,9 @@ def test_an_adapter_cannot_send_this_machine_to_an_address(source, micro_backbon
     net, task = load_backbone(micro_backbone), make_task("classification")
     model = PointModel(net, Adapter(net, make_method("norm"), task, ("a", "b"), ("cls",)))
     name = f"{source.url}/pretrain.pth"
-    hub.save_adapter(model, tmp_path / "adapter", backbone=name, points=64)
+    adapter_folder.save_adapter(model, tmp_path / "adapter", backbone=name, points=64)
     with pytest.raises(AdapterError, match="pass --backbone http://127"):
-        hub.load(tmp_path / "adapter")
+        adapter_folder.load(tmp_path / "adapter")
     assert source.log == []
 
 
@@ -380,7 +380,7 @@ def test_killed_just_before_the_backbone_is_in_place(tag, source):
     assert other.communicate(timeout=SLOW)[0] == ""
     assert other.returncode == -signal.SIGKILL
     assert "downloads/micro/pretrain.pth" in tree()
-    assert cache.cached(_tags.find_tag("micro")) is None
+    assert cache.cached(tags.find_tag("micro")) is None
     assert fetch("micro")["new"] is True
     assert len(source.log) == 1  # what had come was used
     assert tree() == WHOLE
@@ -394,7 +394,7 @@ def test_a_cache_that_cannot_be_written_serves_what_is_in_it(tag, source, mount,
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
     assert fetch("micro")["new"] is False
     load_backbone("micro")
-    monkeypatch.setitem(_tags.TAGS, "other", _tags.Tag("other", "", "", "", "", url=own.url))
+    monkeypatch.setitem(tags.TAGS, "other", tags.Tag("other", "", "", "", "", url=own.url))
     fails("other", "cannot write the cache .*Read-only file system.*: set POINTADAPT_CACHE")
 
 

@@ -20,10 +20,7 @@ from pointadapt.core import console
 from pointadapt.core.config import TrainConfig, save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
-from pointadapt.studies.compare import CompareConfig, compare
-from pointadapt.studies.compare import picture as _plot
-from pointadapt.studies.compare import run as _run
-from pointadapt.studies.compare import tune as _tune
+from pointadapt.studies.compare import CompareConfig, compare, picture, run, tune
 from pointadapt.studies.compare.entries import make_entries
 from pointadapt.studies.compare.tables import to_csv, to_markdown, to_terminal
 from pointadapt.studies.jobs import Job, Outcome, work
@@ -140,8 +137,8 @@ def inline(jobs, keep_going, on_done=lambda outcome: None, **_):
 
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(_run, "run_all", inline)
-    monkeypatch.setattr(_tune, "run_all", inline)
+    monkeypatch.setattr(run, "run_all", inline)
+    monkeypatch.setattr(tune, "run_all", inline)
 
 
 def test_board(config, here):
@@ -294,8 +291,8 @@ def made_up(n=16, seed=0):
 def texts(board, path, monkeypatch):
     """The boxes of labels in the picture, its points, and the axes, in pixels."""
     kept = []
-    monkeypatch.setattr(_plot, "_save", lambda figure, path: kept.append(figure) or path)
-    _plot.trade_off(board, path)
+    monkeypatch.setattr(picture, "_save", lambda figure, path: kept.append(figure) or path)
+    picture.trade_off(board, path)
     (axes,) = kept[0].axes
     kept[0].canvas.draw()
     labels = [t for t in axes.texts if t.get_text()]
@@ -325,12 +322,12 @@ def test_labels_do_not_overlap(tmp_path, monkeypatch, seed):
 
 def test_the_front():
     x, y = np.array([1, 2, 3, 4, 2]), np.array([5, 7, 6, 8, 4])
-    assert _plot._front(x, y) == [0, 1, 3]
+    assert picture._front(x, y) == [0, 1, 3]
 
 
 def test_nothing_to_draw(tmp_path):
     with pytest.raises(PointAdaptError, match="no result to draw"):
-        _plot.trade_off(
+        picture.trade_off(
             {"task": "classification", "methods": [{"accuracy": None}]}, tmp_path / "p.png"
         )
 
@@ -357,7 +354,7 @@ def test_names_run_nowhere(tmp_path):
     first, second = csv.DictReader(to_csv(board).splitlines())
     assert (first["label"], first["error"]) == (r"'=1+1\x1b[2J", "'@x")
     assert float(second["accuracy"]) == board["methods"][1]["accuracy"]
-    assert _plot.trade_off(board, tmp_path / "p.png").exists()
+    assert picture.trade_off(board, tmp_path / "p.png").exists()
     board["protocol"] = {}  # as before the first run is done
     text = to_markdown(board)
     assert r"| =1+1\\x1b\[2J | failed |" in text and text.endswith("````\na\n```\n<b>\n````\n")
@@ -399,10 +396,10 @@ def test_the_last_epoch_decides_and_failures_do_not(tmp_path):
         rows = [json.dumps({"epoch": i, "val_accuracy": a}) for i, a in enumerate(epochs or ())]
         (job.config.out / "log.jsonl").write_text("\n".join(rows) + "\n")
         outcomes[lr] = Outcome(job, {} if epochs is None else {"accuracy": 1}, "lr 0.01: NaN")
-    best = _tune._best(entry, outcomes)
+    best = tune._best(entry, outcomes)
     assert best.entry.changes == {"lr": 1e-3} and not best.error
     assert best.scores == {1e-3: 90.0, 3e-3: 70.0, 1e-2: None}
-    none = _tune._best(entry, {1e-2: outcomes[1e-2]})
+    none = tune._best(entry, {1e-2: outcomes[1e-2]})
     assert none.error == "lr 0.01: NaN" and none.entry == entry
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pointadapt.studies.cross_validate as module
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli import main as cli
 from pointadapt.core import console
@@ -116,7 +116,7 @@ def test_given_folds(config, here):
 def test_the_final_adapter_states_the_scores_of_the_folds(config, here):
     results = cross_validate(replace(config, final=True))
     folder = Path(results["final_adapter"])
-    about = hub.read_adapter_config(folder)
+    about = adapter_folder.read_adapter_config(folder)
     stated = about["results"]
     assert stated["protocol"]["train_clouds"] == 56
     assert stated["accuracy"] == results["pooled"]["accuracy"]
@@ -124,9 +124,12 @@ def test_the_final_adapter_states_the_scores_of_the_folds(config, here):
     assert "2-fold cross-validation" in stated["scored"]
     assert "2-fold cross-validation" in (folder / "README.md").read_text()
     assert reader_of(about).folder.min_points == 20  # files are read as in training
-    assert hub.load(folder).classes == tuple(results["pooled"]["confusion"])
+    assert adapter_folder.load(folder).classes == tuple(results["pooled"]["confusion"])
     again = cross_validate(replace(config, final=True))
-    assert hub.read_adapter_config(folder)["results"]["accuracy"] == again["pooled"]["accuracy"]
+    assert (
+        adapter_folder.read_adapter_config(folder)["results"]["accuracy"]
+        == again["pooled"]["accuracy"]
+    )
 
 
 def test_a_test_split_may_be_left_alone(config, here):
@@ -156,7 +159,7 @@ def test_the_final_adapter_needs_nothing_of_the_run(config, here, tmp_path, pool
     results = cross_validate(replace(config, pool=pool, batch_size=10, final=True))
     folder = shutil.copytree(results["final_adapter"], tmp_path / "deployed")
     shutil.rmtree(config.out)
-    assert reader_of(hub.read_adapter_config(folder)).folder.min_points == 20
+    assert reader_of(adapter_folder.read_adapter_config(folder)).folder.min_points == 20
     protocol = Protocol.of(folder)
     assert (protocol.data, protocol.options["root"]) == ("folder", config.root)
 

@@ -46,6 +46,14 @@ def test_no_ce_for_other_classes_nor_for_modelnet40_c():
     assert (plain["mean_error"], other["mean_error"]) == (25, 50)
 
 
+def test_of_another_score_plain_means_are_told():
+    values = {n: [{"r2": k / 10, "points": 9}] * 5 for k, n in enumerate(SUITES["modelnet_c"])}
+    out = summarize("modelnet_c", 0.9, values, metric="r2")
+    assert (out["clean"], out["mean"]) == (0.9, 0.3)  # of 0, 0.1, … 0.6
+    assert out["corruptions"]["scale"] == {"r2": 0.1 * list(values).index("scale")}
+    assert set(out) == {"clean", "mean", "corruptions"}
+
+
 @pytest.fixture(scope="module")
 def done(micro_adapter, tmp_path_factory):
     out = tmp_path_factory.mktemp("robust")

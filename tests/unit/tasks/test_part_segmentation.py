@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Taps, Tokens
 from pointadapt.backbones.base import BackboneConfig
@@ -163,11 +163,11 @@ def test_it_learns_and_comes_back_from_its_file(method, bare_backbone, toy_batch
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
-    hub.save_adapter(model.eval(), tmp_path, backbone=str(folder), points=64)
-    loaded = hub.load(tmp_path)
+    adapter_folder.save_adapter(model.eval(), tmp_path, backbone=str(folder), points=64)
+    loaded = adapter_folder.load(tmp_path)
     assert torch.equal(loaded(points, CATEGORY), model(points, CATEGORY))
     assert loaded.adapter.names == NAMES
-    card = (tmp_path / hub.CARD).read_text()
+    card = (tmp_path / adapter_folder.CARD).read_text()
     assert "4 parts: cup/body" in card and "model(points, category)" in card
 
 
@@ -231,12 +231,12 @@ def test_an_adapter_file_without_parts_is_refused(bare_backbone, tmp_path):
     import json
 
     folder = bare_backbone("point_vit")
-    hub.save_adapter(new_model(folder), tmp_path, backbone=str(folder), points=64)
-    config = json.loads((tmp_path / hub.CONFIG).read_text())
+    adapter_folder.save_adapter(new_model(folder), tmp_path, backbone=str(folder), points=64)
+    config = json.loads((tmp_path / adapter_folder.CONFIG).read_text())
     del config["parts"]
-    (tmp_path / hub.CONFIG).write_text(json.dumps(config))
+    (tmp_path / adapter_folder.CONFIG).write_text(json.dumps(config))
     with pytest.raises(AdapterError, match="part label"):
-        hub.load(tmp_path)
+        adapter_folder.load(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.fold import fold_model
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BACKBONES, Tokens
@@ -112,11 +112,11 @@ def test_it_learns_and_comes_back_from_its_file(method, bare_backbone, toy_batch
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
-    hub.save_adapter(model.eval(), tmp_path, backbone=str(folder), points=64)
-    loaded = hub.load(tmp_path)
+    adapter_folder.save_adapter(model.eval(), tmp_path, backbone=str(folder), points=64)
+    loaded = adapter_folder.load(tmp_path)
     assert torch.equal(loaded(points, features=colors), model(points, features=colors))
     assert loaded.adapter.names == NAMES
-    card = (tmp_path / hub.CARD).read_text()
+    card = (tmp_path / adapter_folder.CARD).read_text()
     assert "model(points, features=features)" in card and "(B, 64, 2) features: red, green" in card
 
 

@@ -24,8 +24,8 @@ CHANNELS = ("red", "height")
 class ShowFeatures(Head):
     """Logits that are the features: (B, N, C)."""
 
-    def forward(self, tokens, points=None, category=None, features=None):
-        assert category is None
+    def forward(self, tokens, points=None, category=None, features=None, traits=None):
+        assert category is None and traits is None
         return features
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
 from pointadapt.data.sets.folder import Folder
@@ -49,7 +49,7 @@ def test_instant_is_fitted_saved_and_loaded(options):
     assert results["fit"]["inputs"] == 24 + 24 + 8 + 8
     assert results["accuracy"] > 80  # balls, bars, helices and plates
     assert results["trainable_parameters"] == 6 * (64 + 1)  # of six pairs
-    model = hub.load(results["adapter"])
+    model = adapter_folder.load(results["adapter"])
     test = Folder(root=options["root"], points=64).load("test")
     assert evaluate(model, test, 64)["accuracy"] == results["accuracy"]
     assert model.adapter.head.kinds == ((24, False), (24, False), (8, True), (8, True))
@@ -58,7 +58,7 @@ def test_instant_is_fitted_saved_and_loaded(options):
 def test_it_is_the_same_again_and_is_not_overwritten(options, tmp_path):
     first = train(TrainConfig(**options))
     again = train(TrainConfig(**options | {"out": tmp_path / "again"}))
-    files = [(Path(r["adapter"]) / hub.WEIGHTS).read_bytes() for r in (first, again)]
+    files = [(Path(r["adapter"]) / adapter_folder.WEIGHTS).read_bytes() for r in (first, again)]
     assert files[0] == files[1]
     with pytest.raises(ConfigError, match="earlier run"):
         train(TrainConfig(**options))
@@ -147,5 +147,5 @@ def test_what_cannot_be_fitted_is_refused_at_once(changes, said, options):
 def test_bfloat16_is_fitted_and_predicted_alike(options):
     results = train(TrainConfig(**options | {"precision": "bf16"}))
     assert results["accuracy"] > 80
-    state = hub.load(results["adapter"]).adapter.head.state_dict()
+    state = adapter_folder.load(results["adapter"]).adapter.head.state_dict()
     assert all(v.dtype == torch.float32 for v in state.values())

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pointadapt.adapters import folder as hub
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.core import stops
 from pointadapt.core.config import TrainConfig, load_config
@@ -54,7 +54,7 @@ def config(tmp_path, toy_root, bare_backbone):
 
 
 def adapter(out):
-    return read_safetensors(Path(out) / "adapter" / hub.WEIGHTS)
+    return read_safetensors(Path(out) / "adapter" / adapter_folder.WEIGHTS)
 
 
 def log(out):
@@ -82,7 +82,7 @@ def test_what_a_run_writes(config):
     assert load_config(out / "config.yaml", TrainConfig) == config
     assert json.loads((out / "results.json").read_text()) == results
     assert results["adapter"] == str(out / "adapter")
-    assert results["adapter_bytes"] == (out / "adapter" / hub.WEIGHTS).stat().st_size
+    assert results["adapter_bytes"] == (out / "adapter" / adapter_folder.WEIGHTS).stat().st_size
     assert results["count"] == 16
     protocol = results["protocol"]
     assert protocol["selection"] == "last epoch"
@@ -96,7 +96,7 @@ def test_what_a_run_writes(config):
 def test_the_saved_adapter_scores_what_was_reported(config):
     results = train(config)
     _, test, _ = load_clouds(config)
-    scores = evaluate(hub.load(config.out / "adapter"), test, 64)
+    scores = evaluate(adapter_folder.load(config.out / "adapter"), test, 64)
     assert scores["accuracy"] == results["accuracy"]
     assert scores["per_class"] == results["per_class"]
 

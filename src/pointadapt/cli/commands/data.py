@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -53,7 +53,7 @@ class Verify:
         with console.stages(unit="") as stage:
             found = verify_data(
                 self.name, self.root, data_options=self.data_options,
-                write_checksums=self.write_checksums, checksum_file=self.checksums, on_step=stage,
+                write_checksums=self.write_checksums, checksums=self.checksums, on_step=stage,
             )  # fmt: skip
         if self.json:
             console.print_json(found.to_dict())
@@ -105,10 +105,10 @@ class Show:
         return 0
 
 
-Action = Union[  # noqa: UP007 - read at run time, on Python 3.10 too
-    Annotated[Verify, subcommand("verify", prefix_name=False)],
-    Annotated[Show, subcommand("show", prefix_name=False)],
-]
+Action = (
+    Annotated[Verify, subcommand("verify", prefix_name=False)]
+    | Annotated[Show, subcommand("show", prefix_name=False)]
+)
 
 
 @command("data")

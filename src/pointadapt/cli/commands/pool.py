@@ -36,5 +36,5 @@ class Pool:
             from ...tasks.scene_segmentation import SceneSegmentation
 
             title = f"{len(self.results)} results"
-            report.rooms(scores, SceneSegmentation, title, console.output())
+            report.scene_scores(scores, SceneSegmentation, title, console.output())
         return 0

@@ -28,7 +28,8 @@ class Probe:
         c: the SVM's penalty.
         most: fit on so many training clouds, always the same; 0 takes all.
         random: also score the same network with random weights.
-        precision: number format of the forward pass.
+        precision: number format of the forward pass; "auto" is bf16 where the device computes in
+            it, else fp32.
         scaled: bring each feature to mean 0 and variance 1 over the training clouds; --no-scaled
             leaves them as they are, as papers do.
         threads: CPU threads; 0 leaves it to torch.
@@ -43,7 +44,7 @@ class Probe:
     c: float = 0.01
     most: int = 0
     random: bool = False
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     scaled: bool = True
     threads: int = 0
     json: bool = False

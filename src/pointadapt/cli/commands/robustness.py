@@ -12,6 +12,7 @@ from rich.table import Table
 from ...core import console
 from ...core.config.robustness import RobustnessConfig
 from ...reports import terminal as report
+from ...tasks import TASKS
 from ..base import command, plain
 
 
@@ -53,22 +54,29 @@ class Robustness(RobustnessConfig):
 
 def _show(results: Mapping[str, Any], to: Console) -> None:
     summary, about = results["summary"], results["settings"]
+    measure = TASKS[results["task"]].measures[0]
     rows = summary["corruptions"]
+    told = all("error" in row for row in rows.values())
     ratio = all("ce" in row for row in rows.values())
     table = Table(padding=(0, 1 if to.width >= report.NARROW else 0))
-    table.add_column("accuracy %", no_wrap=True)
-    for head in ("1", "2", "3", "4", "5", "mean", "error", *(("CE",) if ratio else ()), "points"):
+    table.add_column(measure.head, no_wrap=True)
+    more = (*(("error",) if told else ()), *(("CE",) if ratio else ()))
+    for head in ("1", "2", "3", "4", "5", "mean", *more, "points"):
         table.add_column(head, justify="right")
     for name, scores in results["cells"].items():
         row = rows[name]
-        cells = [f"{score['accuracy']:.1f}" for score in scores]
-        cells += [f"{row['accuracy']:.1f}", f"{row['error']:.1f}"]
+        cells = [measure.number(score[measure.key], 1) for score in (*scores, row)]
+        cells += [f"{row['error']:.1f}"] if told else []
         cells += [f"{row['ce']:.3f}"] if ratio else []
         low, high = (f(score["points"] for score in scores) for f in (min, max))
         table.add_row(name, *cells, f"{low:,}" if low == high else f"{low:,} to {high:,}")
     to.print(table)
     title, clouds = results.get("title", about["data"]), f"{about['clouds']:,} clouds"
     to.print(f"{about['suite']}: {about['corruptions']}; {title}, {clouds}")
+    if not told:
+        clean, mean = measure.text(summary["clean"]), measure.text(summary["mean"])
+        to.print(f"{measure.name}: clean {clean}, mean over all corruptions {mean}")
+        return
     to.print(f"clean accuracy {summary['clean_accuracy']:.2f} %")
     to.print(
         f"mean error     {summary['mean_error']:.2f} % (accuracy {summary['mean_accuracy']:.2f} %)"

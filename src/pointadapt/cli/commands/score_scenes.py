@@ -61,5 +61,6 @@ class ScoreScenes:
             from ...tasks import TASKS
 
             task = TASKS[read_adapter_config(self.adapter)["task"]]
-            report.rooms(scores, task, f"{scores.get('title')} {self.split}", console.output())
+            title = f"{scores.get('title')} {self.split}"
+            report.scene_scores(scores, task, title, console.output())
         return 0

@@ -47,7 +47,7 @@ class PretrainConfig:
         init: a backbone to go on from: a bundled one or a folder; none starts from random weights.
         assembly_fraction: with "shapes", the share of random assemblies, which have no class.
         augment: augmentations, in order.
-        precision: number format of the forward pass.
+        precision: number format of the forward pass, as in training.
         seed: fixes everything.
         save_every: steps between checkpoints.
         save_precision: number format of the backbone's file at the end.

@@ -57,7 +57,8 @@ class TrainConfig:
         voting: how: "probabilities" averages them over copies of the same points; "released" draws
             the points anew for each copy and averages logits, as the papers' code does, to which
             ``available`` should give more points than ``points``.
-        precision: number format of the forward pass.
+        precision: number format of the forward pass; "auto" is bf16 where the device computes in
+            it, else fp32.
         keep: what the forward pass keeps for the backward: "lean" computes again what is cheap to
             (less than half the memory, for methods that can), "recompute" everything inside a
             block (a tenth, at a third more time), "all" nothing.

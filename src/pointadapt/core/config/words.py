@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]  # auto: bf16 where it is computed, not imitated
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
 Voting = Literal["probabilities", "released"]
 

@@ -51,7 +51,7 @@ class DataReport:
 
 def verify_data(
     name: str, root: Path | str | None = None, *, data_options: Sequence[str] = (),
-    write_checksums: bool = False, checksum_file: Path | str | None = None,
+    write_checksums: bool = False, checksums: Path | str | None = None,
     on_step: OnStep | None = None,
 ) -> DataReport:  # fmt: skip
     """Check a data set: files, classes, coordinates, labels, duplicates, checksums.
@@ -63,8 +63,8 @@ def verify_data(
         name: of the data set.
         root: its folder, or file.
         data_options: its other options, as key=value.
-        write_checksums: write down the sha256 of all files, in ``root`` or in ``checksum_file``.
-        checksum_file: compare with this record; by default with the one in ``root``, if any.
+        write_checksums: write down the sha256 of all files, in ``root`` or in ``checksums``.
+        checksums: compare with this record; by default with the one in ``root``, if any.
         on_step: called with the stage, the steps done, and how many there are if known.
 
     Raises:
@@ -74,7 +74,7 @@ def verify_data(
     dataset = open_dataset(name, root, data_options)
     tell = on_step or (lambda stage, done, total: None)
     checks, facts = check(dataset, lambda done, total: tell(f"loading {name}", done, total))
-    record = None if checksum_file is None else Path(checksum_file)
+    record = None if checksums is None else Path(checksums)
     checks += _checksums(name, root, record, write_checksums, tell)
     return DataReport(**about(name, root), checks=tuple(checks), splits=facts)
 

@@ -31,7 +31,7 @@ class BlockData(Dataset):
 
     Training blocks lie at random places and are drawn once, when the data are loaded. Test blocks
     lie on a grid, of which ``test_blocks`` are taken at random: the score at the end of training is
-    that of a sample, block by block. :meth:`rooms` gives whole scenes.
+    that of a sample, block by block. :meth:`whole_scenes` gives whole scenes.
 
     A block of 4,096 points takes 80 kB of memory, and 16 kB more for each four features: 1,000
     blocks of s3dis are 180 MB, and while they are joined twice that.
@@ -91,7 +91,9 @@ class BlockData(Dataset):
             parts.append(self._clouds(scene, blocks))
         return join(parts)
 
-    def rooms(self, split: str) -> Iterator[tuple[Scene, Iterator[tuple[np.ndarray, Clouds]]]]:
+    def whole_scenes(
+        self, split: str
+    ) -> Iterator[tuple[Scene, Iterator[tuple[np.ndarray, Clouds]]]]:
         """Each scene of ``split`` with blocks that together hold all its points.
 
         The blocks come some at a time, with the indices (b, N) of their points in the scene, so

@@ -29,7 +29,7 @@ from ...io.las import las_columns
 from ...io.opening import format_of, naming
 from ...io.place import Bulk, check_spread
 from ...io.ply import read_elements, vertex_columns
-from ...io.text import read_columns, read_layout
+from ...io.text import read_columns, read_form
 
 Columns = list[tuple[str, np.ndarray]]
 
@@ -168,11 +168,11 @@ def _read_npy(path: Path) -> tuple[Columns, bool]:
 
 
 def _read_text(path: Path) -> tuple[Columns, bool]:
-    layout = read_layout(path)
-    places = [k for k, numeric in enumerate(layout.numeric) if numeric]
-    table = read_columns(path, layout, places)
-    names = [layout.names[k] for k in places]
-    return list(zip(names, table.T, strict=True)), layout.bare
+    form = read_form(path)
+    places = [k for k, numeric in enumerate(form.numeric) if numeric]
+    table = read_columns(path, form, places)
+    names = [form.names[k] for k in places]
+    return list(zip(names, table.T, strict=True)), form.bare
 
 
 _READERS = {

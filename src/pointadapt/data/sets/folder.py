@@ -20,8 +20,8 @@ from ..checking.repeats import tell_copies
 from ..copies import digest_of, first_of
 from ..reading.bad_files import SKIPS, Skip, name_under
 from ..reading.file_rows import FileRows, Measured, Reading
-from ..reading.layouts import draw_split, find_samples
 from ..reading.sample import SPLITS, Sample
+from ..reading.tree import draw_split, find_samples
 
 # What a file's points depend on.
 _READING = ("points", "seed", "sampling", "min_points", "nan", "up", "columns", "skip")

@@ -26,7 +26,7 @@ from ..reading.block_data import BlockData
 from ..reading.blocks import Scene, SceneFile
 from ..reading.label_names import FILES, label_names
 from ..reading.labelled import SUFFIXES, Labelled, read_labelled
-from ..reading.layouts import all_files, readable_files, split_folders, tell_unread, tell_val
+from ..reading.tree import all_files, readable_files, split_folders, tell_unread, tell_val
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")

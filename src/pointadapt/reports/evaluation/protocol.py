@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...adapters import folder as hub
+from ...adapters import folder as adapter_folder
 from ...adapters.model import PointModel
 from ...adapters.protocol import Protocol
 from ...core.machine import describe_machine
@@ -27,7 +27,7 @@ def protocol_facts(
         settings: what else matters: split, votes, precision, clouds, seconds.
     """
     adapter = model.adapter
-    config = adapter.about or hub.read_adapter_config(folder)
+    config = adapter.about or adapter_folder.read_adapter_config(folder)
     trainable, total = parameter_counts(model)
     trained = config.get("results", {})
     training = {k: trained["protocol"][k] for k in _TRAINING if k in trained.get("protocol", {})}
@@ -39,7 +39,7 @@ def protocol_facts(
         "normalised": protocol.normalise,
         **settings,
         "adapter": str(folder),
-        "adapter_bytes": (Path(folder) / hub.WEIGHTS).stat().st_size,
+        "adapter_bytes": (Path(folder) / adapter_folder.WEIGHTS).stat().st_size,
         "method": adapter.method.name,
         "method_options": adapter.method.to_dict(),
         "task": adapter.task.name,
@@ -51,7 +51,7 @@ def protocol_facts(
         "training": training,
         "pointadapt": __version__,
         "commit": _commit(),
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
     }
 

@@ -15,6 +15,7 @@ from ...core.errors import PointAdaptError
 from ...core.fields import build
 from ...core.files import check_target, write_json
 from ...core.machine import use_threads
+from ...core.precision import chosen
 from ...core.results import Scores
 from ...inference.forest import random_forest
 from ...tasks import Task
@@ -70,7 +71,7 @@ def run(config: EvaluateConfig, on_cloud: OnCloud | None = None) -> Evaluation:
         config.adapter, config.data, config.root, config.data_options, about=model.adapter.about
     )
     clouds, began = protocol.load(config.split), time.monotonic()
-    precision = config.precision or protocol.precision
+    precision = chosen(config.precision or protocol.precision)
     voting = config.voting or protocol.voting
 
     def tell(done: int) -> None:

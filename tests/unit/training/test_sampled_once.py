@@ -4,16 +4,18 @@ import numpy as np
 import torch
 
 from pointadapt.data.transforms import resample
-from pointadapt.training import sampled_once as _first
+from pointadapt.training import sampled_once
 from pointadapt.training.sampled_once import FirstPoints
 
 
 def test_batches_are_the_same_and_sampled_once(monkeypatch):
     clouds = torch.randn(10, 100, 3, generator=torch.Generator().manual_seed(0))
     first, calls = FirstPoints(10, 32), []
-    sample = _first.farthest_point_sample
+    sample = sampled_once.farthest_point_sample
     monkeypatch.setattr(
-        _first, "farthest_point_sample", lambda p, m, **o: calls.append(len(p)) or sample(p, m, **o)
+        sampled_once,
+        "farthest_point_sample",
+        lambda p, m, **o: calls.append(len(p)) or sample(p, m, **o),
     )
     for epoch in range(3):
         order = np.random.default_rng(epoch).permutation(10)

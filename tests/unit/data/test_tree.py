@@ -9,7 +9,7 @@ import pytest
 from pointadapt.core.errors import DataLayoutError
 from pointadapt.core.notes import PointAdaptNote
 from pointadapt.data import load_dataset
-from pointadapt.data.reading.layouts import all_files, find_samples, readable_files
+from pointadapt.data.reading.tree import all_files, find_samples, readable_files
 from pointadapt.io import write_points
 
 

@@ -18,7 +18,7 @@ NAMED_BY_PLACE = 3  # columns that a header names 0, 1, 2, as pandas does, are x
 
 
 @dataclass(frozen=True)
-class Layout:
+class TextForm:
     """Where the data begin and what the columns are called.
 
     Attributes:
@@ -62,8 +62,8 @@ class _Line:
     remark: bool
 
 
-def find_layout(head: Sequence[str]) -> Layout:
-    """Tell the layout of a file from its first lines ``head``.
+def find_form(head: Sequence[str]) -> TextForm:
+    """Tell the form of a file from its first lines ``head``.
 
     Raises:
         FileFormatError: none of them is a point, or the header names other columns than x, y, z.
@@ -166,14 +166,14 @@ def _is_numbered(line: _Line, rest: Sequence[str], style: tuple[str | None, bool
 
 def _layout(
     header: _Line | None, point: _Line, style: tuple[str | None, bool], count: int | None
-) -> Layout:
+) -> TextForm:
     fields = point.fields
     width = len(fields) - (fields[-1] == "")  # a delimiter at the end of the line
     names = _names(header, width)
     numbered = (*names_of_xyz(), *map(str, range(3, width)))
     named = None if names is None or header is None else header.number
     numeric = tuple(map(is_number, fields[:width]))
-    return Layout(point.number, names or numbered, numeric, named, *style, count)
+    return TextForm(point.number, names or numbered, numeric, named, *style, count)
 
 
 def _names(header: _Line | None, width: int) -> tuple[str, ...] | None:
