@@ -37,7 +37,10 @@ def packed(digest: int) -> np.ndarray:
 def unpacked(rows: np.ndarray) -> np.ndarray:
     """(n,) uint64 digests of (n, PACKED) float32."""
     parts = rows.astype(np.uint64)
-    return sum((parts[:, k] << np.uint64(16 * k) for k in range(PACKED)), np.uint64(0))
+    found = np.zeros(len(rows), np.uint64)
+    for k in range(PACKED):
+        found |= parts[:, k] << np.uint64(16 * k)
+    return found
 
 
 def first_of(digests: np.ndarray) -> np.ndarray:
@@ -70,6 +73,6 @@ def merged_groups(groups: Sequence[str], first: np.ndarray) -> tuple[str, ...]:
         return name
 
     for k in np.flatnonzero(first != np.arange(len(first))).tolist():
-        low, high = sorted((root(groups[k]), root(groups[first[k]])))
+        low, high = sorted((root(groups[k]), root(groups[int(first[k])])))
         parent[high] = low
     return tuple(map(root, groups))

@@ -63,12 +63,12 @@ def tell_copies(names: Sequence[str], labels: Sequence[str], first: np.ndarray, 
     """
     copies = np.flatnonzero(first != np.arange(len(first)))
     if len(copies):
-        j = int(copies[0])
-        other = sum(labels[k] != labels[first[k]] for k in copies)
+        j, i = int(copies[0]), int(first[copies[0]])
+        other = sum(labels[int(k)] != labels[int(first[k])] for k in copies)
         odd = f", {other:,} of them in another class" if other else ""
         note(
             f"{root}: {len(copies):,} of {len(names):,} files have the same points as another one, "
-            f"such as {names[j]} and {names[first[j]]}{odd}: they are kept on one side of the split"
+            f"such as {names[j]} and {names[i]}{odd}: they are kept on one side of the split"
         )
 
 

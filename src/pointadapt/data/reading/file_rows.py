@@ -104,7 +104,7 @@ class Reading:
         rows = cached_points(
             self.cache, f"folder {self.root.resolve()} {part}", paths, self.options, fresh
         )
-        lost = np.isnan(rows).any(axis=1)
+        lost: np.ndarray = np.asarray(np.isnan(rows).any(axis=1))
         if lost.any() and not bad:  # of the cache, which does not know why
             again = [path for path, gone in zip(paths, lost, strict=True) if gone]
             bad.update(read_each(again, self.read)[1])
