@@ -22,6 +22,7 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+import _commands
 import _hostile
 from _damage import (
     Draw,
@@ -50,6 +51,7 @@ from pointadapt.core.config import (
     to_plain,
 )
 from pointadapt.methods import METHODS, make_method
+from pointadapt.ops import cloud_traits
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.studies.compare.entries import make_entries
 from pointadapt.tasks import make_task
@@ -81,6 +83,8 @@ def make_bases(root: Path) -> None:
     make_checkpoints(root / "checkpoint")
     make_run(root / "run")
     make_yaml(root / "yaml")
+    save_backbone(micro(), root / "command" / next(iter(_commands.COMMANDS)) / "backbone")
+    _commands.make_places(root / "command", root / "checkpoint/tuned.pth")
 
 
 def _has_peft() -> bool:
@@ -163,8 +167,8 @@ def read_adapter(folder: Path) -> None:
     config = adapter_folder.read_adapter_config(folder)
     training_config(config)
     Protocol.of(folder, data="shapes")
-    model = adapter_folder.load(folder)
-    model(torch.rand(2, POINTS, 3))
+    model, clouds = adapter_folder.load(folder), torch.rand(2, POINTS, 3)
+    model(clouds, traits=cloud_traits(clouds) if model.adapter.head.takes_traits else None)
 
 
 def read_backbone(folder: Path) -> None:
@@ -237,6 +241,7 @@ KINDS: dict[str, tuple[str, Callable[[Path, Draw], str], Callable[[Path], None]]
     "checkpoint": ("checkpoint/*", change_checkpoint, read_checkpoint),
     "run": ("run", change_run, resume_run),
     "yaml": ("yaml/*", change_yaml, read_yaml),
+    "command": ("command/*", _commands.change_command, _commands.command),
 }
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         CrossValidateConfig,
         EvaluateConfig,
         FewShotConfig,
+        InspectConfig,
         PretrainConfig,
         RobustnessConfig,
         TrainConfig,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from .pretraining.trainer import pretrain
     from .reports.data_sheet import show_data
     from .reports.evaluation import evaluate
+    from .reports.inspection import inspect
     from .studies.compare import compare
     from .studies.cross_validate import cross_validate
     from .studies.demo import demo
@@ -58,6 +60,7 @@ _HOME = {  # public name -> the module that defines it
     "DaptConfig": "adapters.hf_peft",
     "EvaluateConfig": "core.config",
     "FewShotConfig": "core.config",
+    "InspectConfig": "core.config",
     "PointAdaptError": "core.errors",
     "PointModel": "adapters.model",
     "PretrainConfig": "core.config",
@@ -72,6 +75,7 @@ _HOME = {  # public name -> the module that defines it
     "fetch": "pretrained.fetch",
     "few_shot": "studies.few_shot",
     "fold": "adapters.fold",
+    "inspect": "reports.inspection",
     "load": "adapters.folder",
     "load_backbone": "pretrained.load",
     "load_dataset": "data",
@@ -98,6 +102,7 @@ __all__ = [
     "DaptConfig",
     "EvaluateConfig",
     "FewShotConfig",
+    "InspectConfig",
     "PointAdaptError",
     "PointModel",
     "PretrainConfig",
@@ -113,6 +118,7 @@ __all__ = [
     "fetch",
     "few_shot",
     "fold",
+    "inspect",
     "load",
     "load_backbone",
     "load_dataset",

@@ -29,14 +29,14 @@ from ..core.errors import (
     PointAdaptError,
     UnknownNameError,
 )
-from ..core.fields import LAST_SEED, is_a
+from ..core.fields import BUNDLED, LAST_SEED, is_a
 from ..core.files import atomic, read_json
 from ..core.foreign_text import for_json, for_markdown, markdown_code, one_line
 from ..core.plain import finite
 from ..core.tensors import check_numbers, read_safetensors, write_safetensors
 from ..core.version import __version__
 from ..methods import METHODS, make_method
-from ..pretrained.load import BUNDLED, load_backbone
+from ..pretrained.load import load_backbone
 from ..tasks import make_task
 from .model import Adapter, PointModel
 from .promises import no_larger_than, numbers_of

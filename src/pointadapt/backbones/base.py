@@ -132,7 +132,8 @@ class Backbone(nn.Module):
     def begin(self, points: Tensor, taps: Taps) -> Tokens:
         """What every forward starts with: the taps of the cloud, ``embed``, those of the tokens."""
         points, memo = taps.points_in(points)
-        return taps.tokens_in(self.embed(points, taps), CloudView(self, points, memo))
+        tokens = replace(self.embed(points, taps), most_prompts=taps.most_prompts)
+        return taps.tokens_in(tokens, CloudView(self, points, memo))
 
     def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
         """Tokens after the last LayerNorm.

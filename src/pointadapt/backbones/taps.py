@@ -106,6 +106,15 @@ class BlockTaps(nn.Module):
         del memo
         return tokens
 
+    def token_scale(self) -> nn.Module | None:
+        """What ``pointadapt inspect`` shows as the scale of each token; most taps have none.
+
+        Returns:
+            The module, of this block alone, whose output (B, T, 1) is the factor of what is added
+            to each token: 0 leaves the token as it is.
+        """
+        return None
+
 
 class Taps(nn.Module):
     """Identity at every site of a backbone; the base class of what a method adds.
@@ -116,6 +125,9 @@ class Taps(nn.Module):
             Point-MAE fine-tunes, or "once" before the first, as DAPT does.
         wanted: numbers of the blocks, from 0 and without the last, whose tokens the head needs
             besides the final ones; they come back as ``Tokens.hidden``.
+        most_prompts: tokens that ``Tokens.insert_prompts`` adds at most, of which the newest stay;
+            None for all. ``pointadapt inspect`` sets it to find what prompts are worth; prompts
+            that are no tokens may be limited by it, too.
         loss_scale: what the training loop multiplies the loss by before its backward pass, so that
             taps with a loss of their own (``methods/point_lora.py``) do the same.
 
@@ -125,6 +137,7 @@ class Taps(nn.Module):
     """
 
     wanted: tuple[int, ...] = ()
+    most_prompts: int | None = None
     loss_scale: float = 1.0
     lean: ClassVar[bool] = False
 

@@ -32,6 +32,9 @@ class Tokens:
         names: what the prefix tokens are called, in order; one of them is "cls".
         context: what a method worked out once for these clouds, for its taps in every block.
         hidden: the tokens after each block of ``Taps.wanted``, after the final LayerNorm too.
+        most_prompts: prompts that the sequence takes, of which the newest stay; None for any
+            number. Only a look at what prompts are worth sets it, see ``Taps.most_prompts``.
+        seen_prompts: how many the sequence has had at most.
     """
 
     x: Tensor
@@ -42,6 +45,8 @@ class Tokens:
     names: tuple[str, ...] = ("cls",)
     context: Any = None
     hidden: tuple[Tokens, ...] = ()
+    most_prompts: int | None = None
+    seen_prompts: int = 0
 
     def with_x(self, x: Tensor) -> Tokens:
         """The same sequence with other features."""
@@ -67,12 +72,25 @@ class Tokens:
         def insert(old: Tensor, new: Tensor) -> Tensor:
             return torch.cat([old[:, : self.prefix], new, old[:, self.prefix :]], dim=1)
 
+        count = self.prompts + prompts.shape[1]
         return replace(
             self,
             x=insert(self.x, prompts.to(self.x.dtype)),
             pos=insert(self.pos, pos.to(self.pos.dtype)),
-            prompts=self.prompts + prompts.shape[1],
-        )
+            prompts=count,
+            seen_prompts=max(count, self.seen_prompts),
+        )._limited()
+
+    def _limited(self) -> Tokens:
+        """The sequence with the newest ``most_prompts`` of its prompts."""
+        if self.most_prompts is None or self.prompts <= self.most_prompts:
+            return self
+        kept, rest = self.prefix + self.most_prompts, self.prefix + self.prompts
+
+        def limit(x: Tensor) -> Tensor:
+            return torch.cat([x[:, :kept], x[:, rest:]], dim=1)
+
+        return replace(self, x=limit(self.x), pos=limit(self.pos), prompts=self.most_prompts)
 
     def drop_prompts(self) -> Tokens:
         """The sequence without its prompts."""
@@ -85,14 +103,14 @@ class Tokens:
     def replace_prompts(self, prompts: Tensor) -> Tokens:
         """``prompts`` (B, P, D) in the place of all that are here, of which there must be P."""
         rest = self.x[:, self.prefix + self.prompts :]
-        return self.with_x(
-            torch.cat([self.x[:, : self.prefix], prompts.to(self.x.dtype), rest], dim=1)
-        )
+        new = prompts[:, : self.most_prompts].to(self.x.dtype)
+        return self.with_x(torch.cat([self.x[:, : self.prefix], new, rest], dim=1))
 
     def pool(self, name: str) -> Tensor:
         """One (B, D) vector: a name of :data:`POOLS` or :data:`GLOBALS`.
 
-        "token_mean" and "token_max" are over all tokens but the prefix.
+        "token_mean" and "token_max" are over all tokens but the prefix. Of prompts that
+        ``most_prompts`` keeps out it is zero.
 
         Raises:
             UnknownNameError: no such pooling.
@@ -111,6 +129,8 @@ class Tokens:
         first = self.prefix + self.prompts
         start = first if name.startswith("patch") else self.prefix
         part = self.x[:, start : first if name.startswith("prompt") else None]
+        if part.shape[1] == 0 and self.most_prompts == 0:
+            return self.x.new_zeros(len(self.x), self.x.shape[2])
         if part.shape[1] == 0:
             raise ConfigError(
                 f"head input {name!r} needs prompt tokens, but this method adds none: "

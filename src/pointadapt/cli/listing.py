@@ -20,7 +20,8 @@ def backbones() -> list[Row]:
     """The bundled backbones, the published ones, and the sizes to be made with random weights."""
     from ..backbones import BACKBONES
     from ..backbones.published.tags import all_tags
-    from ..pretrained.load import BUNDLED, find_backbone
+    from ..core.fields import BUNDLED
+    from ..pretrained.load import find_backbone
 
     rows = [_bundled(name, find_backbone(name)) for name in BUNDLED]
     rows += [_published(tag) for tag in all_tags().values()]

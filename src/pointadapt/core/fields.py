@@ -6,6 +6,7 @@ line (text), a YAML or JSON file, or Python.
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from .plain import shown
 
 T = TypeVar("T")
 LARGEST = 2**53  # of whole numbers that float64 has, too
+BUNDLED = ("tiny",)  # backbones in the package; a folder of that name is ./tiny
 LAST_SEED = 2**32 - 1  # of all that draw here: torch, numpy, and sums of a seed and a step
 
 
@@ -87,8 +89,10 @@ def _scalar(value: Any, hint: Callable[[Any], Any], what: str) -> Any:
         made = typing.cast(Any, hint)(value)
     except (TypeError, ValueError, OverflowError):
         raise wrong from None
-    if hint in (int, float) and not abs(typing.cast(float, made)) <= LARGEST:  # nor NaN
+    if hint is float and not math.isfinite(typing.cast(float, made)):
         raise wrong
+    if hint in (int, float):
+        _in_range(what, typing.cast(float, made))
     return made
 
 
@@ -139,16 +143,26 @@ def number_set(name: str, texts: Sequence[str], count: int | None = None) -> set
 def at_least(options: Any, low: float, *names: str) -> None:
     """Raise ConfigError unless these fields of ``options`` are finite and at least ``low``."""
     for name in names:
-        if not low <= getattr(options, name) <= LARGEST:
-            wrong = shown(getattr(options, name))
-            raise ConfigError(f"{name} must be at least {low}, not {wrong}")
+        value = getattr(options, name)
+        if not value >= low:  # nor NaN
+            raise ConfigError(f"{name} must be at least {low}, not {shown(value)}")
+        _in_range(name, value)
 
 
 def positive(options: Any, *names: str) -> None:
     """Raise ConfigError unless these fields of ``options`` are finite and more than 0."""
     for name in names:
-        if not 0 < getattr(options, name) <= LARGEST:
-            raise ConfigError(f"{name} must be positive, not {shown(getattr(options, name))}")
+        value = getattr(options, name)
+        if not value > 0:  # nor NaN
+            raise ConfigError(f"{name} must be positive, not {shown(value)}")
+        _in_range(name, value)
+
+
+def _in_range(name: str, value: float) -> None:
+    """Raise ConfigError if ``value`` is beyond what whole numbers and float64 share, 2⁵³."""
+    if abs(value) > LARGEST:
+        size = "large" if value > 0 else "small"
+        raise ConfigError(f"{name} is too {size}: {shown(value)}, beyond 2**53 = {LARGEST}")
 
 
 def seeds(options: Any, *names: str) -> None:
@@ -183,6 +197,13 @@ def resolve(options: Any, *names: str) -> None:
             object.__setattr__(options, name, items)
         elif value is not None:
             object.__setattr__(options, name, _resolved(Path(value)))
+
+
+def resolve_backbone(options: Any, name: str) -> None:
+    """The same for a field that holds a backbone, if it is a folder and no bundled name or tag."""
+    value = getattr(options, name)
+    if value and str(value) not in BUNDLED and (Path(value) / "config.json").is_file():
+        object.__setattr__(options, name, str(_resolved(Path(value))))
 
 
 def resolve_item(options: Any, name: str, key: str, root: Path | None) -> None:

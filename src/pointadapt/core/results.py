@@ -129,6 +129,45 @@ class RobustnessResults(TypedDict):
     summary: dict[str, Any]
 
 
+class Inspection(TypedDict):
+    """What is seen inside an adapter; shares and scores in percent, other ratios as they are.
+
+    ``scales`` has a row for each block whose taps have a scale of each token (mean, and share of
+    the tokens that are moved, by kind of token), ``changes`` one for each block, ``prompts`` one
+    for each number of prompts, ``inputs`` one for each input of the head. ``features`` has the map
+    and the errors. What does not apply is empty, and named in ``not_shown``.
+    """
+
+    adapter: str
+    method: str
+    title: str
+    task: str
+    backbone: str
+    blocks: int
+    head_inputs: list[str]
+    source: str
+    clouds: int
+    seed: int
+    date: str
+    left_out: list[str]
+    scales: list[dict[str, Any]]
+    changes: list[dict[str, Any]]
+    entry: float
+    most_prompts: int
+    score: NotRequired[dict[str, Any]]
+    prompts: list[dict[str, Any]]
+    inputs: list[dict[str, Any]]
+    mean_of: str
+    features: dict[str, Any]
+    not_shown: list[str]
+    pictures: dict[str, str]
+    summary: list[str]
+    next: list[dict[str, str]]
+    seconds: float
+    machine: dict[str, Any]
+    page: str
+
+
 class ProbeResult(TypedDict):
     """The linear SVM's accuracy on frozen features, in percent, and its protocol."""
 

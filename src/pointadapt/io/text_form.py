@@ -71,6 +71,7 @@ def find_form(head: Sequence[str]) -> TextForm:
     """
     header: _Line | None = None
     count = None
+    before: list[_Line] = []
     for number, raw in enumerate(head):
         if len(raw) > LONGEST:
             raise FileFormatError(f"has a line of more than {LONGEST:,} characters: no points")
@@ -86,7 +87,9 @@ def find_form(head: Sequence[str]) -> TextForm:
             if _is_numbered(here, head[number + 1 :], style):
                 header = here
                 continue
+            _check_before(before, header, here)
             return _layout(header, here, style, count)
+        before.append(here)
         if not remark and is_count(line):
             count = int(line)
         elif header is None or not _has_xyz(header) or (header.remark and _has_xyz(here)):
@@ -162,6 +165,29 @@ def _is_numbered(line: _Line, rest: Sequence[str], style: tuple[str | None, bool
     if columns and style[0] is not None:
         note(f"its first line, {','.join(names)}, is taken for a point, not for a header")
     return False
+
+
+def _check_before(before: Sequence[_Line], header: _Line | None, point: _Line) -> None:
+    """Look for damaged points among the lines before the first whole one.
+
+    They have as many columns. Without a header that names columns, some of these are numbers.
+
+    Raises:
+        FileFormatError: a line with numbers follows such a header.
+
+    """
+    named = None if header is None or _named(header) is None else header.number
+    lines = [
+        line for line in before
+        if not line.remark and line.number != named and len(line.fields) == len(point.fields)
+    ]  # fmt: skip
+    partly = [line for line in lines if any(map(is_number, line.fields))]
+    broken = [line for line in partly if named is not None and line.number > named]
+    for line in broken or (partly if named is None else lines)[:1]:
+        what = f"its line {line.number + 1}, {' '.join(line.fields)[:60]!r},"
+        if broken:
+            raise FileFormatError(f"{what} is no point: repair it, or take it out")
+        note(f"{what} is not read, since it is no point")
 
 
 def _layout(

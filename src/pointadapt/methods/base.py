@@ -95,6 +95,10 @@ class Method:
         del name
         return False
 
+    def when_idle(self) -> tuple[str, ...]:
+        """Options (key=value) to try where the taps' ``token_scale`` leaves most tokens out."""
+        return ()
+
     @property
     def foldable(self) -> Foldable:
         """How much of what this method adds the frozen layers can take up once trained."""

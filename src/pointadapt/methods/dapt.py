@@ -105,6 +105,10 @@ class Dapt(ClsMethod):
         std = self.std if self.scale_shift_sites == "all" else None
         return ScaleShiftTaps(blocks, c.dim, std, self.position)
 
+    def when_idle(self) -> tuple[str, ...]:
+        fixed = ("dynamic_scale=false", "scale=1")
+        return fixed if self.scale_start == "one" else ("scale_start=one",)
+
     def trainable(self, name: str) -> bool:
         return super().trainable(name) or (self.train_norm and name.startswith("norm."))
 
@@ -139,6 +143,17 @@ class Dapt(ClsMethod):
         return self.scale_shift_std if self.scale_shift else None
 
 
+class TokenScale(nn.Linear):
+    """S_d = ReLU(x W_s + b_s), one unbounded scalar a token (§3.2, Eq. 3)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, T, D) to (B, T, 1)."""
+        return F.relu(super().forward(x))
+
+
 class DynamicAdapter(nn.Module):
     """Bottleneck adapter scaled by one learned scalar a token (§3.2, Eq. 3 and 4)."""
 
@@ -146,7 +161,7 @@ class DynamicAdapter(nn.Module):
         super().__init__()
         self.fixed_scale = options.scale
         self.norm = nn.LayerNorm(dim) if options.adapter_norm else nn.Identity()
-        self.scale = nn.Linear(dim, 1) if options.dynamic_scale else None
+        self.scale = TokenScale(dim) if options.dynamic_scale else None
         self.down = nn.Linear(dim, options.rank)
         self.up = nn.Linear(options.rank, dim)
         self.dropout = nn.Dropout(options.dropout)
@@ -162,7 +177,7 @@ class DynamicAdapter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         x = again(self.norm, x)
-        scale = F.relu(self.scale(x)) if self.scale is not None else self.fixed_scale
+        scale = self.scale(x) if self.scale is not None else self.fixed_scale
         out = again(self.up, dropped(again(F.gelu, self.down(x)), self.dropout))
         if not torch.is_grad_enabled():
             return out.mul_(scale)
@@ -199,6 +214,9 @@ class DaptBlockTaps(ScaleShiftBlockTaps):
         if self.prompt_tokens is not None:
             return tokens.insert_prompts(self.prompt_tokens.expand(len(tokens.x), -1, -1))
         return tokens.insert_prompts(self.internal_prompts(memo))
+
+    def token_scale(self) -> nn.Module | None:
+        return None if self.adapter is None else self.adapter.scale
 
     def internal_prompts(self, adapted: Tensor) -> Tensor:
         """The adapter's output (B, T, D) to (B, prompts, D)."""

@@ -11,9 +11,8 @@ from ..backbones.base import BACKBONES, Backbone
 from ..backbones.folder import build_to_fill, fill, read_config
 from ..backbones.published.tags import all_tags
 from ..core.errors import CheckpointError, UnknownNameError
+from ..core.fields import BUNDLED
 from ..core.shards import read_weights, weights_numbers
-
-BUNDLED = ("tiny",)
 
 
 def find_backbone(name: str | Path) -> Path | None:

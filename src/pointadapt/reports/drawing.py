@@ -194,10 +194,11 @@ def project(
     return (cloud @ view - middle) / size
 
 
-def _cloud(axes: Any, cloud: np.ndarray, own: np.ndarray | None = None) -> None:
+def _cloud(axes: Any, cloud: np.ndarray, own: np.ndarray | None = None, fade: float = 0.5) -> None:
     """Draw the cloud orthographically, far points first, paler far away.
 
-    Coloured by height, or each point in its ``own`` colour (N, 3).
+    Coloured by height, or each point in its ``own`` colour (N, 3); the furthest points are turned
+    to white by ``fade``.
     """
     from matplotlib import colormaps
 
@@ -207,8 +208,8 @@ def _cloud(axes: Any, cloud: np.ndarray, own: np.ndarray | None = None) -> None:
     height = (height - height.min()) / max(float(np.ptp(height)), 1e-9)
     depth = (seen[order, 2] - seen[:, 2].min()) / max(float(np.ptp(seen[:, 2])), 1e-9)
     colors = colormaps["viridis"](0.05 + 0.8 * height) if own is None else own[order]
-    fade = (0.5 * (1 - depth))[:, None]  # towards white
-    colors = colors[:, :3] * (1 - fade) + fade
+    white = (fade * (1 - depth))[:, None]
+    colors = colors[:, :3] * (1 - white) + white
     size = 3.2 * math.sqrt(1024 / len(seen)) * (0.6 + 1.2 * depth)
     axes.scatter(seen[order, 0], seen[order, 1], c=colors, s=size, linewidths=0)
     axes.set_xlim(-1.05, 1.05)

@@ -79,6 +79,7 @@ class ClassificationHead(Head):
         super().__init__()
         self.given = given = HeadInputs(inputs, dim, depth)
         self.blocks, self.takes_traits, self.kinds = given.blocks, given.takes_traits, given.kinds
+        self.row_names = tuple(item.name for item in given.items)
         votes = Votes(classes) if pairs and classes <= MOST_PAIRED else None
         self.linear, self.pairs = linear, votes is not None
         outputs = votes.pairs if votes is not None else classes
@@ -101,10 +102,12 @@ class ClassificationHead(Head):
     ) -> Tensor:  # fmt: skip
         """Logits (B, classes)."""
         del points, category, features
-        x = self.given(tokens, traits)
-        out = self.layers(x)
+        return self.from_rows(self.given(tokens, traits))
+
+    def from_rows(self, rows: Tensor) -> Tensor:
+        out = self.layers(rows)
         if self.linear:
-            return out + self.votes(F.linear(x, self.weight, self.bias))
+            return out + self.votes(F.linear(rows, self.weight, self.bias))
         return self.votes(out) if self.whole else out
 
     def see(self, traits: Tensor) -> None:

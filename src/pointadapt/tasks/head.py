@@ -24,12 +24,14 @@ class Head(nn.Module):
             the final ones; they come as ``tokens.hidden``.
         takes_traits: it needs the traits of the clouds, see :mod:`pointadapt.ops.traits`.
         kinds: of what :meth:`rows` puts side by side: width, and whether it is traits.
+        row_names: what each of those is called.
         pairs: :meth:`begin_at` takes a number for each pair of classes, not for each class.
     """
 
     blocks: tuple[int, ...] = ()
     takes_traits: bool = False
     kinds: tuple[tuple[int, bool], ...] = ()
+    row_names: tuple[str, ...] = ()
     pairs: bool = False
 
     def see(self, traits: Tensor) -> None:
@@ -42,6 +44,10 @@ class Head(nn.Module):
     def rows(self, tokens: Tokens, traits: Tensor | None = None) -> Tensor:
         """(B, width) the inputs that :meth:`begin_at` takes a linear map of."""
         raise ConfigError(NO_LINEAR_FORM)
+
+    def from_rows(self, rows: Tensor) -> Tensor:
+        """The output for what :meth:`rows` gave; only heads with ``row_names`` have it."""
+        raise NotImplementedError
 
     def begin_at(self, weight: Tensor, bias: Tensor) -> None:
         """Become a linear map of :meth:`rows`: weight (outputs, width) and bias (outputs,).

@@ -8,7 +8,16 @@ import pytest
 
 from pointadapt.core.config import PretrainConfig, TrainConfig, other_options, to_plain
 from pointadapt.core.errors import ConfigError, UnknownNameError
-from pointadapt.core.fields import LARGEST, build, convert, is_a, number_set, seeds
+from pointadapt.core.fields import (
+    LARGEST,
+    at_least,
+    build,
+    convert,
+    is_a,
+    number_set,
+    positive,
+    seeds,
+)
 
 
 @dataclass(frozen=True)
@@ -157,6 +166,18 @@ def test_one_folder_has_one_spelling(folder, given):
     assert TrainConfig().root is None
 
 
+def test_a_backbone_folder_has_one_spelling_too(folder):
+    (folder / "scans/config.json").write_text("{}")
+    for given in ("scans", "./scans/", "link", str(folder / "scans")):
+        assert TrainConfig(backbone=given).backbone == str(folder / "scans")
+        assert PretrainConfig(init=given).init == str(folder / "scans")
+    (folder / "tiny").mkdir()
+    (folder / "tiny/config.json").write_text("{}")
+    for name in ("tiny", "point_mae-small", "point_vit:small", "nowhere"):
+        assert TrainConfig(backbone=name).backbone == name
+    assert PretrainConfig().init is None
+
+
 def test_a_manifest_is_found_from_elsewhere(folder):
     def stored(value, root):
         return TrainConfig(root=root, data_options=("up=y", f"manifest={value}")).data_options
@@ -171,6 +192,10 @@ def test_a_run_that_stored_a_relative_folder_goes_on(folder):
     assert other_options({**now, "root": "scans"}, now) == ""
     assert other_options({**now, "root": "link"}, now) == ""
     assert other_options({**now, "root": "elsewhere"}, now).startswith("root: elsewhere then")
+    (folder / "scans/config.json").write_text("{}")
+    now = to_plain(TrainConfig(backbone="scans"))
+    assert other_options({**now, "backbone": "./scans"}, now) == ""
+    assert other_options({**now, "backbone": "tiny"}, now).startswith("backbone: tiny then")
 
 
 @pytest.mark.parametrize("values", [
@@ -209,3 +234,29 @@ def test_seeds_that_nothing_draws_from(seed):
         seeds(Sample(count=ok), "count")
     with pytest.raises(ConfigError, match="count must be 0 to 4294967295"):
         seeds(Sample(count=seed), "count")
+
+
+@pytest.mark.parametrize("check", [positive, lambda o, *names: at_least(o, 1, *names)])
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (LARGEST + 1, "count is too large: 9007199254740993, beyond 2"),
+        (float("inf"), "count is too large: inf"),
+        (0, "count must be (positive|at least 1), not 0"),
+        (float("nan"), "count must be (positive|at least 1), not nan"),
+    ],
+)
+def test_too_large_is_not_called_too_small(check, value, message):
+    with pytest.raises(ConfigError, match=message):
+        check(Sample(count=value), "count")
+    check(Sample(count=LARGEST), "count")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"count": 2**64}, "too large"), ({"rate": 1e300}, "too large"),
+     ({"rate": "-1e300"}, "too small")],
+)  # fmt: skip
+def test_beyond_the_range(values, message):
+    with pytest.raises(ConfigError, match=f"of sample is {message}: "):
+        build(Sample, values, "sample")

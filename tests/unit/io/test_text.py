@@ -119,3 +119,25 @@ def test_an_empty_cell_does_not_move_the_columns(put, scan, refused):
     cells = lines[7].split("\t")
     lines[7] = "\t".join([cells[0], "", *cells[1:-1]])
     assert "''" in refused(put("a.txt", "\n".join(lines)))
+
+
+@pytest.mark.parametrize("line", ["NULL 1 2", "1.0 \u22122.0 3.0", "1.5+2 1 2", "*** 1 2"])
+@pytest.mark.parametrize("gap", [" ", ","])
+def test_a_damaged_first_point_is_not_taken_for_a_header(put, scan, noted, refused, line, gap):
+    first = line.replace(" ", gap) + "\n"
+    found, notes = noted(put("a.csv", first + rows(scan, gap)))
+    assert len(found) == 40
+    assert notes == [f"its line 1, {line!r}, is not read, since it is no point"]
+    header = gap.join("xyz") + "\n"
+    for read in (read_points, open_scene):
+        said = refused(put("b.csv", header + first + rows(scan, gap)), read=read)
+        assert f"its line 2, {line!r}, is no point" in said
+
+
+def test_what_stands_before_the_points(put, scan, noted):
+    for before in ("a scan of 1998\n", "x,y,z\n", "# 1 2 n\n", "40\n", ",,\n"):
+        found, notes = noted(put("a.csv", before + rows(scan, ",")))
+        assert len(found) == 40 and not notes, before
+    found, notes = noted(put("a.csv", "x,y,z\nm,m,m\n" + rows(scan, ",")))
+    assert len(found) == 40
+    assert notes == ["its line 2, 'm m m', is not read, since it is no point"]

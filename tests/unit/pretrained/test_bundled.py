@@ -3,9 +3,10 @@
 import torch
 
 from pointadapt.backbones.point_vit import PointViT
+from pointadapt.core.fields import BUNDLED
 from pointadapt.core.files import read_json
 from pointadapt.core.tensors import read_safetensors
-from pointadapt.pretrained.load import BUNDLED, find_backbone, load_backbone
+from pointadapt.pretrained.load import find_backbone, load_backbone
 
 
 def test_bundled_backbones_are_whole_small_and_described():

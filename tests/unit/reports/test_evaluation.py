@@ -14,7 +14,7 @@ import pointadapt
 from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.data import Clouds
-from pointadapt.reports import evaluation as module
+from pointadapt.reports import pages
 from pointadapt.reports.evaluation import Examination, facts_of, remarks, write_page
 from pointadapt.tasks import Names, make_task
 
@@ -193,7 +193,7 @@ def test_the_page_is_whole_by_itself(make, tmp_path):
         assert image["alt"]
         assert base64.b64decode(image["src"].partition(",")[2]).startswith(b"\x89PNG")
     assert sum("aria-label" in attrs for tag, attrs in page.tags if tag == "svg") == 2
-    own = (Path(module.__file__).with_name("page.css")).read_text()
+    own = (Path(pages.__file__).with_name("page.css")).read_text()
     assert own.strip() in text  # the look is in the page, not beside it
     heads = [attrs for tag, attrs in page.tags if tag == "th"]
     assert all(attrs.get("scope") in ("row", "col") for attrs in heads)

@@ -4,6 +4,7 @@ from .compare import CompareConfig
 from .cross_validate import CrossValidateConfig
 from .evaluate import EvaluateConfig
 from .few_shot import FewShotConfig
+from .inspect import InspectConfig
 from .pretrain import PretrainConfig
 from .published import Published
 from .robustness import RobustnessConfig
@@ -26,6 +27,7 @@ __all__ = [
     "CrossValidateConfig",
     "EvaluateConfig",
     "FewShotConfig",
+    "InspectConfig",
     "Precision",
     "PretrainConfig",
     "Published",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..fields import at_least, positive, resolve, seeds, share
+from ..fields import at_least, positive, resolve, resolve_backbone, seeds, share
 from .words import Augmentation, Precision
 
 
@@ -118,6 +118,7 @@ class PretrainConfig:
         positive(self, "lr", "clip")
         share(self, "mask_ratio")
         resolve(self, "root", "roots", "probe_root")
+        resolve_backbone(self, "init")
         if self.precision == "fp16":
             raise ConfigError("pre-training scales no loss, which fp16 needs: use bf16 or fp32")
         if not self.data or len(set(self.data)) < len(self.data):

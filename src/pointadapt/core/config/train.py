@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..fields import at_least, positive, resolve, resolve_item, seeds, share
+from ..fields import at_least, positive, resolve, resolve_backbone, resolve_item, seeds, share
 from .words import Augmentation, Precision, Voting
 
 
@@ -125,6 +125,7 @@ class TrainConfig:
         positive(self, "lr", "clip")
         share(self, "drop_path", "val_fraction")
         resolve(self, "root")
+        resolve_backbone(self, "backbone")
         resolve_item(self, "data_options", "manifest", self.root)
         if self.available and self.available < self.points:
             raise ConfigError(

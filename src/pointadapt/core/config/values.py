@@ -15,7 +15,7 @@ from .train import TrainConfig
 MOST_YAML = 128 << 10  # bytes
 MOST_PARTS = 20_000
 # What may differ between the start of a training run and its continuation.
-FOLDERS = ("root", "probe_root")
+FOLDERS = ("root", "probe_root", "backbone", "init")
 MAY_DIFFER = (
     "out", "resume", "threads", "tensorboard", "recipe", "save_every", "step", "baseline",
 )  # fmt: skip

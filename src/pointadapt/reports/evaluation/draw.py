@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Sequence
 from io import BytesIO
@@ -14,6 +13,7 @@ import numpy as np
 from ...core.errors import PointAdaptError
 from ...core.foreign_text import for_picture
 from ..drawing import PLAIN, _cloud, _figure, _palette, part_grid, prediction_grid
+from ..pages import data_uri
 from .look import Examination
 
 DRAWN = 2048  # points of a cloud in a picture
@@ -97,4 +97,4 @@ def _some(count: int) -> np.ndarray:
 def _data_uri(figure: Any) -> str:
     stream = BytesIO()
     figure.savefig(stream, format="png", dpi=DPI)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return data_uri(stream.getvalue())

@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
-
 from ...core.files import atomic
-from ...core.foreign_text import for_terminal
+from ..pages import template
 from .draw import cloud_picture, parts_picture
 from .look import Examination
 from .words import confusion, remarks
@@ -44,28 +42,14 @@ def write_page(
     p, shown = facts.get("protocol", {}), set(facts.get("labels", ()))
     title = f"{p.get('method', 'model')} on {p.get('title', 'data')} {p.get('split', '')}".strip()
     classes = facts["scores"].get("per_class", {})
-    page = _template().render(
+    page = template(__file__, confusion=confusion).render(
         facts=facts, title=title, steps=steps, remarks=remarks(facts),
         pictures=_pictures(seen, facts), matrix=_matrix(facts),
         by_class={name: score for name, score in classes.items() if name not in shown},
     )  # fmt: skip
     with atomic(path) as temporary:
-        temporary.write_text(page.lstrip(), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     return Path(path)
-
-
-def _template() -> Any:
-    here = FileSystemLoader(Path(__file__).parent)
-    made = Environment(loader=here, autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                       finalize=_harmless)  # fmt: skip
-    own = {"confusion": confusion, "number": _number, "percent": _percent, "words": _words}
-    made.filters.update(own)
-    return made.get_template("page.html.j2")
-
-
-def _harmless(value: Any) -> Any:
-    """A value as it may stand in the page, before it is escaped; made parts of it are done."""
-    return for_terminal(value) if type(value) is str else value
 
 
 def _pictures(seen: Examination, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -103,20 +87,3 @@ def _matrix(facts: Mapping[str, Any]) -> dict[str, Any] | None:
     keep = sorted(sorted(keep, key=lambda k: -wrong[k])[:MATRIX])
     rows = [(names[i], sum(matrix[i]), [matrix[i][j] for j in keep]) for i in keep]
     return {"names": [names[k] for k in keep], "rows": rows}
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.1f}"
-
-
-def _words(value: Any) -> str:
-    """A plain value of the protocol in words."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_words(v)}" for k, v in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(_words, value))
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
