@@ -1,5 +1,6 @@
 import runpy
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,6 @@ from pointadapt.core.errors import (
 )
 from pointadapt.data import load_dataset
 from pointadapt.data.reading.tree import readable_files
-from pointadapt.data.sets import folder as module
 from pointadapt.data.sets.folder import Folder, upright
 from pointadapt.io import SUFFIXES, Cloud, read_points, write_cloud, write_points
 from pointadapt.ops.traits import NAMES
@@ -268,7 +268,7 @@ def test_progress_is_shown_where_someone_watches(tmp_path, monkeypatch, capsys):
     put(tmp_path, "a/1.npy", "a/2.npy")
     plain = load(tmp_path).points
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     np.testing.assert_array_equal(load(tmp_path).points, plain)
     out = capsys.readouterr()
     assert "reading" in out.err
