@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pointadapt.core import stops
+from pointadapt.core import progress_lines, stops
 
 TOY = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "data/toy/make.py")))
 MICRO = {
@@ -34,6 +34,12 @@ def micro_backbone(tmp_path_factory) -> Path:
         torch.manual_seed(7)
         net = PointViT(config).seal()
     return save_backbone(net, tmp_path_factory.mktemp("micro") / "backbone")
+
+
+@pytest.fixture(autouse=True)
+def no_progress_lines(monkeypatch):
+    """A machine that is busy does not make a quick command say how far it is."""
+    monkeypatch.setattr(progress_lines, "FIRST", 3600.0)
 
 
 @pytest.fixture(scope="session")

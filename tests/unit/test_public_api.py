@@ -25,8 +25,9 @@ def test_a_command_has_a_call(command):
 
 PRINTS = {"json", "summary"}  # how a command prints
 OF_THE_SCREEN = {  # what a command does besides its call
-    "predict": {"csv", "picture"},  # writes the rows that came back
+    "predict": {"csv", "picture", "threads"},  # writes the rows that came back
     "probe": {"threads"},  # torch's, of the whole process
+    "score-scenes": {"threads"},
 }
 ACTIONS = {"data verify": (Verify, "verify_data"), "data show": (Show, "show_data")}
 OPTIONS = {name: (cls, CALLS.get(name, name.replace("-", "_"))) for name, cls in COMMANDS.items()}

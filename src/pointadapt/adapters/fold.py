@@ -42,6 +42,7 @@ def fold_model(model: PointModel) -> PointModel:
             net, method, old.task, names.classes, old.head_inputs, names.parts, names.features,
             old.normalise,
         )  # fmt: skip
+    adapter.sizes = old.sizes
     before = old.taps.state_dict()
     adapter.taps.load_state_dict({k: before[k] for k in adapter.taps.state_dict()})
     adapter.head.load_state_dict(old.head.state_dict())

@@ -11,6 +11,7 @@ two adapters reads them again, and takes no mixture.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -42,8 +43,10 @@ from .promises import no_larger_than, numbers_of
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT = 1
+SIZES = "log_radius"  # key of the configuration: of the training clouds, the least and the largest
 DIGEST = "weights_sha256"  # key of the configuration; folders of old have none
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds before a folder is read again
+SIZED = 100.0  # largest logarithm of a radius: float32 has no larger numbers
 MOST_POINTS = 1 << 24  # of a cloud that enters a network
 SHAPE = ("groups", "group_size", "heads", "sampling_rule")  # what no tensor of a backbone tells
 
@@ -97,6 +100,7 @@ def save_adapter(
         "points": points,
         "available": available or points,
         "normalise": adapter.normalise,
+        **({SIZES: list(adapter.sizes)} if adapter.sizes else {}),
         "dataset": dataset,
         "results": dict(results or {}),
     }
@@ -227,7 +231,7 @@ _NEEDED = {
 }  # fmt: skip
 _ONCE_ABSENT = {
     "parts": list[str], "features": list[str], "results": dict, "dataset": str, "available": int,
-    "normalise": bool,
+    "normalise": bool, SIZES: list[float],
 }  # fmt: skip
 _NEEDED_OF_BACKBONE = {
     "name": str, "seed": int, "sha256": str, "groups": int, "group_size": int, "heads": int,
@@ -295,8 +299,17 @@ def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     names = config["classes"], config["head_inputs"], parts, features
     with no_larger_than(folder, (CONFIG, WEIGHTS), config, method.scratch * numbers_of(net)):
         new = Adapter(net, method, task, *names, config["normalise"])
-    new.about = config
+    new.about, new.sizes = config, _sizes(config, folder)
     return new
+
+
+def _sizes(config: Mapping[str, Any], folder: Path) -> tuple[float, float] | None:
+    if SIZES not in config:
+        return None
+    known = config[SIZES]
+    if len(known) != 2 or not -SIZED <= known[0] <= known[1] <= SIZED:
+        raise AdapterError(f"{folder / CONFIG}: {SIZES} must be two numbers, the smaller one first")
+    return known[0], known[1]
 
 
 def _backbone(
@@ -344,6 +357,14 @@ def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:
             )
 
 
+def _unit(config: Mapping[str, Any]) -> str:
+    """A line on how large the training clouds were, where that is known."""
+    if SIZES not in config:
+        return ""
+    low, high = (2 * math.exp(radius) for radius in config[SIZES])
+    return f"\n- trained on clouds of {low:.3g} to {high:.3g} across, in the unit of their files"
+
+
 def _card(config: Mapping[str, Any], size: int) -> str:
     results, lines = config["results"], []
     for key, value in {**results, **results.get("protocol", {})}.items():
@@ -373,7 +394,7 @@ tags: [point-cloud, {config["method"]}, {config["task"]}]
 - backbone: {markdown_code(config["backbone"]["name"])}, sha256 `{config["backbone"]["sha256"]}`
 - {config["points"]} points a cloud, {config["backbone"]["groups"]} patches of \
 {config["backbone"]["group_size"]}
-- {size / 1e6:.2f} MB, options {markdown_code(config["method_options"])}
+- {size / 1e6:.2f} MB, options {markdown_code(config["method_options"])}{_unit(config)}
 
 ## Results
 

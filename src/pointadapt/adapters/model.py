@@ -30,6 +30,8 @@ class Adapter(nn.Module):
         moved: backbone tensors as this adapter has them while another one is in use.
         normalise: each cloud is centred and scaled before the network, see :meth:`prepared`.
         about: what its folder says of it; empty if it was not loaded.
+        sizes: least and largest log radius of the training clouds, in a user's own unit; None if
+            they were not a user's.
     """
 
     def __init__(
@@ -46,11 +48,17 @@ class Adapter(nn.Module):
         self.taps.wanted = self.head.blocks
         self.moved: dict[str, Tensor] = {}
         self.about: dict[str, Any] = {}
+        self.sizes: tuple[float, float] | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the clouds' classes."""
         return self.names.classes
+
+    @property
+    def known_sizes(self) -> tuple[float, float] | None:
+        """``sizes``, or what the head knows of them."""
+        return self.sizes or self.head.sizes()
 
     def prepared(self, points: Tensor) -> Tensor:
         """(B, N, 3) clouds as the network takes them: in the unit ball, or as they are stored."""

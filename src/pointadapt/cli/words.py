@@ -69,10 +69,12 @@ def _unboxed(text: str) -> str:
 
 def _check_options(words: Sequence[str], cls: type, where: str) -> None:
     hints = typing.get_type_hints(cls, include_extras=True)
-    shown = [
-        f.name for f in fields(cls) if Suppress not in getattr(hints[f.name], "__metadata__", ())
-    ]
-    known = ["--help", *(flag for name in shown for flag in _flags(name))]
+    known = ["--help"]
+    for field in fields(cls):
+        about = getattr(hints[field.name], "__metadata__", ())
+        if Suppress not in about:
+            known += _flags(field.name)
+            known += (alias for entry in about for alias in getattr(entry, "aliases", None) or ())
     for word in words:
         if word == "--":
             return

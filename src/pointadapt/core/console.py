@@ -25,6 +25,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from .foreign_text import for_json, for_terminal
+from .progress_lines import ProgressLines
 
 LONGEST = 1200  # characters of an error that are shown
 WIDE = 200  # columns where nobody sees where lines end: a pipe or a file
@@ -106,15 +107,36 @@ class Words(TextColumn):
         return Text(for_terminal(self.text_format.format(task=task)))
 
 
+def progress_line(text: str) -> None:
+    """``pointadapt: text`` on standard error, for logs."""
+    line = "pointadapt: " + " ".join(shortened(text).split())
+    output(stderr=True).print(line, soft_wrap=True)
+
+
+def progress_lines(what: str, total: int | None, unit: str = "", done: int = 0) -> ProgressLines:
+    """Lines on standard error that say how far something is."""
+    return ProgressLines(progress_line, duration, what, total, unit, done)
+
+
 @contextmanager
-def progress(what: str, total: int | None) -> Iterator[Any]:
-    """A bar on standard error where someone watches; gives a function to tell how many are done."""
-    columns = (Words("{task.description}"), BarColumn(), MofNCompleteColumn())
+def progress(
+    what: str, total: int | None, *, unit: str = "", done: int = 0, shown: bool = True
+) -> Iterator[Callable[..., None]]:
+    """A bar on standard error where someone watches, else a line for each tenth.
+
+    Gives a function to tell how many are done, and if wanted a note beside it.
+    """
     own = output(stderr=True)
-    off = not own.is_terminal
-    with Progress(*columns, TimeRemainingColumn(), console=own, transient=True, disable=off) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done)
+    if not shown:
+        yield lambda done, note="": None
+    elif not own.is_terminal:
+        yield progress_lines(what, total, unit, done).tell
+    else:
+        columns = (Words("{task.description}"), BarColumn(), MofNCompleteColumn())
+        more = (Words("{task.fields[note]}"), TimeRemainingColumn())
+        with Progress(*columns, *more, console=own, transient=True) as bar:
+            task = bar.add_task(what, total=total, completed=done, note="")
+            yield lambda done, note="": bar.update(task, completed=done, note=note)
 
 
 class _Counted(ProgressColumn):
@@ -132,12 +154,17 @@ class _Counted(ProgressColumn):
 
 @contextmanager
 def stages(unit: str = "points") -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for one stage after another; gives a function (stage, units done, of how many)."""
+    """A bar for one stage after another; gives a function (stage, units done, of how many).
+
+    Where nobody watches, a line for each tenth of a stage.
+    """
     counted = _Counted(unit)
     columns = (Words("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
     own = output(stderr=True)
-    off = not own.is_terminal
-    with Progress(*columns, console=own, transient=True, disable=off) as bar:
+    if not own.is_terminal:
+        yield _staged_lines(unit)
+        return
+    with Progress(*columns, console=own, transient=True) as bar:
         now = {"what": "", "task": bar.add_task("", total=None)}
 
         def tell(what: str, done: int, total: int | None) -> None:
@@ -147,6 +174,18 @@ def stages(unit: str = "points") -> Iterator[Callable[[str, int, int | None], No
             bar.update(now["task"], completed=done)  # type: ignore[arg-type]
 
         yield tell
+
+
+def _staged_lines(unit: str) -> Callable[[str, int, int | None], None]:
+    stages: dict[str, ProgressLines] = {}
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        if what not in stages:
+            stages.clear()
+            stages[what] = progress_lines(what, total, unit, done)
+        stages[what].tell(done)
+
+    return tell
 
 
 @contextmanager

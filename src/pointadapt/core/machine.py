@@ -38,6 +38,14 @@ def keep_large_blocks() -> bool:
     return all([bool(mallopt(key, value)) for key, value in settings])
 
 
+def use_threads(count: int) -> None:
+    """Let torch compute on so many CPU threads; 0 leaves it as it is."""
+    if count:
+        import torch
+
+        torch.set_num_threads(count)
+
+
 def peak_memory() -> int:
     """Largest memory this process has held so far, in bytes: of the GPU where there is one."""
     import torch

@@ -22,6 +22,7 @@ class Scores(TypedDict):
     voting: NotRequired[str]
     adapter: NotRequired[str]
     data: NotRequired[str]
+    title: NotRequired[str]
     split: NotRequired[str]
     baseline: NotRequired[dict[str, Any]]
     per_class: dict[str, float]
@@ -48,6 +49,9 @@ class TrainResults(Scores):
     fit: NotRequired[dict[str, Any]]
     trial: NotRequired[dict[str, Any]]
     held_out: NotRequired[dict[str, Any]]
+    held_out_files: NotRequired[list[str]]
+    validation_files: NotRequired[list[str]]
+    skipped_files: NotRequired[dict[str, str]]
     adapter_bytes: NotRequired[int]
 
 
@@ -78,6 +82,7 @@ class Board(TypedDict):
     finished: bool
     task: str
     data: str
+    title: NotRequired[str]
     data_options: list[str]
     backbone: str
     protocol: dict[str, Any]
@@ -96,6 +101,7 @@ class StudyResults(TypedDict):
 
     method: str
     data: str
+    title: str
     backbone: str
     metric: str
     accuracy: NotRequired[float]

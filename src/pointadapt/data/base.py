@@ -14,8 +14,10 @@ from ..core.errors import DataLayoutError, PointCloudError
 from ..core.fields import build, seeds
 from ..core.registry import Registry
 from ..io.place import check_spread
+from .copies import digest_of, first_of, merged_groups
 
 SCENE = "scene"  # the one class of blocks as clouds; their ids are "NAME OF THE SCENE#number"
+HELD_OUT, SKIPPED = "held_out_files", "skipped_files"  # keys of :meth:`Dataset.told`
 PROBES = 8  # points by which a cloud of one point is suspected
 
 
@@ -46,6 +48,9 @@ class Clouds:
             chosen, see :mod:`pointadapt.ops.traits`; None where ``points`` are all there is.
         groups: (n,) what each cloud belongs with, such as an object, a person or a drive: clouds of
             one group are never on both sides of a split that is drawn; empty if that is not known.
+        digests: (n,) uint64, the same for clouds of the same points, see
+            :mod:`pointadapt.data.copies`: such clouds are never on both sides of a drawn split
+            either; None where copies are left as they are, as in benchmarks.
     """
 
     points: np.ndarray
@@ -60,9 +65,10 @@ class Clouds:
     extras: Mapping[str, np.ndarray] = field(default_factory=dict)
     traits: np.ndarray | None = None
     groups: tuple[str, ...] = ()
+    digests: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("points", "labels", "parts", "features", "traits"):
+        for name in ("points", "labels", "parts", "features", "traits", "digests"):
             if (array := getattr(self, name)) is not None:
                 object.__setattr__(self, name, np.ascontiguousarray(array))
         if self.points.ndim != 3 or self.points.shape[2] != 3:
@@ -86,6 +92,8 @@ class Clouds:
             raise PointCloudError(f"{len(self.points)} clouds but {len(self.groups)} groups")
         if self.traits is not None and len(self.traits) != len(self.points):
             raise PointCloudError(f"{len(self.points)} clouds, but traits of {len(self.traits)}")
+        if self.digests is not None and len(self.digests) != len(self.points):
+            raise PointCloudError(f"{len(self.points)} clouds, but digests of {len(self.digests)}")
         if self.classes != (SCENE,):
             self._check_spread()
 
@@ -129,6 +137,26 @@ class Clouds:
         """(n, T) ``traits``, or where there are none those of ``points``."""
         return traits_of(self.points) if self.traits is None else self.traits
 
+    @cached_property
+    def known_digests(self) -> np.ndarray:
+        """(n,) uint64 ``digests``, or where there are none those of ``points``."""
+        if self.digests is not None:
+            return self.digests
+        return np.array([digest_of(cloud) for cloud in self.points], np.uint64)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """(n,) for each cloud the index of the first with the same points, where that matters."""
+        return np.arange(len(self)) if self.digests is None else first_of(self.digests)
+
+    @cached_property
+    def together(self) -> tuple[str, ...]:
+        """(n,) what must not be parted: copies, and ``groups``; empty if there are neither."""
+        if self.groups:
+            return merged_groups(self.groups, self.first)
+        alone = (self.first == np.arange(len(self))).all()
+        return () if alone else tuple(str(k) for k in self.first)
+
     def subset(self, index: np.ndarray | Sequence[int]) -> Clouds:
         """The clouds at ``index``, in that order."""
         index = np.asarray(index, dtype=np.int64)
@@ -145,6 +173,7 @@ class Clouds:
             extras={name: values[index] for name, values in self.extras.items()},
             traits=None if self.traits is None else self.traits[index],
             groups=tuple(self.groups[i] for i in index) if self.groups else (),
+            digests=None if self.digests is None else self.digests[index],
         )
 
     def extra(self, name: str) -> np.ndarray:
@@ -234,6 +263,17 @@ class Dataset:
         """What there is to check, each with a name: this alone, unless a release is many sets."""
         yield "", self
 
+    def title(self) -> str:
+        """What results, tables and pictures call it: its name, or that of a user's folder."""
+        return self.name
+
+    def told(self) -> dict[str, Any]:
+        """What a run's results say of the files that were loaded, of a user's own.
+
+        ``HELD_OUT``: the files of a drawn split's test; ``SKIPPED``: what was left out, and why.
+        """
+        return {}
+
     def point_counts(self, split: str) -> np.ndarray | None:
         """(n,) points of each cloud as stored, before any is chosen; None where that is not known.
 
@@ -252,6 +292,12 @@ class Dataset:
         if not root.exists():
             raise DataLayoutError(f"{root} does not exist. {self.where}".rstrip())
         return root
+
+
+def titled(data: Dataset, otherwise: Path | None = None) -> str:
+    """What a user's folder is called: its name, or that of the file that stands for it."""
+    place = data.root if data.root is not None else otherwise
+    return data.name if place is None else Path(place).resolve().name or data.name
 
 
 DATASETS: Registry[Dataset] = Registry("data set", "pointadapt.data", "pointadapt.data.sets")

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..core.errors import DataLayoutError
 from .base import SCENE, Clouds
+from .copies import with_copies
 from .grouping import held_groups
 from .reading.blocks import scene_of
 
@@ -13,16 +14,24 @@ from .reading.blocks import scene_of
 def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices (kept, held out) of clouds: whole groups, scenes of blocks, or a share of each class.
 
+    Copies of a cloud are on its side.
+
     Blocks of one scene may overlap, so that some of them say little about the others. Only where
     there is a single scene are blocks held out themselves.
     """
     scenes = np.array([scene_of(name) for name in clouds.ids])
     names = np.unique(scenes)
     if clouds.groups:
-        held = held_groups(clouds.labels, clouds.groups, share, seed)
+        held = held_groups(clouds.labels, clouds.together, share, seed)
         return np.flatnonzero(~held), np.flatnonzero(held)
     if clouds.classes != (SCENE,) or len(names) < 2:
-        return stratified_split(clouds.labels, share, seed)
+
+        def draw(own: np.ndarray) -> np.ndarray:
+            out = stratified_split(clouds.labels[own], share, seed)[1]
+            return np.isin(np.arange(len(own)), out)
+
+        held = with_copies(clouds.first, draw)
+        return np.flatnonzero(~held), np.flatnonzero(held)
     count = min(max(1, round(share * len(names))), len(names) - 1)
     held = np.isin(scenes, np.random.default_rng(seed).permutation(names)[:count])
     return np.flatnonzero(~held), np.flatnonzero(held)

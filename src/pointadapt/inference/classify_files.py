@@ -17,8 +17,10 @@ from ..core.notes import note
 from ..data.reading.tree import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
 from ..io import NON_FINITE, NonFinite
+from ..io.columns import called
+from ..tasks.inputs import size_doubts
 from .forward import predict_probabilities
-from .predictor import PREDICTORS, Drawing, Found, OnProgress, Paths, Predictor
+from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
 from .prefetch import one_ahead
 from .trained_data import trained_data
 
@@ -118,8 +120,8 @@ class FileReader:
             FileFormatError, PointCloudError: the file is bad.
         """
         folder = replace(self.folder, points=self.available or self.points)
-        cloud, traits = folder.read_measured(path)
-        return cloud.points, traits
+        found = folder.measured(path)
+        return found.cloud.points, found.traits
 
 
 def answer_files(
@@ -130,6 +132,7 @@ def answer_files(
     points: int | None = None,
     up: Axis | None = None,
     nan: NonFinite | None = None,
+    columns: Sequence[str] = (),
     top: int = 3,
     batch_size: int = 32,
     on_batch: Callable[[int], None] | None = None,
@@ -144,6 +147,7 @@ def answer_files(
         up: the files' axis that points up; by default as in training.
         nan: what to do with points that are not finite, "error" or "drop"; by default as in
             training.
+        columns: what x, y and z are called; by default as in training.
         top: how many labels to list for each file.
         batch_size: files that are read and predicted at a time.
         on_batch: called with the number of files done.
@@ -159,11 +163,13 @@ def answer_files(
         raise ConfigError(f"top={top}, batch_size={batch_size}: both must be at least 1")
     if isinstance(model, (str, Path)):
         model = load_ready(model, backbone)
-        reader = reader_of(model.adapter.about, up, nan)
+        reader = reader_of(model.adapter.about, up, nan, columns)
     elif points is None:
         raise ConfigError("a loaded model does not know its number of points: pass points=")
     else:
-        reader = FileReader(points, Folder(up=up or "z", nan=nan or "error"))
+        reader = FileReader(
+            points, Folder(up=up or "z", nan=nan or "error", columns=tuple(columns))
+        )
     if model.adapter.task.predictor != CloudFiles.name:
         raise ConfigError(
             f"this adapter has the task {model.adapter.task.name}, which says nothing of a file as "
@@ -196,16 +202,21 @@ def list_files(paths: Paths) -> list[Prediction]:
 
 
 def reader_of(
-    config: dict[str, Any], up: Axis | None = None, nan: NonFinite | None = None
-) -> FileReader:
+    config: dict[str, Any], up: Axis | None = None, nan: NonFinite | None = None,
+    columns: Sequence[str] = (),
+) -> FileReader:  # fmt: skip
     """How to read files for the adapter with this configuration.
 
     Raises:
         UnknownNameError: an unknown axis, or another word for what to do with NaN.
+        ConfigError: not three names of columns.
     """
     data = trained_data(training_config(config))
     folder = data if isinstance(data, Folder) else Folder()
-    folder = replace(folder, up=up or folder.up, nan=nan or folder.nan)
+    folder = replace(
+        folder, up=up or folder.up, nan=nan or folder.nan,
+        columns=called(columns) or getattr(data, "columns", ()),
+    )  # fmt: skip
     if folder.up not in UPRIGHT:
         raise UnknownNameError("up axis", folder.up, UPRIGHT)
     if folder.nan not in NON_FINITE:
@@ -238,7 +249,7 @@ def _batch(
     task, names = model.adapter.task, model.adapter.names
     points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
     values = predict_probabilities(model, points, n, traits=traits)
-    notes = model.adapter.head.doubts(torch.from_numpy(traits))
+    notes = size_doubts(torch.from_numpy(traits), model.adapter.known_sizes)
     for i, row, doubt in zip(clouds, task.predict(values, None, names), notes, strict=True):
         said = task.answer(row, names, top)
         entries[i] = Prediction(
@@ -270,6 +281,7 @@ class CloudFiles(Predictor):
         up: the files' axis that points up; by default as in training.
         nan: what to do with points that have NaN or infinite coordinates; by default as in
             training. "drop" leaves them out.
+        columns: what the columns with x, y and z are called; by default as in training.
     """
 
     about: ClassVar[str] = "says something of each file as a whole"
@@ -277,6 +289,7 @@ class CloudFiles(Predictor):
     top: int = 3
     up: Axis | None = None
     nan: NonFinite | None = None
+    columns: Columns = ()
 
     def files(
         self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
@@ -290,13 +303,14 @@ class CloudFiles(Predictor):
                 on_progress("predicting", done, len(listed))
 
         rows = answer_files(
-            paths, adapter, backbone=backbone, up=self.up, nan=self.nan, top=self.top,
-            on_batch=tell,
+            paths, adapter, backbone=backbone, up=self.up, nan=self.nan, columns=self.columns,
+            top=self.top, on_batch=tell,
         )  # fmt: skip
         good = [row for row in rows if row.error is None][:draw]
         if not good:
             return Found(rows)
-        read = reader_of(adapter_folder.read_adapter_config(adapter), self.up, self.nan)
+        config = adapter_folder.read_adapter_config(adapter)
+        read = reader_of(config, self.up, self.nan, self.columns)
         titles = tuple("\n".join((row.path.name, _said(row))) for row in good)
         return Found(rows, Drawing(np.stack([read(row.path) for row in good]), titles))
 

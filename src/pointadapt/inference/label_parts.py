@@ -17,7 +17,7 @@ from ..data.sets.folder import Axis, upright
 from ..io import Cloud, NonFinite, read_cloud, read_points, sample_index, write_cloud
 from ..ops import interpolate
 from .classify_files import list_files, percent, reader_of
-from .predictor import PREDICTORS, Drawing, Found, OnProgress, Paths, Predictor
+from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
 from .score import check_numbers
 
 CHUNK = 1 << 16  # points that are labelled at a time
@@ -78,6 +78,7 @@ class Labeller:
         up: the files' axis that points up; by default as in training.
         form: ending of the labelled files; their coordinates are those of the input.
         nan: "drop" leaves out points that are not finite; by default as in training.
+        columns: what x, y and z are called; by default as in training.
 
     Raises:
         AdapterError: the adapter folder is damaged or belongs to another backbone.
@@ -88,11 +89,11 @@ class Labeller:
     def __init__(
         self, adapter: Path | str, out: Path | str, *, backbone: Path | str | None = None,
         category: str | None = None, up: Axis | None = None, form: str = "ply",
-        nan: NonFinite | None = None,
+        nan: NonFinite | None = None, columns: Columns = (),
     ) -> None:  # fmt: skip
         self.model = load_ready(adapter, backbone)
         config = self.model.adapter.about
-        self.reader = reader_of(config, up, nan)
+        self.reader = reader_of(config, up, nan, columns)
         self.names, self.task = self.model.adapter.names, self.model.adapter.task
         if not self.names.parts:
             raise ConfigError(f"{adapter} labels whole clouds ({config['task']}), not points")
@@ -136,8 +137,11 @@ class Labeller:
     def _one(self, path: Path, taken: set[Path]) -> tuple[PartPrediction, np.ndarray, np.ndarray]:
         number = self._class_of(path)
         folder = self.reader.folder
-        local = read_points(path, seed=folder.seed, minimum=folder.min_points, nan=folder.nan)
-        cloud = read_cloud(path, nan=folder.nan)
+        columns = folder.columns
+        local = read_points(
+            path, seed=folder.seed, minimum=folder.min_points, nan=folder.nan, columns=columns
+        )
+        cloud = read_cloud(path, nan=folder.nan, columns=columns)
         stored = local if cloud.faces is not None else cloud.points
         labels, confidence = self.label(local, number)
         out = self.out / f"{path.stem}.{self.form}"
@@ -200,6 +204,7 @@ class PointFiles(Predictor):
         up: the files' axis that points up; by default as in training.
         nan: what to do with points that have NaN or infinite coordinates; by default as in
             training. "drop" leaves them out.
+        columns: what the columns with x, y and z are called; by default as in training.
         out: folder for the labelled points, a file for each.
         form: format of the labelled points.
     """
@@ -209,6 +214,7 @@ class PointFiles(Predictor):
     category: str | None = None
     up: Axis | None = None
     nan: NonFinite | None = None
+    columns: Columns = ()
     out: Path = Path("predicted")
     form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
 
@@ -219,7 +225,7 @@ class PointFiles(Predictor):
         """See :meth:`Predictor.files`."""
         label = Labeller(
             adapter, self.out, backbone=backbone, category=self.category, up=self.up,
-            form=self.form, nan=self.nan,
+            form=self.form, nan=self.nan, columns=self.columns,
         )  # fmt: skip
         rows, drawing = label.files(paths, draw, on_progress)
         return Found(rows, drawing)

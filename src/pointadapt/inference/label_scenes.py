@@ -16,11 +16,12 @@ from ..core.errors import ConfigError, PointAdaptError
 from ..core.precision import at_hand
 from ..data.reading.label_names import codes_of
 from ..io import NonFinite
+from ..io.columns import called
 from ..scenes import SUFFIXES, SceneLabels, Tiling, label_scene
 from ..tasks import TASKS
 from .classify_files import list_files
 from .forward import predict_probabilities
-from .predictor import PREDICTORS, Found, OnProgress, Paths, Predictor
+from .predictor import PREDICTORS, Columns, Found, OnProgress, Paths, Predictor
 from .trained_data import trained_data
 
 
@@ -90,6 +91,7 @@ class SceneLabeller:
             in training or one with a usual name.
         temp: folder for temporary files; by default that of the copies.
         nan: "drop" leaves points that are not finite without a class.
+        columns: what x, y and z are called; by default as in training.
 
     Raises:
         AdapterError: the adapter folder is damaged or belongs to another backbone.
@@ -100,6 +102,7 @@ class SceneLabeller:
         self, adapter: Path | str, *, backbone: Path | str | None = None,
         block: float | None = None, overlap: float = 0.5, passes: int = 1, seed: int = 0,
         field: str | None = None, temp: Path | str | None = None, nan: NonFinite = "error",
+        columns: Columns = (),
     ) -> None:  # fmt: skip
         self.model = load_ready(adapter, backbone)
         config = self.model.adapter.about
@@ -120,6 +123,7 @@ class SceneLabeller:
         )  # fmt: skip
         self.field, self.temp = field, temp
         self.nan: NonFinite = nan
+        self.columns = called(columns) or getattr(data, "columns", ())
         self.trained_field = _by_name(getattr(data, "label", None))
 
     def files(
@@ -159,7 +163,7 @@ class SceneLabeller:
             return label_scene(
                 path, out, self.predict, self.names.parts, self.tiling,
                 features=self.names.features, codes=codes, field=field, temp=self.temp,
-                nan=self.nan, on_progress=on_progress,
+                nan=self.nan, columns=self.columns, on_progress=on_progress,
             )  # fmt: skip
 
     def predict(self, points: np.ndarray, features: np.ndarray | None) -> np.ndarray:
@@ -184,6 +188,7 @@ class SceneFiles(Predictor):
         temp: folder for temporary files; by default that of the copies.
         nan: what to do with points that have NaN or infinite coordinates: with "drop" they stay in
             the copy, without a class.
+        columns: what the columns with x, y and z are called; by default as in training.
     """
 
     about: ClassVar[str] = "labels every point of scenes"
@@ -197,6 +202,7 @@ class SceneFiles(Predictor):
     passes: int = 1
     temp: Path | None = None
     nan: NonFinite = "error"
+    columns: Columns = ()
 
     def files(
         self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
@@ -208,6 +214,7 @@ class SceneFiles(Predictor):
         label = SceneLabeller(
             adapter, backbone=backbone, block=self.block, overlap=self.overlap,
             passes=self.passes, field=self.field, temp=self.temp, nan=self.nan,
+            columns=self.columns,
         )  # fmt: skip
         return Found(label.files(paths, self.out, on_progress))
 

@@ -10,6 +10,7 @@ lifts random weights, whose features vary little, by far more than trained ones.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from ..backbones import Backbone
-from ..core.config import Precision
+from ..core.config import Precision, key_values
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.precision import chosen
 from ..core.results import ProbeResult
@@ -96,7 +97,7 @@ def fixed_subset(clouds: Clouds, most: int) -> Clouds:
 def probe(
     backbone: str | Path, data: str = "modelnet40", root: Path | None = None, *,
     points: int = 1024, c: float = C, most: int = 0, random: bool = False,
-    precision: Precision = "auto", scaled: bool = True,
+    precision: Precision = "auto", scaled: bool = True, data_options: Sequence[str] = (),
 ) -> ProbeResult:  # fmt: skip
     """The linear SVM's score of a backbone, with what it was measured on.
 
@@ -110,6 +111,7 @@ def probe(
         random: also score the same network with random weights (torch's start values, seed 0).
         precision: number format of the forward pass.
         scaled: bring each feature to mean 0 and variance 1 over the training clouds.
+        data_options: the data set's other options, as key=value.
 
     Raises:
         PointAdaptError: bad input.
@@ -117,7 +119,8 @@ def probe(
     from ..pretrained.load import load_backbone
 
     net = load_backbone(backbone)
-    dataset = load_dataset(data, root=root, points=points)
+    options = {"root": root, "points": points, **key_values(tuple(data_options))}
+    dataset = load_dataset(data, **options)
     train, test = load_split(dataset, "train"), load_split(dataset, "test")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     nets = {"accuracy": net, **({"random_accuracy": random_twin(net)} if random else {})}

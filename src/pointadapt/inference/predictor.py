@@ -15,6 +15,7 @@ from ..core.registry import Registry
 from ..tasks import TASKS
 
 OnProgress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
+Columns = tuple[str, ...]  # names of those with x, y and z; empty for those of training
 Paths = Path | str | Iterable[Path | str]
 
 

@@ -50,7 +50,12 @@ def score_scenes(
     scenes: Any = load_dataset(protocol.data, **protocol.options)
     with autocast(model, precision or protocol.precision):
         scores = scores_of_scenes(model, scenes, split, protocol.points, on_scene=on_scene)
-    scores |= {"adapter": str(adapter), "data": protocol.data, "split": split}
+    scores |= {
+        "adapter": str(adapter),
+        "data": protocol.data,
+        "split": split,
+        "title": scenes.title(),
+    }
     if out is not None:
         write_json(out, scores)
     return cast(Scores, scores)

@@ -11,6 +11,7 @@ import torch
 
 from ..adapters.protocol import autocast, load_ready
 from ..core.config import TrainConfig
+from ..core.machine import use_threads
 from .forward import predict_probabilities
 
 BATCH, REPEATS = 32, 7
@@ -29,8 +30,7 @@ def inference_time(folder: Path | str, config: TrainConfig) -> dict[str, Any]:
     Returns:
         ``seconds_per_cloud``, ``batch_size``, ``repeats``, ``threads`` and ``device``.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     model = load_ready(folder, config.backbone if Path(config.backbone).exists() else None)
     device = next(model.parameters()).device
     task, names = model.adapter.task, model.adapter.names

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..core.errors import FileFormatError, first_line
 from .cloud import Cloud, as_float, cloud_from_columns, unit_colors, whole_labels
-from .columns import COLORS, LABELS, NORMALS, XYZ, column_name, find_column
+from .columns import COLORS, LABELS, NORMALS, XYZ, column_name, find_column, names_of_xyz
 from .limits import check_expansion, check_present
 
 POINT_NAMES = (
@@ -118,7 +118,7 @@ def table_columns(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
     for name in rows.dtype.names or ():
         values: Any = rows[name]
         values = values.reshape(len(rows), -1) if values.ndim > 1 else values
-        parts = WIDE.get(name.lower(), ())
+        parts = parts_of(name)
         if values.ndim == 1:
             columns.append((name, values))
         elif values.shape[1] == 1:
@@ -126,6 +126,12 @@ def table_columns(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
         elif len(parts) <= values.shape[1]:
             columns += zip(parts, values.T[: len(parts)], strict=True)
     return [(name, values) for name, values in columns if values.dtype.kind in "fiu"]
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """What the numbers of a field of three are called; nothing where its name does not tell."""
+    parts = WIDE.get(name.lower(), ())
+    return names_of_xyz() if parts == XYZ else parts
 
 
 def check_table(array: np.ndarray, least: int, what: str) -> None:

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 
 from ..core.errors import FileFormatError
-from .columns import COLORS, LABELS, NORMALS, find_optional, find_xyz
+from .columns import COLORS, LABELS, NORMALS, find_optional, need_xyz
 
 _LABELS = tuple((name,) for name in LABELS)
 
@@ -65,7 +65,7 @@ def known_columns(names: Sequence[str]) -> list[int]:
         FileFormatError: no x, y and z, or two columns that may equally well be one of them.
 
     """
-    places = set(_places_of_xyz(names))
+    places = set(need_xyz(names))
     for candidates in (COLORS, NORMALS, _LABELS):
         places |= set(find_optional(names, candidates) or ())
     return sorted(places)
@@ -86,7 +86,7 @@ def cloud_from_columns(
     def stacked(places: Sequence[int] | None) -> np.ndarray | None:
         return None if places is None else np.stack([columns[k][1] for k in places], axis=1)
 
-    points = stacked(_places_of_xyz(names))
+    points = stacked(need_xyz(names))
     assert points is not None
     colors, normals, labels = (
         stacked(find_optional(names, candidates)) for candidates in (COLORS, NORMALS, _LABELS)
@@ -98,13 +98,6 @@ def cloud_from_columns(
         labels=None if labels is None else whole_labels(labels[:, 0]),
         faces=faces,
     )
-
-
-def _places_of_xyz(names: Sequence[str]) -> tuple[int, int, int]:
-    found = find_xyz(names)
-    if found is None:
-        raise FileFormatError(f"has no columns x, y, z, only: {', '.join(names) or 'none'}")
-    return found
 
 
 def columns_from_cloud(cloud: Cloud) -> dict[str, np.ndarray]:

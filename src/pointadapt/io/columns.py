@@ -6,9 +6,11 @@ The name as it is wins; then the one that differs by case alone; then the one wi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-from ..core.errors import FileFormatError
+from ..core.errors import ConfigError, FileFormatError
 from ..core.notes import note
 
 XYZ = ("x", "y", "z")
@@ -22,8 +24,58 @@ LABELS = (
     "label", "labels", "classification", "class", "category", "semantic", "semantic_label",
     "sem_class", "semclass", "segment",
 )  # fmt: skip
+SHOWN = 80  # characters of the names of columns in a message
 PREFIX = "scalar_"  # what CloudCompare puts before the names of what it calls scalar fields
 QUOTES = "\"'\ufeff"
+
+_CALLED: ContextVar[tuple[str, ...]] = ContextVar("what x, y and z are called", default=XYZ)
+
+
+@contextmanager
+def xyz_called(names: Sequence[str]) -> Iterator[None]:
+    """In this block the columns of these three names are x, y and z; without names, as usual.
+
+    Raises:
+        ConfigError: they are not three different names.
+
+    """
+    check_called(names)
+    token = _CALLED.set(tuple(names) or XYZ)
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
+
+
+def check_called(names: Sequence[str]) -> None:
+    """Refuse other than no names, or three different ones.
+
+    Raises:
+        ConfigError: they are.
+
+    """
+    if names and (len(names) != 3 or len(column_names(names)) != 3):
+        raise ConfigError(
+            f"columns={','.join(names)}: three different names are needed, those of x, y and z, "
+            "such as columns=easting,northing,height"
+        )
+
+
+def called(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as they may be typed, ``X,Y,Z`` or ``X Y Z``, one by one.
+
+    Raises:
+        ConfigError: they are not three different names.
+
+    """
+    found = tuple(name.strip() for item in names for name in item.split(",") if name.strip())
+    check_called(found)
+    return found
+
+
+def names_of_xyz() -> tuple[str, ...]:
+    """What the coordinates are called here: x, y, z, unless :func:`xyz_called` says otherwise."""
+    return _CALLED.get()
 
 
 def bare_name(name: str) -> str:
@@ -67,19 +119,42 @@ def find_xyz(names: Sequence[str]) -> tuple[int, int, int] | None:
             that all differ from it in the same way (X, Y, Z).
 
     """
-    found = [find_column(names, wanted) for wanted in XYZ]
+    own = names_of_xyz()
+    found = [find_column(names, wanted) for wanted in own]
     x, y, z = found
     if x is None or y is None or z is None:
         return None
-    near = [k for k, name in enumerate(names) if column_name(name) in XYZ]
+    near = [k for k, name in enumerate(names) if column_name(name) in column_names(own)]
     for rank in range(_NO):
-        alike = [[k for k in near if _rank(names[k], w) == rank] for w in XYZ]
+        alike = [[k for k in near if _rank(names[k], w) == rank] for w in own]
         if all(alike):
-            for wanted, place, (other, *_) in zip(XYZ, (x, y, z), alike, strict=True):
+            for wanted, place, (other, *_) in zip(own, (x, y, z), alike, strict=True):
                 if other != place:
                     raise _equally_good(names, wanted, *sorted((place, other)))
             break
     return x, y, z
+
+
+def need_xyz(names: Sequence[str]) -> tuple[int, int, int]:
+    """Places of the coordinates.
+
+    Raises:
+        FileFormatError: one of them is missing, or as :func:`find_xyz`.
+
+    """
+    found = find_xyz(names)
+    if found is None:
+        raise FileFormatError(no_xyz(names))
+    return found
+
+
+def no_xyz(names: Sequence[str]) -> str:
+    """What to say of a file in which no columns are called as the coordinates are."""
+    wanted, there = ", ".join(names_of_xyz()), ", ".join(map(bare_name, names)) or "none"
+    return (
+        f"has no columns {wanted}: only {there[:SHOWN]}{' …' * (len(there) > SHOWN)}; say which "
+        "are x, y, z with --data-options columns=X,Y,Z (predict: --columns X,Y,Z)"
+    )
 
 
 def find_optional(names: Sequence[str], candidates: Iterable[Sequence[str]]) -> list[int] | None:

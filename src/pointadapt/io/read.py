@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -11,6 +12,7 @@ import numpy as np
 from ..core.errors import PointCloudError, UnknownNameError
 from .checks import checked, finite_part, note_copies, note_strays, note_unused, rows
 from .cloud import Cloud
+from .columns import xyz_called
 from .opening import format_of, naming
 from .place import Bulk, check_spread, distinct, local, some_of
 from .sample import POOL, Sampling, check_request, sample_index, sample_surface
@@ -20,25 +22,29 @@ NonFinite = Literal["error", "drop"]
 NON_FINITE: tuple[str, ...] = get_args(NonFinite)
 
 
-def read_cloud(path: Path | str, *, nan: NonFinite = "error") -> Cloud:
+def read_cloud(path: Path | str, *, nan: NonFinite = "error", columns: Sequence[str] = ()) -> Cloud:
     """Read what ``path`` holds, as stored; the format is told by its ending.
 
     Args:
         path: a file whose ending is one of ``SUFFIXES``.
         nan: what to do with points that have NaN or infinite coordinates: "error", or "drop" them
             and the faces they are in.
+        columns: what x, y and z are called where columns have names, such as ("easting",
+            "northing", "height"); by default just that. What has no names is read as ever.
 
     Raises:
         FileFormatError: the file is missing, empty, damaged, or not what its name says.
         PointCloudError: NaN or infinite coordinates, or no points are left without these.
-        UnknownNameError: another ``nan``.
+        UnknownNameError, ConfigError: another ``nan``, or not three names of columns.
 
     """
     if nan not in NON_FINITE:
         raise UnknownNameError("value of nan", nan, NON_FINITE)
     path = Path(path)
     with naming(path):
-        cloud = format_of(path).read(path)
+        form = format_of(path)
+        with xyz_called(() if form.fixed else columns):
+            cloud = form.read(path)
         return checked(finite_part(cloud) if nan == "drop" else cloud)
 
 
@@ -50,6 +56,7 @@ def read_points(
     sampling: Sampling = "random",
     minimum: int = 1,
     nan: NonFinite = "error",
+    columns: Sequence[str] = (),
 ) -> np.ndarray:
     """Read the coordinates of the points in ``path``, or on the surface of the mesh in it.
 
@@ -66,6 +73,7 @@ def read_points(
         sampling: "random", or "fps" (farthest point sampling) to spread the n points evenly.
         minimum: fewer points than this in a cloud are an error.
         nan: as in :func:`read_cloud`.
+        columns: as in :func:`read_cloud`.
 
     Returns:
         (N, 3) float32, or (n, 3), finite.
@@ -77,7 +85,9 @@ def read_points(
         ConfigError, UnknownNameError: n below 1, or no such sampling.
 
     """
-    return read_sample(path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan).points
+    return read_sample(
+        path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan, columns=columns
+    ).points
 
 
 def read_sample(
@@ -88,12 +98,15 @@ def read_sample(
     sampling: Sampling = "random",
     minimum: int = 1,
     nan: NonFinite = "error",
+    columns: Sequence[str] = (),
 ) -> Cloud:
     """Read the same points as :func:`read_points`, with the colours, normals and labels of each.
 
     Points on a mesh's surface have none of these.
     """
-    return read_both(path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan)[1]
+    return read_both(
+        path, n=n, seed=seed, sampling=sampling, minimum=minimum, nan=nan, columns=columns
+    )[1]
 
 
 def read_both(
@@ -104,13 +117,14 @@ def read_both(
     sampling: Sampling = "random",
     minimum: int = 1,
     nan: NonFinite = "error",
+    columns: Sequence[str] = (),
 ) -> tuple[Cloud, Cloud]:
     """Read the whole cloud, and what :func:`read_sample` takes of it.
 
     Of a mesh, the whole is what was drawn on its surface.
     """
     check_request(1 if n is None else n, sampling)
-    cloud = read_cloud(path, nan=nan)
+    cloud = read_cloud(path, nan=nan, columns=columns)
     if cloud.faces is None and len(cloud) < minimum:
         raise PointCloudError(
             f"{path}: has {len(cloud)} points, fewer than {minimum}: leave the file out, or scan "

@@ -28,12 +28,14 @@ class Format:
         read: the cloud in a file; its errors do not name the path, :func:`read_cloud` adds it.
         write: writes a cloud to an open file, as text if asked; None if we only read.
         holds: what a written file holds besides the coordinates, fields of :class:`Cloud`.
+        fixed: its coordinates can have no other names.
 
     """
 
     read: Callable[[Path], Cloud]
     write: Callable[[BinaryIO, Cloud, bool], None] | None = None
     holds: frozenset[str] = frozenset()
+    fixed: bool = False
 
 
 _ATTRIBUTES = frozenset({"colors", "normals", "labels"})
@@ -54,8 +56,8 @@ FORMATS: dict[str, Format] = {
     ".obj": Format(read_obj),
     ".stl": Format(read_stl),
     ".glb": Format(read_glb),
-    ".las": Format(read_las, write_las, _LABELS),
-    ".laz": Format(read_las, partial(write_las, compress=True), _LABELS),
+    ".las": Format(read_las, write_las, _LABELS, fixed=True),
+    ".laz": Format(read_las, partial(write_las, compress=True), _LABELS, fixed=True),
 }
 
 SUFFIXES: tuple[str, ...] = tuple(FORMATS)

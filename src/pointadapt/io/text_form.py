@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..core.errors import FileFormatError
 from ..core.notes import note
-from .columns import XYZ, bare_name, column_name, find_xyz
+from .columns import XYZ, bare_name, column_names, find_xyz, names_of_xyz, no_xyz
 from .numbers import is_count, is_number
 
 COMMENTS = ("#", "//", "%", "!")
@@ -45,7 +45,7 @@ class TextForm:
     def bare(self) -> bool:
         """Whether columns besides x, y and z are called by their place alone."""
         names = tuple(name for name in self.names if name)
-        return names == (*XYZ, *map(str, range(3, len(names))))
+        return names == (*names_of_xyz(), *map(str, range(3, len(names))))
 
     @property
     def blank(self) -> str:
@@ -196,7 +196,7 @@ def _layout(
     fields = point.fields
     width = len(fields) - (fields[-1] == "")  # a delimiter at the end of the line
     names = _names(header, width)
-    numbered = (*XYZ, *map(str, range(3, width)))
+    numbered = (*names_of_xyz(), *map(str, range(3, width)))
     named = None if names is None or header is None else header.number
     numeric = tuple(map(is_number, fields[:width]))
     return TextForm(point.number, names or numbered, numeric, named, *style, count)
@@ -210,12 +210,16 @@ def _names(header: _Line | None, width: int) -> tuple[str, ...] | None:
     if named:
         find_xyz(names)  # says so if two are equally good
     fits = len(names) == width
-    if named and (fits or tuple(map(column_name, names[:3])) == XYZ):
+    if named and (fits or column_names(names[:3]) == column_names(names_of_xyz())):
         return (*names[:width], *map(str, range(len(names), width)))
     places = [name for name in names if name]
     if fits and places == [str(k) for k in range(len(places))]:
-        return ("",) * (width - len(places)) + (*XYZ, *map(str, range(3, len(places))))
-    if header.remark or (not named and (not fits or width == 3)):
+        return ("",) * (width - len(places)) + (*names_of_xyz(), *map(str, range(3, len(places))))
+    by_place = width == 3 and names_of_xyz() == XYZ  # nobody has said what they are called
+    if header.remark or (not named and (not fits or by_place)):
         return None
-    wrong = f"{width} columns follow" if named else "none is called x, y or z"
-    raise FileFormatError(f"its header names the columns {', '.join(names)}, but {wrong}")
+    if not named:
+        raise FileFormatError(no_xyz(names))
+    raise FileFormatError(
+        f"its header names the columns {', '.join(names)}, but {width} columns follow"
+    )

@@ -35,6 +35,7 @@ from ..core.machine import (
     keep_large_blocks,
     make_accelerator,
     peak_memory,
+    use_threads,
 )
 from ..core.results import PretrainSummary
 from ..data.transforms import augment
@@ -68,8 +69,7 @@ def pretrain(config: PretrainConfig | Path | str | None = None, **options: Any) 
     """
     config = configured(PretrainConfig, config, options)
     keep_large_blocks()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     accelerator = make_accelerator(config.precision)
     main = accelerator.is_main_process
     with only_run_in(config.out, "backbone", "pictures") if main else nullcontext():
@@ -98,26 +98,23 @@ class _Run:
         self.losses, self.chamfers = deque(earlier.losses, LOG), deque(earlier.chamfers, LOG)
 
     def run(self) -> PretrainSummary:
-        from rich.progress import Progress
-
         c, steps = self.config, range(self.start, self.config.steps)
         parallel = shared(self.net, self.acc)
         self.net.train()
         if self.monitor is not None:
             self._reserve()
-        off = not self.acc.is_main_process
         batches = loader(self.source, steps, c.workers, pin=self.device.type == "cuda")
-        progress_bar = Progress(console=console.output(stderr=True), disable=off)
-        with progress_bar as progress, stops.later():
-            bar = progress.add_task("pre-training", total=c.steps, completed=self.start)
+        shown = console.progress(
+            "pre-training", c.steps, unit="steps", done=self.start, shown=self.acc.is_main_process
+        )
+        with shown as tell, stops.later():
             for step, batch in zip(steps, batches, strict=True):
                 parts = (part.to(self.device, non_blocking=True) for part in batch)
                 lr = self._step(parallel, step, *parts)
                 # Asking a GPU for the loss makes it wait, so it is asked now and then.
                 if self.device.type == "cpu" or self._due(step, LOG) or self._due(step):
                     self._collect()
-                    text = f"pre-training, loss {self.losses[-1]:.5f}"
-                    progress.update(bar, completed=step + 1, description=text)
+                    tell(step + 1, f" · loss {self.losses[-1]:.5f}")
                 if self._due(step, LOG):
                     self._log(step, lr)
                 if self._due(step):

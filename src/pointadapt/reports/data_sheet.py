@@ -168,7 +168,7 @@ def _short(text: str, most: int) -> str:
 
 
 def show_data(
-    name: str, root: Path | str | None = None, *, options: Sequence[str] = (),
+    name: str, root: Path | str | None = None, *, data_options: Sequence[str] = (),
     out: Path | str = "data-sheets", up: Literal["x", "y", "z"] = "z",
     on_split: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -177,7 +177,7 @@ def show_data(
     Args:
         name: of the data set.
         root: its folder, or file.
-        options: its other options, as key=value.
+        data_options: its other options, as key=value.
         out: folder for the picture.
         up: the axis of its clouds that points up; it becomes the picture's vertical.
         on_split: called with the number of splits that are loaded.
@@ -189,7 +189,7 @@ def show_data(
         PointAdaptError: no such data set or option, or it cannot be read.
     """
     place = None if root is None else Path(root)
-    dataset = open_dataset(name, place, options)
+    dataset = open_dataset(name, place, data_options)
     splits, stored = {}, {}
     for done, split in enumerate(dataset.splits):
         clouds = dataset.load(split)
@@ -200,6 +200,6 @@ def show_data(
     facts = {split: describe(clouds, stored[split]) for split, clouds in splits.items()}
     count = sum(len(clouds) for clouds in splits.values())
     classes = len(next(iter(splits.values())).classes)
-    heading = f"{name}: {count:,} clouds of {classes} classes"
+    heading = f"{dataset.title()}: {count:,} clouds of {classes} classes"
     picture = data_sheet(splits, stored, Path(out) / f"{name}.png", heading)
     return {**about(name, place), "picture": str(picture), "splits": facts}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.foreign_text import for_picture
 from ..tasks import TASKS
 from ..tasks.answers import Measure
 from .drawing import PLAIN, _figure, _save
@@ -67,5 +68,6 @@ def _title(results: Mapping[str, Any], measure: Measure) -> str:
     else:
         figures = f"clean {measure.text(s['clean'], 1)}, mean {measure.text(s['mean'], 1)}"
     figures += f", mCE {s['mce']:.3f}" if "mce" in s else ""
-    where = about["data"] if about["data"] == about["suite"] else f"{about['data']}, made here"
+    title = for_picture(results.get("title", about["data"]))
+    where = title if about["data"] == about["suite"] else f"{title}, made here"
     return f"{results['method']}: {about['suite']} ({where}), {about['clouds']:,} clouds\n{figures}"

@@ -60,6 +60,12 @@ def _untested(confusion: Mapping[str, Sequence[int]]) -> list[tuple[str, str]]:
     return [("not tested", f"{', '.join(names)}: no test point has it")] if names else []
 
 
+def _left_out(results: Mapping[str, Any]) -> str:
+    """How many files could not be read, where some were left out."""
+    count = len(results.get("skipped_files", ()))
+    return f"; {count:,} files left out (results.json lists them)" if count else ""
+
+
 def train_summary(results: Mapping[str, Any], to: Console) -> None:
     """The panel at the end of training, and how to use the adapter."""
     from ..tasks import TASKS
@@ -72,7 +78,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
         TASKS[results["task"]].headline(results),
         *_worst(results.get("per_class", {})),
         *_untested(results.get("confusion", {})),
-        ("on", f"{p['test_clouds']:,} test clouds, {votes_text(p)}"),
+        ("on", f"{p['test_clouds']:,} test clouds, {votes_text(p)}{_left_out(results)}"),
         *beside(results),
         *([
             ("selection", f"{p['selection']} (epoch {p['selected_epoch']} of {p['epochs']})"),
@@ -83,7 +89,7 @@ def train_summary(results: Mapping[str, Any], to: Console) -> None:
         ("peak memory", size(results["peak_memory_bytes"])),
         ("adapter", f"{adapter} ({size(results['adapter_bytes'])})"),
     ]  # fmt: skip
-    panel(to, f"{results['method']} on {results['data']}", rows)
+    panel(to, f"{results['method']} on {results['title']}", rows)
     next_steps(to, ("Use it", command_line("pointadapt predict FILE --adapter", adapter)))
 
 

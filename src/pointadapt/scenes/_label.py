@@ -15,6 +15,7 @@ from ..core.errors import ConfigError, FileFormatError, PointCloudError, Unknown
 from ..core.files import atomic
 from ..core.folders import sweep
 from ..core.machine import peak_memory
+from ..io.columns import xyz_called
 from ..io.opening import format_of
 from ..io.read import NON_FINITE, NonFinite
 from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they read
@@ -95,8 +96,8 @@ class SceneLabels:
         return {**asdict(self), "path": str(self.path), "out": str(self.out)}
 
 
-def open_scene(path: Path | str) -> Source:
-    """A scene file, to be read in pieces.
+def open_scene(path: Path | str, columns: Sequence[str] = ()) -> Source:
+    """A scene file, to be read in pieces; ``columns`` are what x, y and z are called in it.
 
     Raises:
         FileFormatError: it is missing, damaged, or of a format that cannot be read in pieces.
@@ -105,8 +106,8 @@ def open_scene(path: Path | str) -> Source:
     with naming(path):
         if path.suffix.lower() not in SOURCES and path.is_file():
             raise FileFormatError(f"is no scene: its ending is none of {' '.join(SUFFIXES)}")
-        format_of(path)
-        return SOURCES[path.suffix.lower()](path)
+        with xyz_called(() if format_of(path).fixed else columns):
+            return SOURCES[path.suffix.lower()](path)
 
 
 def label_scene(
@@ -121,6 +122,7 @@ def label_scene(
     field: str | None = None,
     temp: Path | str | None = None,
     nan: NonFinite = "error",
+    columns: Sequence[str] = (),
     on_progress: Progress | None = None,
     chunk: int = CHUNK,
 ) -> SceneLabels:
@@ -145,6 +147,7 @@ def label_scene(
         temp: folder for the temporary file; by default that of ``out``.
         nan: "drop" leaves points with NaN or infinite coordinates or features without a class: in
             the copy they have the smallest number that is no class's.
+        columns: what x, y and z are called, where that is not x, y and z.
         on_progress: called with what is done, how many points of it, and of how many.
         chunk: points of the file in memory at a time.
 
@@ -159,7 +162,7 @@ def label_scene(
     values = _codes(codes, len(classes))
     if nan not in NON_FINITE:
         raise UnknownNameError("value of nan", nan, NON_FINITE)
-    source = open_scene(path)
+    source = open_scene(path, columns)
     folder = _folders(path, out, temp)
     tell = on_progress or (lambda what, done, total: None)
     with naming(path):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import FileFormatError
-from ..io.arrays import WIDE, check_table, load_npy
-from ..io.columns import XYZ, column_name
+from ..io.arrays import check_table, load_npy, parts_of
+from ..io.columns import column_name, names_of_xyz
 from ._source import Chunk, Source, check_fits, check_name, source
 
 ROWS = 1 << 18  # written at a time
@@ -122,14 +122,14 @@ def _fields(array: np.ndarray) -> list[tuple[str, str | None, int]]:
     """
     if not array.dtype.names:
         check_table(array, 3, "one scene of shape (N, 3 or more)")
-        names = (*XYZ, *map(str, range(3, array.shape[1])))
+        names = (*names_of_xyz(), *map(str, range(3, array.shape[1])))
         return [(name, None, k) for k, name in enumerate(names)]
     if array.ndim not in (1, 2) or array.size != len(array):
         raise FileFormatError(f"has shape {array.shape}: one record a point is needed")
     found: list[tuple[str, str | None, int]] = []
     for field in array.dtype.names:
         width = int(np.prod(array.dtype[field].shape, dtype=np.int64))
-        parts = WIDE.get(field.lower(), ())
+        parts = parts_of(field)
         if width == 1:
             found.append((field, field, 0))
         elif len(parts) <= width:

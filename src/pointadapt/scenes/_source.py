@@ -12,7 +12,7 @@ import numpy as np
 from ..core.errors import ConfigError, FileFormatError
 from ..core.files import NO_ROOM
 from ..io import opening
-from ..io.columns import LABELS, XYZ, column_name, column_names, find_column, find_xyz
+from ..io.columns import LABELS, XYZ, column_name, column_names, find_column, need_xyz
 
 Chunk = tuple[np.ndarray, np.ndarray]
 LABEL = "label"  # what an appended column is called
@@ -46,12 +46,10 @@ class Source:
         Raises:
             FileFormatError: there are none, or two that may equally well be one of them.
         """
-        self.all_names, found = tuple(names), find_xyz(names)
-        if found is None:
-            raise FileFormatError(f"has no columns x, y, z, only: {', '.join(names) or 'none'}")
-        self.xyz = found
+        self.all_names, self.xyz = tuple(names), need_xyz(names)
+        own = (*XYZ, *(column_name(names[place]) for place in self.xyz))
         usable = [name for name, kind in zip(names, kinds, strict=True) if kind in "iufb" and kind]
-        self.names = tuple(name for name in column_names(usable) if name and name not in XYZ)
+        self.names = tuple(name for name in column_names(usable) if name and name not in own)
         whole = [name for name, kind in zip(names, kinds, strict=True) if kind in "iu" and kind]
         self.whole = frozenset(column_names(whole)) & frozenset(self.names)
 

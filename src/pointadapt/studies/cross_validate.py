@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from ..data.sets.folds import FoldIndex
     from ..tasks import Task
 
+# What a run's results say, and the adapter that is given away does not.
+_NOT_OF_ADAPTERS = (
+    "adapter", "adapter_bytes", "held_out_files", "skipped_files", "validation_files",
+)  # fmt: skip
 RESULTS, PREDICTIONS, FINAL = "cross_validation.json", "predictions.csv", "final"
 
 
@@ -160,6 +164,7 @@ def _summary(
     config: CrossValidateConfig, index: FoldIndex, folds: Sequence[Mapping[str, Any]],
     pooled: Mapping[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
+    from ..data.base import SKIPPED
     from ..tasks import TASKS
 
     metric, first = TASKS[config.task].metric, folds[0]
@@ -182,7 +187,8 @@ def _summary(
     ]  # fmt: skip
     return {
         "method": config.method, "options": list(config.options), "task": config.task,
-        "data": config.data, "backbone": config.backbone, "metric": metric,
+        "data": config.data, "title": first.get("title", config.data), "backbone": config.backbone,
+        "metric": metric,
         metric: round(statistics.mean(values), 4),
         f"{metric}_sd": round(statistics.stdev(values), 4),
         "pooled": dict(pooled),
@@ -195,6 +201,7 @@ def _summary(
         "fit": first.get("fit", {}),
         "protocol": protocol,
         "folds": rows,
+        **({SKIPPED: first[SKIPPED]} if SKIPPED in first else {}),
         "machine": first["machine"],
         "config": to_plain(config),
     }  # fmt: skip
@@ -243,8 +250,9 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
         stated |= {**scores, "scored": scored, "protocol": protocol}
     adapter_folder.save_adapter(
         adapter_folder.load(folder), folder, backbone=config.backbone, points=config.points,
-        dataset=config.data, available=adapter_folder.read_adapter_config(folder)["available"],
-        results={k: v for k, v in stated.items() if k not in ("adapter", "adapter_bytes")},
+        dataset=own.get("title", config.data),
+        available=adapter_folder.read_adapter_config(folder)["available"],
+        results={k: v for k, v in stated.items() if k not in _NOT_OF_ADAPTERS},
     )  # fmt: skip
     write_json(config.out / FINAL / "results.json", stated)
     return str(folder)

@@ -160,7 +160,8 @@ def _summary(
     ]
     return {
         "method": config.method, "options": list(config.options), "task": config.task,
-        "data": setting.data, "backbone": config.backbone, "metric": metric,
+        "data": setting.data, "title": first.get("title", setting.data),
+        "backbone": config.backbone, "metric": metric,
         "way": setting.way, "shot": setting.shot, "queries": setting.queries,
         metric: round(statistics.mean(values), 4),
         f"{metric}_sd": round(statistics.stdev(values), 4) if len(folds) > 1 else None,

@@ -114,7 +114,7 @@ def run_all(
     for outcome in done.values():
         tell(outcome)
     total = sum(job.config.epochs for job in jobs)
-    progress = console.progress(what, total)
+    progress = console.progress(what, total, unit="epochs")
     with progress as bar, stops.later(), _Slots(len(waiting), at_once) as slots:
         while waiting or slots.running:
             while waiting and slots.free:

@@ -23,6 +23,7 @@ from ..core.config.robustness import RobustnessConfig
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.files import read_json, sha256_of, write_json
 from ..core.folders import only_run_in
+from ..core.machine import use_threads
 from ..core.results import RobustnessResults
 from ..data import Clouds, load_dataset
 from ..data.corruptions import ABOUT, SEVERITIES, SUITES, corrupt
@@ -75,6 +76,7 @@ def robustness(
 def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
     from ..adapters.protocol import autocast, load_ready
 
+    use_threads(config.threads)
     task = _task(config.adapter)
     source = _source(config)
     settings = {**source.settings, "most": config.most, "seed": config.seed, "up": config.up}
@@ -91,6 +93,7 @@ def _run(config: RobustnessConfig, on_cell: OnCell | None) -> RobustnessResults:
                 write_json(config.out / RESULTS, record)
     table = _table(source.suite, record["scores"], task.metric)
     results = {**record, "task": task.name, **table}
+    results |= {"title": source.title} if source.title else {}
     results["summary"] = summarize(
         source.suite, results["clean"], results["cells"], source.classes, task.metric
     )
@@ -188,6 +191,7 @@ class _Source:
     classes: tuple[str, ...]
     clouds: Callable[[Cell], Clouds]
     truth: Clouds | None = None  # the clean clouds, with all that is known of them
+    title: str = ""
 
 
 def _source(config: RobustnessConfig) -> _Source:
@@ -214,7 +218,8 @@ def _source(config: RobustnessConfig) -> _Source:
     settings = {"data": protocol.data, "options": _plain(protocol.options)}
     made = "made here of the test split, not the official files"
     settings = {"suite": suite, **settings, "corruptions": made, "clouds": len(test)}
-    return _Source(suite, protocol.precision, settings, test.classes, clouds, test)
+    title = protocol.dataset.title()
+    return _Source(suite, protocol.precision, settings, test.classes, clouds, test, title)
 
 
 def _brought_down(points: np.ndarray, n: int, name: str) -> np.ndarray:

@@ -113,8 +113,8 @@ class ClassificationHead(Head):
     def see(self, traits: Tensor) -> None:
         self.given.see(traits)
 
-    def doubts(self, traits: Tensor) -> list[str]:
-        return self.given.doubts(traits)
+    def sizes(self) -> tuple[float, float] | None:
+        return self.given.sizes()
 
     def rows(self, tokens: Tokens, traits: Tensor | None = None) -> Tensor:
         return self.given(tokens, traits)

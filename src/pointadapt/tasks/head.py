@@ -37,9 +37,9 @@ class Head(nn.Module):
     def see(self, traits: Tensor) -> None:
         """Look at the traits (n, T) of the training clouds, before training."""
 
-    def doubts(self, traits: Tensor) -> list[str]:
-        """For each cloud, of ``traits`` (B, T), what makes its prediction doubtful, or ""."""
-        return [""] * len(traits)
+    def sizes(self) -> tuple[float, float] | None:
+        """Least and largest log radius of the training clouds; None where it is not told them."""
+        return None
 
     def rows(self, tokens: Tokens, traits: Tensor | None = None) -> Tensor:
         """(B, width) the inputs that :meth:`begin_at` takes a linear map of."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from ..core.errors import ConfigError, UnknownNameError
 from ..ops.traits import NAMES, TRAITS, columns
 
 MIDDLE = "mid"
+RADIUS = NAMES.index("radius")
 FAR = 5.0  # times as large or small as any training cloud: worth a word
 CLIP = 5.0  # standard deviations: a trait further out is taken as that far
 
@@ -98,6 +100,36 @@ def pooled_inputs(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def size_range(traits: np.ndarray) -> tuple[float, float]:
+    """Least and largest log radius of clouds with these (n, 29) traits."""
+    return float(traits[:, RADIUS].min()), float(traits[:, RADIUS].max())
+
+
+def size_doubts(traits: Tensor, sizes: tuple[float, float] | None) -> list[str]:
+    """A line on each cloud that is far larger or smaller than all training clouds, or "".
+
+    Args:
+        traits: (B, 29) of the clouds.
+        sizes: least and largest log radius of the training clouds; None if they are not known.
+    """
+    if sizes is None:
+        return [""] * len(traits)
+    return [_doubt(radius, *sizes) for radius in traits[:, RADIUS].tolist()]
+
+
+def _doubt(radius: float, low: float, high: float) -> str:
+    """The line on a cloud of this log radius; training clouds have ``low`` to ``high``."""
+    beyond = max(radius - high, low - radius)
+    if beyond < math.log(FAR):
+        return ""
+    sizes = " to ".join(f"{2 * math.exp(x):.3g}" for x in (low, high))
+    what = "large" if radius > high else "small"
+    return (
+        f"{2 * math.exp(radius):.3g} across, {math.exp(beyond):,.0f} times as {what} as any "
+        f"training cloud ({sizes}): in another unit?"
+    )
+
+
 class HeadInputs(nn.Module):
     """The inputs of a head side by side, (B, width).
 
@@ -147,26 +179,11 @@ class HeadInputs(nn.Module):
         self.lowest.copy_(traits.amin(dim=0))
         self.highest.copy_(traits.amax(dim=0))
 
-    def doubts(self, traits: Tensor) -> list[str]:
-        """A line on each cloud that is far larger or smaller than all training clouds, or ""."""
+    def sizes(self) -> tuple[float, float] | None:
+        """Least and largest log radius of the training clouds; None where it is not told them."""
         if not any(item.source == "size" for item in self.items):
-            return [""] * len(traits)
-        at = NAMES.index("radius")
-        low, high = float(self.lowest[at]), float(self.highest[at])
-        return [self._doubt(radius, low, high) for radius in traits[:, at].tolist()]
-
-    @staticmethod
-    def _doubt(radius: float, low: float, high: float) -> str:
-        """The line on a cloud of this log radius; training clouds have ``low`` to ``high``."""
-        beyond = max(radius - high, low - radius)
-        if beyond < math.log(FAR):
-            return ""
-        sizes = " to ".join(f"{2 * math.exp(x):.3g}" for x in (low, high))
-        what = "large" if radius > high else "small"
-        return (
-            f"{2 * math.exp(radius):.3g} across, {math.exp(beyond):,.0f} times as {what} as any "
-            f"training cloud ({sizes}): in another unit?"
-        )
+            return None
+        return float(self.lowest[RADIUS]), float(self.highest[RADIUS])
 
     def forward(self, tokens: Tokens, traits: Tensor | None = None) -> Tensor:
         """(B, width) of the tokens of a forward with ``Taps.wanted`` set to :attr:`blocks`.

@@ -1,4 +1,4 @@
-"""What training shows while it runs: progress bars, a JSON line an epoch, TensorBoard."""
+"""What training shows while it runs: a bar or lines, a JSON line an epoch, TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from ..core import console
 from ..core.config import TrainConfig
 from ..core.files import append_line
+from ..core.progress_lines import ProgressLines
 
 
 class TrainingDisplay:
@@ -32,6 +33,12 @@ class TrainingDisplay:
         )
         self.epoch, self.note = epoch, ""
         self.events: Any = None
+        self.lines: ProgressLines | None = None
+        if main and not to.is_terminal:
+            total = config.epochs * steps
+            self.lines = console.progress_lines(
+                f"training {config.method}", total, "steps", epoch * steps
+            )
 
     def __enter__(self) -> TrainingDisplay:
         if self.main and self.config.tensorboard:
@@ -59,6 +66,8 @@ class TrainingDisplay:
         """``step`` steps of this epoch are done with mean loss ``loss``."""
         done = self.epoch * self.steps + step
         self.progress.update(self.all, completed=done, note=f"loss {loss:.3f}{self.note}")
+        if self.lines is not None:
+            self.lines.tell(done, f" · loss {loss:.3f}{self.note}")
 
     def epoch_done(self, row: dict[str, Any]) -> None:
         """An epoch is over; ``row`` is its line of the log."""

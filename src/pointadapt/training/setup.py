@@ -84,9 +84,14 @@ def make_dataset(config: TrainConfig) -> Dataset:
     return load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
 
 
-def load_clouds(config: TrainConfig) -> tuple[Clouds, Clouds, Clouds | None]:
-    """(train, test, val); ``val`` is None unless the configuration selects on it."""
-    data = make_dataset(config)
+def load_clouds(
+    config: TrainConfig, data: Dataset | None = None
+) -> tuple[Clouds, Clouds, Clouds | None]:
+    """(train, test, val); ``val`` is None unless the configuration selects on it.
+
+    ``data`` is what :func:`make_dataset` made; after this it tells of its files.
+    """
+    data = data or make_dataset(config)
     train_set, test_set = load_split(data, "train"), load_split(data, "test")
     if train_set.classes != test_set.classes:
         raise DataLayoutError(f"{config.data}: train and test name different classes")

@@ -37,7 +37,7 @@ def fit_head(model: PointModel, clouds: Clouds, config: TrainConfig) -> dict[str
         return {}
     began = time.monotonic()
     inputs = head_rows(model, clouds, config.points).numpy().astype(np.float64)
-    groups = np.unique(clouds.groups, return_inverse=True)[1] if clouds.groups else None
+    groups = np.unique(clouds.together, return_inverse=True)[1] if clouds.together else None
     head = model.adapter.head
     rows = Rows(
         inputs, clouds.labels, len(clouds.classes), head.kinds, head.pairs, groups,

@@ -38,6 +38,7 @@ from ..core.machine import (
     make_accelerator,
     peak_memory,
     set_draws,
+    use_threads,
 )
 from ..core.results import TrainResults
 from ..data import Clouds
@@ -45,6 +46,7 @@ from ..inference.forest import baseline_of
 from ..inference.forward import predict_clouds
 from ..inference.score import score
 from ..recipes.start import configured
+from ..tasks.inputs import size_range
 from ..tasks.metrics import parameter_counts
 from .batches import Batch, training_batch
 from .device_arrays import Resident
@@ -88,8 +90,7 @@ def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     check_names(config)
     accelerator = make_accelerator(config.precision, config.accumulate)
     keep_large_blocks()
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config.threads)
     main = accelerator.is_main_process
     with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
         check_folder(config)
@@ -105,11 +106,14 @@ class _Run:
         self, config: TrainConfig, accelerator: Accelerator, tried: dict[str, Any] | None = None
     ) -> None:
         self.config, self.acc, self.tried = config, accelerator, tried or {}
-        self.train_set, self.test_set, self.val_set = load_clouds(config)
+        self.data = make_dataset(config)
+        self.train_set, self.test_set, self.val_set = load_clouds(config, self.data)
         known = self.train_set
         self.model = build_model(
             config, known.classes, known.part_names, known.feature_names, known.normalise
         )
+        if self.data.origin().own_files:
+            self.model.adapter.sizes = size_range(known.known_traits)
         task = self.model.adapter.task
         check_splits(task, config.data, train=known, test=self.test_set, val=self.val_set)
         self.task, self.truth = task.fitted(known), truth_of(task, known)
@@ -407,7 +411,7 @@ class _Run:
             said["held_out"] = {"clouds": len(self._chosen_on()), "scores": scores}
         if c.baseline and self.acc.is_main_process:
             sets = self.train_set, self.test_set
-            said["baseline"] = baseline_of(self.task, make_dataset(c), *sets, c.seed)
+            said["baseline"] = baseline_of(self.task, self.data, *sets, c.seed)
         return {name: values for name, values in said.items() if values}
 
     def _finish(self) -> TrainResults:
@@ -420,6 +424,7 @@ class _Run:
             "method": c.method,
             "task": c.task,
             "data": c.data,
+            "title": self.data.title(),
             "backbone": c.backbone,
             "head_inputs": list(model.adapter.head_inputs),
             **{k: v for k, v in scores.items() if not isinstance(v, dict)},
@@ -439,12 +444,21 @@ class _Run:
             "machine": describe_machine(),
             "config": to_plain(c),
         }  # fmt: skip
+        files = self._files()
         if self.acc.is_main_process:
             folder = adapter_folder.save_adapter(
                 model, c.out / "adapter", backbone=c.backbone, points=c.points,
-                results=results, dataset=c.data, available=self.train_set.points.shape[1],
+                results=results, dataset=results["title"], available=self.train_set.points.shape[1],
             )  # fmt: skip
             results["adapter"] = str(folder)
             results["adapter_bytes"] = (folder / adapter_folder.WEIGHTS).stat().st_size
+            results |= files  # which are nobody's concern who gets the adapter
             write_json(c.out / "results.json", results)
         return results
+
+    def _files(self) -> dict[str, Any]:
+        """Which of a user's files were held out, for the score or the selection, or left out."""
+        files = self.data.told()
+        if self.val_set is not None and self.data.origin().own_files:
+            files |= {"validation_files": list(self.val_set.ids)}
+        return files

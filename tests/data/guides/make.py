@@ -54,6 +54,17 @@ def labels(path: Path) -> None:
     path.write_text("\n".join(["path,label", *rows]) + "\n")
 
 
+def survey(folder: Path) -> None:
+    """CSV files with columns of other names, in folders of groups; one of them is empty."""
+    for name in CLASSES:
+        for k in range(10):
+            path = folder / name / f"tree{k // 2}" / f"{k}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = ["1,{:.4f},{:.4f},{:.4f}".format(*row) for row in cloud(name, k)]
+            path.write_text("\n".join(["echo,easting,northing,height", *rows, ""]))
+    (folder / "box" / "tree1" / "empty.csv").write_text("")
+
+
 def scene(seed: int) -> np.ndarray:
     """(N, 4) float64 x y z label of a square of 40 m: ground, a building, trees."""
     made = runpy.run_path(str(DATA / "folder_segmentation" / "make.py"))["scene"](seed, points=9000)
@@ -121,7 +132,7 @@ def shapenetpart(folder: Path) -> None:
 
 FILES: dict[str, Callable[[Path], None]] = {
     "scans": scans, "new_scan.ply": new_scan, "incoming": incoming, "labels.csv": labels,
-    "city": city, "city.laz": new_city, "labelled-objects": labelled_objects,
+    "survey": survey,     "city": city, "city.laz": new_city, "labelled-objects": labelled_objects,
     "data/modelnet40": modelnet40, "data/shapenetpart": shapenetpart,
 }  # fmt: skip
 

@@ -268,3 +268,28 @@ def test_a_folder_that_is_written_all_the_time_is_read_whole(saved, folder, tmp_
         finally:
             writer.kill()
     assert set(seen) == {"a0", "b0"}  # it was written meanwhile
+
+
+# ---- how large the training clouds were
+
+
+def test_the_range_of_sizes_is_kept(folder, tmp_path):
+    model = build(folder)
+    model.adapter.sizes = (-1.5, 0.25)
+    out = adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(folder), points=64)
+    assert adapter_folder.load(out).adapter.known_sizes == (-1.5, 0.25)
+    assert "0.446 to 2.57 across" in (out / adapter_folder.CARD).read_text(encoding="utf-8")
+
+
+def test_an_adapter_without_a_range_says_nothing_of_it(saved):
+    assert "log_radius" not in adapter_folder.read_adapter_config(saved)
+    assert adapter_folder.load(saved).adapter.known_sizes is None
+
+
+@pytest.mark.parametrize("value", [[1.0], [2.0, 1.0], [0.0, 1e9], [0.0, 1.0, 2.0]])
+def test_a_damaged_range_is_an_error(saved, value):
+    config = json.loads((saved / adapter_folder.CONFIG).read_text(encoding="utf-8"))
+    config["log_radius"] = value
+    (saved / adapter_folder.CONFIG).write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(AdapterError, match="log_radius must be two numbers"):
+        adapter_folder.load(saved)

@@ -59,10 +59,18 @@ def verify(capsys):
 
 
 def test_verify(toy_root, verify):
-    status, told, err = verify("folder", toy_root, "--options", "points=64")
+    status, told, err = verify("folder", toy_root, "--data-options", "points=64")
     assert (status, told["wrong"], err) == (0, 0, "")
     assert {row["what"] for row in told["checks"]} >= {"train: classes", "test: duplicates"}
     assert told["splits"]["train"]["stored_points"] == [64, 64, 64]
+
+
+def test_the_old_spelling_of_data_options_is_understood(toy_root, verify, capsys):
+    status, told, _ = verify("folder", toy_root, "--options", "points=64")
+    assert status == 0 and told["splits"]["train"]["points"] == 64
+    with pytest.raises(SystemExit):
+        main(["data", "show", "--help"])
+    assert "--data-options" in capsys.readouterr().out
 
 
 def test_verify_in_words(toy_root, capsys):
@@ -110,7 +118,7 @@ def fails(capsys, *args):
 def test_wrong_input(toy_root, tmp_path, capsys):
     assert "did you mean 'folder'" in fails(capsys, "data", "verify", "foldr", toy_root)
     assert "did you mean 'points'" in fails(
-        capsys, "data", "show", "folder", toy_root, "--options", "pints=3"
+        capsys, "data", "show", "folder", toy_root, "--data-options", "pints=3"
     )
     gone = tmp_path / "gone"
     assert "does not exist" in fails(capsys, "data", "show", "folder", gone)

@@ -1,5 +1,6 @@
 import runpy
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,6 @@ from pointadapt.core.errors import (
 )
 from pointadapt.data import load_dataset
 from pointadapt.data.reading.tree import readable_files
-from pointadapt.data.sets import folder as module
 from pointadapt.data.sets.folder import Folder, upright
 from pointadapt.io import SUFFIXES, Cloud, read_points, write_cloud, write_points
 from pointadapt.ops.traits import NAMES
@@ -30,8 +30,8 @@ def load(root, split="test", **options):
 
 
 def put(root, *names):
-    """Small clouds at these places under ``root``."""
-    for k, name in enumerate(names):
+    """Small clouds at these places under ``root``, no two the same."""
+    for k, name in enumerate(names, len(list(root.rglob("*.*")))):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         write_points(root / name, look_alike.ball(40, k))
 
@@ -268,15 +268,15 @@ def test_progress_is_shown_where_someone_watches(tmp_path, monkeypatch, capsys):
     put(tmp_path, "a/1.npy", "a/2.npy")
     plain = load(tmp_path).points
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     np.testing.assert_array_equal(load(tmp_path).points, plain)
     out = capsys.readouterr()
     assert "reading" in out.err
     assert out.out == ""
 
 
-def put_nan(path):
-    points = look_alike.ball(40)
+def put_nan(path, seed=0):
+    points = look_alike.ball(40, seed)
     points[[3, 7]] = np.nan
     points[9, 1] = np.inf
     np.save(path, points)
@@ -285,7 +285,7 @@ def put_nan(path):
 def test_points_without_coordinates_are_dropped_where_asked(tmp_path):
     put(tmp_path, "a/1.npy", "a/2.npy")
     for name in ("1", "2"):
-        put_nan(tmp_path / f"a/{name}.npy")
+        put_nan(tmp_path / f"a/{name}.npy", int(name))
     with pytest.raises(PointCloudError, match=r"in 3 of 40 points.*--data-options nan=drop"):
         load(tmp_path)
     points = load(tmp_path, nan="drop", points=200).points[0]
@@ -312,8 +312,8 @@ def put_coloured(path, count=40, seed=0):
 
 def test_unused_colours_and_normals_are_told_once(tmp_path, recwarn):
     put(tmp_path, "a/0.npy", "a/1.npy")
-    put_coloured(tmp_path / "a/2.ply"), put_coloured(tmp_path / "a/3.csv")
-    put_coloured(tmp_path / "a/4.pcd")
+    for seed, name in enumerate(("a/2.ply", "a/3.csv", "a/4.pcd"), 2):
+        put_coloured(tmp_path / name, seed=seed)
     train, test = load(tmp_path, "train"), load(tmp_path, "test")
     assert train.features is None and test.feature_names == ()
     (line,) = (str(given.message) for given in recwarn)
@@ -367,9 +367,9 @@ def test_traits_are_of_all_points_upright_and_in_the_files_unit(tmp_path):
     rng = np.random.default_rng(0)
     whole = (rng.uniform(-0.5, 0.5, (500, 3)) * (4, 6, 2) + (100, 0, 0)).astype(np.float32)
     root = tmp_path / "scans"
-    for name in ("a/1.npy", "a/2.npy"):
+    for k, name in enumerate(("a/1.npy", "a/2.npy")):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        np.save(root / name, whole)
+        np.save(root / name, whole + np.float32(k))
     clouds = load(root, up="y", cache=str(tmp_path / "kept"))
     found = dict(zip(NAMES, clouds.known_traits[0].tolist(), strict=True))
     assert np.exp(found["count"]) == pytest.approx(500)  # not the 32 that are chosen
@@ -383,7 +383,7 @@ def test_traits_are_of_all_points_upright_and_in_the_files_unit(tmp_path):
 def test_traits_of_a_mesh_are_of_its_surface(tmp_path):
     for name in ("a/1.off", "a/2.off"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        corners = "0 0 0\n3 0 0\n0 4 0\n0 0 5\n"
+        corners = f"0 0 0\n3 0 0\n0 {name[2]} 0\n0 0 5\n"
         (tmp_path / name).write_text(f"OFF\n4 4 0\n{corners}3 0 1 2\n3 0 1 3\n3 0 2 3\n3 1 2 3\n")
     found = dict(zip(NAMES, load(tmp_path, points=512).known_traits[0].tolist(), strict=True))
     assert np.exp(found["count"]) == pytest.approx(512)

@@ -222,3 +222,46 @@ def test_size_is_that_of_the_whole_file(own_files, sized_adapter):
     assert [r.confidence for r in loaded] == [r.confidence for r in from_folder]
     with pytest.raises(ConfigError, match="cloud_traits"):
         model(torch.rand(1, 64, 3))
+
+
+# ---- what an adapter keeps of a user's files
+
+
+def test_the_adapter_keeps_names_of_columns_and_sizes(own_files, micro_backbone, tmp_path, capsys):
+    root, out = tmp_path / "renamed", tmp_path / "run"
+    for file in sorted(own_files.rglob("*.*")):
+        rows = "\n".join(",".join(map(str, row)) for row in read_points(file).tolist())
+        to = root / file.parent.name / f"{file.stem}.csv"
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(f"e,n,h,t\n{rows}\n".replace("\n", ",0\n").replace("t,0", "t"))
+    (root / "flat" / "bad.csv").write_text("")
+    results = pointadapt.train(
+        method="linear_probe", data="folder", root=root, points=64, out=out, epochs=1,
+        data_options=("columns=e,n,h", "skip=bad"), backbone=str(micro_backbone), threads=1,
+        tensorboard=False, batch_size=2, groups=8, group_size=8,
+    )  # fmt: skip
+    assert results["title"] == "renamed"
+    assert results["skipped_files"] == {"flat/bad.csv": "is empty"}
+    assert sorted(name.split("/")[0] for name in results["held_out_files"]) == ["flat", "tall"]
+    about = pointadapt.load(results["adapter"]).adapter.about
+    assert "held_out_files" not in about["results"] and about["dataset"] == "renamed"
+
+    file = root / "tall" / "0.csv"
+    far, other = tmp_path / "mm.csv", tmp_path / "other.csv"
+    header, *lines = file.read_text().split()
+    grown = [",".join(str(1000 * float(v)) for v in line.split(",")) for line in lines]
+    far.write_text("\n".join([header, *grown]))
+    other.write_text("\n".join(["a,b,c,t", *lines]))
+    near, large, unknown = answer_files([file, far, other], results["adapter"])
+    assert near.label and near.note == ""
+    assert "times as large as any training cloud" in large.note  # the head takes no size
+    assert "has no columns e, n, h: only a, b, c, t" in str(unknown.error)
+    (named,) = answer_files(other, results["adapter"], columns=("a", "b", "c"))
+    assert named.label == near.label and named.confidence == near.confidence
+    flags = ["--columns", "a,b,c", "--threads", "1"]
+    assert cli.main(["predict", str(other), "--adapter", results["adapter"], *flags]) == 0
+    capsys.readouterr()
+    flags = ["--adapter", results["adapter"], "--threads", "1", "--no-baseline"]
+    assert cli.main(["evaluate", *flags, "--html", str(tmp_path / "page.html")]) == 0
+    assert capsys.readouterr().out.startswith("renamed test: 2 clouds")
+    assert "<title>linear_probe on renamed test" in (tmp_path / "page.html").read_text()

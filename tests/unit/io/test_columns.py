@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from pointadapt.core.errors import FileFormatError
+from pointadapt.core.errors import ConfigError, FileFormatError
 from pointadapt.core.notes import PointAdaptNote
 from pointadapt.data.reading.labelled import read_labelled
-from pointadapt.io import read_cloud, read_points
-from pointadapt.io.columns import each_column, find_column, find_optional, find_xyz
+from pointadapt.io import read_cloud, read_points, write_points
+from pointadapt.io.columns import called, each_column, find_column, find_optional, find_xyz
 from pointadapt.scenes import open_scene
 
 
@@ -119,3 +119,70 @@ def test_pcd_fields_follow_the_rule(put, scan):
     )
     body = np.c_[scan, np.full(40, 9.0)].astype("<f4").tobytes()
     np.testing.assert_allclose(read_points(put("a.pcd", head.encode() + body)), scan, atol=1e-6)
+
+
+# ---- columns that the user names
+
+
+MAP = ("easting", "northing", "height")
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_columns_that_are_named_are_x_y_z_everywhere(put, scan, name):
+    labels = np.arange(len(scan)) % 3
+    decoys = np.full((len(scan), 3), 7.0)  # an x, y and z that mean something else
+    table = np.column_stack([decoys, scan[:, [2, 0, 1]], labels])
+    names = ["x", "y", "z", "height", "easting", "northing", "label"]
+    path = put(name, WRITERS[name](names, table))
+    np.testing.assert_allclose(read_points(path, columns=MAP), scan, atol=1e-6)
+    np.testing.assert_array_equal(read_cloud(path, columns=MAP).labels, labels)
+    source = open_scene(path, MAP)
+    (xyz, _), *_ = source.chunks((), 100)
+    np.testing.assert_allclose(xyz, scan, atol=1e-6)
+    assert not {*MAP} & {*source.names}
+    seen = read_labelled(path, columns=MAP)
+    np.testing.assert_allclose(seen.points, scan - scan.min(axis=0), atol=1e-6)
+    assert not {*MAP} & set(seen.columns)
+
+
+def test_a_pcd_may_be_named_so(put, scan):
+    head = (
+        "VERSION .7\nFIELDS easting northing height\nSIZE 4 4 4\nTYPE F F F\nCOUNT 1 1 1\n"
+        "WIDTH 40\nHEIGHT 1\nPOINTS 40\nDATA binary\n"
+    )
+    path = put("a.pcd", head.encode() + scan.astype("<f4").tobytes())
+    np.testing.assert_allclose(read_points(path, columns=MAP), scan, atol=1e-6)
+
+
+@pytest.mark.parametrize("read", [read_points, read_labelled, open_scene])
+@pytest.mark.parametrize("name", ["a.ply", "a.csv", "a.npy"])
+def test_the_error_names_the_columns_that_are_there(put, scan, refused, name, read):
+    path = put(name, WRITERS[name](["e", "n", "h", "label"], np.c_[scan, np.arange(len(scan))]))
+    said = refused(path, read=read)
+    assert "has no columns x, y, z: only e, n, h, label" in said
+    assert "--data-options columns=X,Y,Z" in said and "--columns X,Y,Z" in said
+
+
+def test_three_columns_of_other_names_are_an_error_once_names_are_given(put, scan, refused):
+    path = put("a.csv", csv(["e", "n", "h"], scan))
+    np.testing.assert_allclose(read_points(path), scan, atol=1e-4)  # by their places
+
+    def read(path):
+        return read_points(path, columns=MAP)
+
+    assert "has no columns easting, northing, height: only e, n, h" in refused(path, read=read)
+
+
+def test_what_has_no_names_is_read_as_ever(put, scan, tmp_path):
+    write_points(tmp_path / "a.xyz", scan)
+    write_points(tmp_path / "b.npy", scan)
+    write_points(tmp_path / "c.las", scan)
+    for path in sorted(tmp_path.glob("?.*")):
+        np.testing.assert_allclose(read_points(path, columns=MAP), scan, atol=1e-4)
+
+
+def test_names_are_typed_with_commas_or_spaces():
+    assert called(["e,n,h"]) == called(["e", "n", "h"]) == called(("e, n", "h")) == ("e", "n", "h")
+    assert called(()) == ()
+    with pytest.raises(ConfigError, match="three different names"):
+        called(["e,n"])

@@ -98,7 +98,7 @@ def test_files_that_are_cut_short_are_refused(scene, las, tmp_path, name):
         ("s.ply", "ply\nformat ascii 1.0\nelement face 1\nend_header\n", "no 'vertex'"),
         ("s.ply", "ply\nformat ascii 1.0\nelement vertex one\n", "damaged header"),
         ("s.ply", "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n1\n",
-         "has no columns x, y, z, only: x"),
+         "has no columns x, y, z: only x"),
         ("s.ply", "ply\nformat ascii 1.0\nelement vertex 1\nproperty list uchar int x\n"
          "end_header\n", "has lists"),
         ("s.npy", "no array", r"s\.npy"),

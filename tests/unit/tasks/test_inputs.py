@@ -8,7 +8,7 @@ import torch
 from pointadapt.backbones import Tokens
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.ops.traits import NAMES, columns
-from pointadapt.tasks.inputs import CLIP, HeadInputs, parse_inputs, pooled_inputs
+from pointadapt.tasks.inputs import CLIP, HeadInputs, parse_inputs, pooled_inputs, size_doubts
 
 DIM, DEPTH = 4, 6
 
@@ -81,10 +81,10 @@ def test_clouds_far_outside_the_training_clouds_are_doubtful():
     given.see(train)
     new = torch.zeros(4, len(NAMES))
     new[:, at] = torch.tensor([1.0, 9.0, 1000.0, 0.01]).log()
-    near, also, large, small = given.doubts(new)
+    near, also, large, small = size_doubts(new, given.sizes())
     assert near == also == ""  # 9 is less than five times 2
     assert large == ("2e+03 across, 500 times as large as any training cloud (1 to 4): in another "
                      "unit?")  # fmt: skip
     assert small.startswith("0.02 across, 50 times as small")
-    assert HeadInputs(("shape",), DIM, DEPTH).doubts(new) == [""] * 4
+    assert size_doubts(new, HeadInputs(("shape",), DIM, DEPTH).sizes()) == [""] * 4
     assert math.isfinite(float(given.mean.sum()))

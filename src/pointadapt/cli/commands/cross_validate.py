@@ -68,7 +68,7 @@ def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) 
     trained = report.share(results["trainable_parameters"], results["total_parameters"])
     augmentation = ", ".join(p["augmentation"]) or "none"
     lines = [
-        f"{results['method']} on {results['data']}, {p['folds']}-fold cross-validation of "
+        f"{results['method']} on {results['title']}, {p['folds']}-fold cross-validation of "
         f"{p['clouds']:,} clouds, from the backbone {results['backbone']}",
         f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
         f"selection: {p['selection']}; augmentation {augmentation}",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
 Root = Annotated[Positional[Path | None], arg(metavar="DIR")]
+# --options is how it was once spelt here
+DataOptions = Annotated[tuple[str, ...], arg(aliases=("--options",))]
 COLORS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
@@ -32,7 +34,7 @@ class Verify:
     Attributes:
         name: of the data set, see "pointadapt list data".
         root: its folder, or file.
-        options: its other options, as key=value.
+        data_options: its other options, as key=value.
         write_checksums: write down the sha256 of all files, in DIR or in --checksums.
         checksums: compare with this record; by default with the one in DIR, if there is one.
         json: print all as JSON on standard output.
@@ -40,7 +42,7 @@ class Verify:
 
     name: Name
     root: Root = None
-    options: tuple[str, ...] = ()
+    data_options: DataOptions = ()
     write_checksums: bool = False
     checksums: Path | None = None
     json: bool = False
@@ -50,8 +52,8 @@ class Verify:
 
         with console.stages(unit="") as stage:
             found = verify_data(
-                self.name, self.root, options=self.options, write_checksums=self.write_checksums,
-                checksums=self.checksums, on_step=stage,
+                self.name, self.root, data_options=self.data_options,
+                write_checksums=self.write_checksums, checksums=self.checksums, on_step=stage,
             )  # fmt: skip
         if self.json:
             console.print_json(found.to_dict())
@@ -71,7 +73,7 @@ class Show:
     Attributes:
         name: of the data set, see "pointadapt list data".
         root: its folder, or file.
-        options: its other options, as key=value.
+        data_options: its other options, as key=value.
         out: folder for the picture, NAME.png.
         up: the axis of its clouds that points up; it becomes the picture's vertical.
         json: print what is known as JSON on standard output.
@@ -79,7 +81,7 @@ class Show:
 
     name: Name
     root: Root = None
-    options: tuple[str, ...] = ()
+    data_options: DataOptions = ()
     out: Path = Path("data-sheets")
     up: Literal["x", "y", "z"] = "z"
     json: bool = False
@@ -89,7 +91,12 @@ class Show:
 
         with console.progress(f"loading {self.name}", None) as bar:
             shown = show_data(
-                self.name, self.root, options=self.options, out=self.out, up=self.up, on_split=bar
+                self.name,
+                self.root,
+                data_options=self.data_options,
+                out=self.out,
+                up=self.up,
+                on_split=bar,
             )
         if self.json:
             console.print_json(shown)

@@ -33,7 +33,7 @@ class Evaluate(EvaluateConfig):
         if self.json:
             console.print_json(done.scores)
             return 0
-        to, data = console.output(), done.facts["protocol"]["data"]
+        to, data = console.output(), done.facts["protocol"]["title"]
         report.evaluation(done.scores, done.task, f"{data} {config.split}", to)
         for text in done.facts["remarks"]:
             to.print(f"- {text}", soft_wrap=True)

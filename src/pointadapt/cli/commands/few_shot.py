@@ -61,7 +61,7 @@ def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> Non
     augmentation = ", ".join(p["augmentation"]) or "none"
     trained = report.share(results["trainable_parameters"], results["total_parameters"])
     lines = (
-        f"{results['method']} on {results['data']}, {results['way']}-way {results['shot']}-shot, "
+        f"{results['method']} on {results['title']}, {results['way']}-way {results['shot']}-shot, "
         f"{results['queries']} queries a class, from the backbone {results['backbone']}",
         f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
         f"selection: {p['selection']}; augmentation {augmentation}; {votes_text(p)}",

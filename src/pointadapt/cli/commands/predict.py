@@ -12,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from ...core import console
 from ...core.errors import PointAdaptError
+from ...core.fields import at_least
 from ...reports import terminal as report
 from ..base import command, plain
 
@@ -36,6 +37,7 @@ class Predict:
         backbone: where the backbone is now, if the adapter does not find it.
         csv: also write the predictions to this CSV file.
         picture: also draw the first 24 clouds to this .png, .pdf or .svg file.
+        threads: CPU threads; 0 leaves it to torch.
         json: print the predictions as JSON on standard output.
     """
 
@@ -46,6 +48,7 @@ class Predict:
     backbone: str | None = None
     csv: Path | None = None
     picture: Path | None = None
+    threads: int = 0
     json: bool = False
 
     @classmethod
@@ -75,7 +78,9 @@ class Predict:
     def run(self) -> int:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder to predict")
+        at_least(self, 0, "threads")
         from ...core.files import check_target
+        from ...core.machine import use_threads
         from ...inference.predict import predictor_of
         from ...inference.predictor import write_table
         from ...reports.drawing import check_picture
@@ -84,6 +89,7 @@ class Predict:
             check_target(self.csv)
         if self.picture is not None:
             check_picture(self.picture)
+        use_threads(self.threads)
         predictor = plain(self.kind, self) if self.kind else predictor_of(self.adapter)()
         with console.stages(predictor.counts) as stage:
             found = predictor.files(

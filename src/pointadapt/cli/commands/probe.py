@@ -23,6 +23,7 @@ class Probe:
         backbone: a bundled backbone, a backbone folder, or family:size for random weights.
         data: labelled data set: the SVM is fitted on its train split and scored on test.
         root: folder of that data set.
+        data_options: its other options, as key=value.
         points: points of a cloud.
         c: the SVM's penalty.
         most: fit on so many training clouds, always the same; 0 takes all.
@@ -38,6 +39,7 @@ class Probe:
     backbone: Annotated[Positional[str], arg(metavar="BACKBONE")]
     data: str = "modelnet40"
     root: Path | None = None
+    data_options: tuple[str, ...] = ()
     points: int = 1024
     c: float = 0.01
     most: int = 0
@@ -51,18 +53,15 @@ class Probe:
         at_least(self, 1, "points")
         at_least(self, 0, "most", "threads")
         positive(self, "c")
-        import torch
-
-        from ...core.machine import keep_large_blocks
+        from ...core.machine import keep_large_blocks, use_threads
         from ...inference.linear_svm import probe
 
         keep_large_blocks()
-        if self.threads:
-            torch.set_num_threads(self.threads)
+        use_threads(self.threads)
         result = probe(
             self.backbone, self.data, self.root, points=self.points, c=self.c, most=self.most,
             random=self.random, precision=self.precision,
-            scaled=self.scaled,
+            scaled=self.scaled, data_options=self.data_options,
         )  # fmt: skip
         if self.json:
             console.print_json(result)

@@ -71,9 +71,8 @@ def _show(results: Mapping[str, Any], to: Console) -> None:
         low, high = (f(score["points"] for score in scores) for f in (min, max))
         table.add_row(name, *cells, f"{low:,}" if low == high else f"{low:,} to {high:,}")
     to.print(table)
-    to.print(
-        f"{about['suite']}: {about['corruptions']}; {about['data']}, {about['clouds']:,} clouds"
-    )
+    title, clouds = results.get("title", about["data"]), f"{about['clouds']:,} clouds"
+    to.print(f"{about['suite']}: {about['corruptions']}; {title}, {clouds}")
     if not told:
         clean, mean = measure.text(summary["clean"]), measure.text(summary["mean"])
         to.print(f"{measure.name}: clean {clean}, mean over all corruptions {mean}")

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ...core import console
 from ...core.config import Precision
+from ...core.fields import at_least
 from ...reports import terminal as report
 from ..base import command
 
@@ -25,6 +26,7 @@ class ScoreScenes:
         split: which part of it.
         backbone: where the backbone is now, if the adapter does not find it.
         precision: number format of the forward pass; by default as in training.
+        threads: CPU threads; 0 leaves it to torch.
         out: also write the scores, with the confusion matrix, to this JSON file.
         json: print the scores as JSON on standard output.
     """
@@ -36,12 +38,16 @@ class ScoreScenes:
     split: Literal["train", "test"] = "test"
     backbone: str | None = None
     precision: Precision | None = None
+    threads: int = 0
     out: Path | None = None
     json: bool = False
 
     def run(self) -> int:
+        at_least(self, 0, "threads")
+        from ...core.machine import use_threads
         from ...inference.score_scenes import score_scenes
 
+        use_threads(self.threads)
         with console.progress(f"scoring scenes of {self.split}", None) as done:
             scores = score_scenes(
                 self.adapter, data=self.data, root=self.root, data_options=self.data_options,
@@ -55,6 +61,6 @@ class ScoreScenes:
             from ...tasks import TASKS
 
             task = TASKS[read_adapter_config(self.adapter)["task"]]
-            title = f"{scores.get('data')} {self.split}"
+            title = f"{scores.get('title')} {self.split}"
             report.scene_scores(scores, task, title, console.output())
         return 0

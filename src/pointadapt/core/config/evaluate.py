@@ -24,6 +24,7 @@ class EvaluateConfig:
         voting: how: "probabilities" of the same points, or the "released" way: points drawn anew
             for each copy, logits averaged; by default as the adapter's training was to be scored.
         backbone: where the backbone is now, if the adapter does not find it.
+        threads: CPU threads; 0 leaves it to torch.
         picture: also draw the first clouds of the classes, with what is predicted beside what is
             so, to this .png, .pdf or .svg file.
         html: also write a page: scores, pictures of the worst errors, the protocol and, where one
@@ -44,6 +45,7 @@ class EvaluateConfig:
     votes: int = 0
     voting: Voting | None = None
     backbone: str | None = None
+    threads: int = 0
     picture: Path | None = None
     html: Path | None = None
     report_json: Path | None = None
@@ -52,4 +54,4 @@ class EvaluateConfig:
     baseline: bool = True
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "votes", "pictures")
+        at_least(self, 0, "votes", "pictures", "threads")

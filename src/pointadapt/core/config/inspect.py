@@ -29,6 +29,7 @@ class InspectConfig:
         up: the files' axis that points up; by default as in training.
         nan: what to do with points of files that are not finite; by default as in training.
         backbone: where the backbone is now, if the adapter does not find it.
+        threads: CPU threads; 0 leaves it to torch.
     """
 
     adapter: Path
@@ -44,9 +45,10 @@ class InspectConfig:
     up: Literal["x", "y", "z"] | None = None
     nan: Literal["error", "drop"] | None = None
     backbone: str | None = None
+    threads: int = 0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "most")
+        at_least(self, 0, "most", "threads")
         at_least(self, 1, "shown")
         seeds(self, "seed")
         if self.paths and (self.data or self.root or self.data_options):

@@ -25,6 +25,7 @@ class RobustnessConfig:
         seed: fixes the corruptions that are made here.
         up: the test clouds' axis that points up, for corruptions that know up from down.
         backbone: where the backbone is now, if the adapter does not find it.
+        threads: CPU threads; 0 leaves it to torch.
     """
 
     adapter: Path
@@ -37,7 +38,8 @@ class RobustnessConfig:
     seed: int = 0
     up: Literal["x", "y", "z"] = "z"
     backbone: str | None = None
+    threads: int = 0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "most")
+        at_least(self, 0, "most", "threads")
         seeds(self, "seed")

@@ -50,7 +50,7 @@ class DataReport:
 
 
 def verify_data(
-    name: str, root: Path | str | None = None, *, options: Sequence[str] = (),
+    name: str, root: Path | str | None = None, *, data_options: Sequence[str] = (),
     write_checksums: bool = False, checksums: Path | str | None = None,
     on_step: OnStep | None = None,
 ) -> DataReport:  # fmt: skip
@@ -62,7 +62,7 @@ def verify_data(
     Args:
         name: of the data set.
         root: its folder, or file.
-        options: its other options, as key=value.
+        data_options: its other options, as key=value.
         write_checksums: write down the sha256 of all files, in ``root`` or in ``checksums``.
         checksums: compare with this record; by default with the one in ``root``, if any.
         on_step: called with the stage, the steps done, and how many there are if known.
@@ -71,7 +71,7 @@ def verify_data(
         PointAdaptError: no such data set or option.
     """
     root = None if root is None else Path(root)
-    dataset = open_dataset(name, root, options)
+    dataset = open_dataset(name, root, data_options)
     tell = on_step or (lambda stage, done, total: None)
     checks, facts = check(dataset, lambda done, total: tell(f"loading {name}", done, total))
     record = None if checksums is None else Path(checksums)

@@ -21,7 +21,9 @@ from ...io.columns import (
     each_column,
     find_column,
     find_optional,
-    find_xyz,
+    names_of_xyz,
+    need_xyz,
+    xyz_called,
 )
 from ...io.las import las_columns
 from ...io.opening import format_of, naming
@@ -55,22 +57,22 @@ class Labelled:
     columns: Mapping[str, np.ndarray]
 
 
-def read_labelled(path: Path, label: str | None = None) -> Labelled:
+def read_labelled(path: Path, label: str | None = None, columns: Sequence[str] = ()) -> Labelled:
     """A scene with labels.
 
     Args:
         path: a file whose ending is one of ``SUFFIXES``.
         label: the column of the labels, by name or, of bare arrays and text, by its place from 0
             (-1 is the last). By default the one with a usual name, or the last of bare ones.
+        columns: what x, y and z are called, where that is not x, y and z.
 
     Raises:
         FileFormatError: the file is damaged, or has no such column of whole numbers.
         PointCloudError: it has no points, NaN or infinite coordinates, or one place alone.
     """
-    with naming(path):
-        format_of(path)
-        columns, bare = _READERS[path.suffix.lower()](path)
-        return _labelled(path, columns, _label_of([name for name, _ in columns], label, bare))
+    with naming(path), xyz_called(() if format_of(path).fixed else columns):
+        found, bare = _READERS[path.suffix.lower()](path)
+        return _labelled(path, found, _label_of([name for name, _ in found], label, bare))
 
 
 def _label_of(names: Sequence[str], label: str | None, bare: bool) -> int:
@@ -98,9 +100,7 @@ def _label_of(names: Sequence[str], label: str | None, bare: bool) -> int:
 
 def _labelled(path: Path, columns: Columns, label: int) -> Labelled:
     names = [name for name, _ in columns]
-    xyz = find_xyz(names)
-    if xyz is None:
-        raise FileFormatError(f"has no columns x, y, z, only: {', '.join(names) or 'none'}")
+    xyz = need_xyz(names)
     points = np.stack([columns[k][1].astype(np.float64) for k in xyz], axis=1)
     _check(points)
     bulk = Bulk.of(points)
@@ -163,7 +163,7 @@ def _read_npy(path: Path) -> tuple[Columns, bool]:
     if array.dtype.names:
         return table_columns(array), False
     check_table(array, 4, "x y z … label, (N, 4 or more),")
-    names = (*XYZ, *map(str, range(3, array.shape[1])))
+    names = (*names_of_xyz(), *map(str, range(3, array.shape[1])))
     return list(zip(names, array.T, strict=True)), True
 
 

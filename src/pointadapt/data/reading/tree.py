@@ -17,6 +17,7 @@ import numpy as np
 from ...core.errors import DataLayoutError
 from ...core.notes import note
 from ...io import SUFFIXES
+from ..copies import merged_groups, with_copies
 from ..grouping import held_groups
 from .manifest import read_manifest
 from .sample import SPLITS, Sample, one_form, split_of
@@ -105,15 +106,20 @@ def tell_val(root: Path, tests: Iterable[Path]) -> None:
         note(f"{root}: has nothing for test: {', '.join(sorted(names))} is taken for it")
 
 
-def find_samples(root: Path, manifest: Path | None = None) -> list[Sample]:
+def find_samples(
+    root: Path, manifest: Path | None = None, *, group_folders: bool = False
+) -> list[Sample]:
     """Find the labelled files under ``root``, in an order that does not depend on the machine.
 
     Args:
         root: the folder.
         manifest: the CSV that names files and labels; by default ROOT/manifest.csv, if it is there.
+        group_folders: the files of a class lie in folders in its folder, and each of these is a
+            group; of a manifest, the folder that a file lies in.
 
     Raises:
-        DataLayoutError: no class, a class without files, a test class that is not in train.
+        DataLayoutError: no class, a class without files or with some outside a group's folder, a
+            test class that is not in train.
 
     """
     if not root.is_dir():
@@ -122,8 +128,10 @@ def find_samples(root: Path, manifest: Path | None = None) -> list[Sample]:
         manifest = root / MANIFEST
     if manifest is not None:
         samples = _with_test(manifest, read_manifest(manifest, root))
+        if group_folders:
+            samples = [replace(s, group=s.path.parent.name) for s in samples]
     else:
-        samples = _in_folders(root)
+        samples = _in_folders(root, group_folders)
         tell_unread(root, [sample.path for sample in samples])
     _check_classes(root, samples)
     return samples
@@ -141,59 +149,71 @@ def _with_test(manifest: Path, samples: Sequence[Sample]) -> list[Sample]:
     return [replace(s, label=one_form(s.label)) for s in samples if s.split != "val"]
 
 
-def split_samples(samples: Sequence[Sample], test_fraction: float, seed: int) -> list[Sample]:
-    """Draw train and test within each class where they are not given; the order is kept.
+def draw_split(
+    samples: Sequence[Sample], test_fraction: float, seed: int, first: np.ndarray | None = None
+) -> list[Sample]:
+    """Draw train and test within each class; the order is kept.
 
     Where files have groups, whole groups are drawn, with shares of the classes as even as can be.
     A class's draw depends on its own name and number of files alone, so adding a class does not
     change the others. Each class has at least one file of either.
 
+    Args:
+        samples: files without a split.
+        test_fraction: share of test.
+        seed: fixes the draw.
+        first: (n,) for each file the index of the first with the same points, whose side it takes.
+
     Raises:
-        DataLayoutError: a class has one file only.
+        DataLayoutError: a class has one file only, copies not counted.
 
     """
-    if samples and all(s.split is None and s.group for s in samples):
+    first = np.arange(len(samples)) if first is None else first
+    if samples and all(s.group for s in samples):
         labels, groups = [s.label for s in samples], [s.group for s in samples]
-        held = held_groups(labels, groups, test_fraction, seed)
-        return [
-            replace(s, split="test" if h else "train") for s, h in zip(samples, held, strict=True)
-        ]
+        held = held_groups(labels, merged_groups(groups, first), test_fraction, seed)
+    else:
+        held = with_copies(first, lambda own: _held_files(samples, own, test_fraction, seed))
+    return [replace(s, split="test" if h else "train") for s, h in zip(samples, held, strict=True)]
+
+
+def _held_files(
+    samples: Sequence[Sample], index: np.ndarray, test_fraction: float, seed: int
+) -> np.ndarray:
+    """(m,) bool: which of the files at ``index`` become test."""
     classes: dict[str, list[int]] = defaultdict(list)
-    for k, sample in enumerate(samples):
-        if sample.split is None:
-            classes[sample.label].append(k)
+    for place, k in enumerate(index):
+        classes[samples[k].label].append(place)
     single = sorted(label for label, members in classes.items() if len(members) < 2)
     if single:
         raise DataLayoutError(
-            f"{samples[classes[single[0]][0]].path}: is the only file of class {single[0]!r}, "
-            "which needs two to have one for train and one for test"
+            f"{samples[index[classes[single[0]][0]]].path}: is the only file of class "
+            f"{single[0]!r}, copies of it not counted, which needs two to have one for train and "
+            "one for test"
         )
-    test: set[int] = set()
+    held = np.zeros(len(index), bool)
     for label, members in classes.items():
         rng = np.random.default_rng([seed, zlib.crc32(label.encode())])
         count = min(max(round(test_fraction * len(members)), 1), len(members) - 1)
-        test.update(rng.choice(members, size=count, replace=False).tolist())
-    return [
-        s if s.split else replace(s, split="test" if k in test else "train")
-        for k, s in enumerate(samples)
-    ]
+        held[rng.choice(members, size=count, replace=False)] = True
+    return held
 
 
 def _hidden(name: str) -> bool:
     return name.startswith((".", "__"))  # __MACOSX, __pycache__
 
 
-def _in_folders(root: Path) -> list[Sample]:
+def _in_folders(root: Path, grouped: bool) -> list[Sample]:
     splits = split_folders(root)
     if {*SPLITS} <= splits.keys():
         tell_val(root, [splits["test"]])
         return [
-            Sample(path, one_form(folder.name), split)
+            Sample(path, one_form(folder.name), split, group=group)
             for split in SPLITS
             for folder in _class_folders(splits[split], root)
-            for path in _files_of(folder, root)
+            for path, group in _files_of(folder, root, grouped)
         ]
-    samples = [s for folder in _class_folders(root, root) for s in _of_class(folder, root)]
+    samples = [s for folder in _class_folders(root, root) for s in _of_class(folder, root, grouped)]
     tell_val(root, [sample.path.parent for sample in samples if sample.split == "test"])
     return samples
 
@@ -205,23 +225,30 @@ def _class_folders(folder: Path, root: Path) -> Iterable[Path]:
     return found
 
 
-def _files_of(folder: Path, root: Path) -> list[Path]:
+def _files_of(folder: Path, root: Path, grouped: bool) -> list[tuple[Path, str]]:
+    """The files of a class in ``folder``, with their groups: the folders in it that they are in."""
     try:
-        return readable_files(folder)
+        found = readable_files(folder, nested=grouped)
     except DataLayoutError as error:
         raise _other_layout(folder, root, str(error).partition(": ")[2]) from error
+    if not grouped:
+        return [(path, "") for path in found]
+    loose = next((path for path in found if path.parent == folder), None)
+    if loose is not None:
+        raise DataLayoutError(f"{loose}: is in no group's folder: expected ROOT/CLASS/GROUP/FILE")
+    return [(path, one_form(path.relative_to(folder).parts[0])) for path in found]
 
 
-def _of_class(folder: Path, root: Path) -> list[Sample]:
+def _of_class(folder: Path, root: Path, grouped: bool) -> list[Sample]:
     """List the files of a class: in ``folder``, or in its ``train`` and ``test`` (ModelNet40)."""
     inner, label = split_folders(folder), one_form(folder.name)
     if not inner:
-        return [Sample(path, label) for path in _files_of(folder, root)]
+        return [Sample(path, label, group=g) for path, g in _files_of(folder, root, grouped)]
     return [
-        Sample(path, label, split)
+        Sample(path, label, split, group=group)
         for split in SPLITS
         if split in inner
-        for path in _files_of(inner[split], root)
+        for path, group in _files_of(inner[split], root, grouped)
     ]
 
 
@@ -236,6 +263,8 @@ def _other_layout(folder: Path, root: Path, what: str) -> DataLayoutError:
     better = ""
     if len(parts) == 4 and split_of(parts[1]):
         better = f"; pass --root {root / parts[0]}"
+    elif len(parts) - (split_of(parts[0]) is not None) >= 3:
+        better = "; where folders in the class's folder are groups: --data-options group=folder"
     return DataLayoutError(f"{folder}: {what}; found {found}, expected {WANTED}{better}")
 
 

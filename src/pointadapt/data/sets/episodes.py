@@ -188,6 +188,10 @@ class Episodes(Dataset):
         path = Path(self.root or ".") / f"{self.fold}.json"
         return self._source(path, read_episode(path).setting).origin()
 
+    def title(self) -> str:
+        """That of the data set that the episode indexes."""
+        return self.origin().title()
+
     def _source(self, path: Path, setting: Setting) -> Dataset:
         options = {"points": self.points, **setting.options}
         return load_indexed(path, setting.data, self.source_root, options)
@@ -219,6 +223,9 @@ class Episodes(Dataset):
             np.concatenate(points), np.array(labels, np.int64), names, tuple(ids),
             traits=None if any(x is None for x in traits) else np.concatenate(traits),
             groups=tuple(group for part in parts for group in part.groups),
+            digests=None if any(part.digests is None for part in parts) else np.concatenate(
+                [part.known_digests for part in parts]
+            ),
             normalise=all(clouds.normalise for clouds in loaded.values()),
         )  # fmt: skip
 

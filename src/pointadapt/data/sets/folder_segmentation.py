@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, PointCloudError
-from ..base import DATASETS
-from ..reading.benchmark import SPLITS
+from ...io.columns import check_called
+from ..base import DATASETS, HELD_OUT, SKIPPED, titled
+from ..reading.bad_files import (
+    SKIPS,
+    Skip,
+    name_under,
+    read_each,
+    reasons,
+    refuse,
+    tell_skipped,
+)
+from ..reading.benchmark import SPLITS, check_choice
 from ..reading.block_data import BlockData
 from ..reading.blocks import Scene, SceneFile
 from ..reading.label_names import FILES, label_names
@@ -56,6 +66,9 @@ class FolderSegmentation(BlockData):
             and x, y, z for the place within the scene, from 0 to 1. By default red, green, blue and
             intensity where all files have them, and every column of bare arrays; "none" for none.
         test_fraction: share of files or tiles that becomes test where no split is given.
+        columns: what x, y and z are called where columns have names, such as
+            ``columns=easting,northing,height``.
+        skip: "bad" goes on without the files that cannot be read; "none" makes them an error.
     """
 
     licence: ClassVar[str] = "yours"
@@ -71,6 +84,9 @@ class FolderSegmentation(BlockData):
     ignore: tuple[int, ...] | None = None
     features: tuple[str, ...] = ()
     test_fraction: float = 0.2
+    columns: tuple[str, ...] = ()
+    skip: Skip = "none"
+    _told: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _read: dict[Path, Labelled] = field(default_factory=dict, init=False, repr=False)
     _labels: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
@@ -99,18 +115,42 @@ class FolderSegmentation(BlockData):
         """The scenes of ``split``; all files of both splits are read."""
         if not 0 < self.test_fraction < 1:
             raise ConfigError(f"test_fraction={self.test_fraction}: between 0 and 1")
+        check_choice("value of skip", self.skip, SKIPS)
+        check_called(self.columns)
         root = self.found_root()
         splits = self._split(root)
         if not self._read:
-            everything = [path for paths in splits.values() for path in paths]
-            self._read = {path: read_labelled(path, self.label) for path in everything}
+            self._read_all(root, splits)
             self._name(root)
-        files = [self._read[path] for path in splits[split]]
-        if len(self._read) == 1:
+        files = [self._read[path] for path in splits[split] if path in self._read]
+        if not files:
+            raise DataLayoutError(f"{root}: no file for {split} can be read")
+        if splits["train"] == splits["test"]:  # one file, of which tiles are held out
             scenes = [_part(self._scene(files[0]), *self._tiles(files[0], split))]
         else:
             scenes = [self._scene(file) for file in files]
         return [SceneFile(s.name, len(s), lambda s=s: s) for s in scenes]
+
+    def title(self) -> str:
+        """The name of the folder, or of the one file."""
+        return titled(self)
+
+    def told(self) -> dict[str, Any]:
+        """The files that a drawn split holds out, and those that are left out."""
+        return {name: values for name, values in self._told.items() if values}
+
+    def _read_all(self, root: Path, splits: dict[str, list[Path]]) -> None:
+        """Read the files of both splits; all that cannot be read are told, or left out."""
+        paths = list(dict.fromkeys(path for some in splits.values() for path in some))
+        good, bad = read_each(paths, lambda p: read_labelled(p, self.label, self.columns))
+        folder = root.parent if root.is_file() else root
+        if self.skip == "none" or not good:
+            refuse(bad, len(paths), folder)
+        tell_skipped(bad, len(paths), folder)
+        self._read, self._told[SKIPPED] = good, reasons(bad, folder)
+        if not root.is_file() and len(paths) > 1 and {*SPLITS} - split_folders(root).keys():
+            held = [name_under(path, folder) for path in splits["test"] if path in good]
+            self._told[HELD_OUT] = held
 
     def _split(self, root: Path) -> dict[str, list[Path]]:
         if root.is_file():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +15,8 @@ import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, FileFormatError
 from ...core.files import read_json, write_json
-from ..base import DATASETS, SCENE, Clouds, Dataset, load_indexed, load_split
+from ..base import DATASETS, HELD_OUT, SCENE, Clouds, Dataset, load_indexed, load_split
+from ..copies import with_copies
 from ..grouping import group_folds
 from ..reading.benchmark import SPLITS, check_choice
 from ..reading.blocks import scene_of
@@ -74,7 +75,8 @@ def draw_folds(
 
     Every fold has as many clouds of each class as any other, give or take one. A class's draw
     depends on the seed, its name and its number of clouds alone. Blocks of one scene stay together,
-    and so do clouds of one group; then the shares of the classes are as even as can be.
+    and so do copies of a cloud and clouds of one group; then the shares of the classes are as even
+    as can be.
 
     Args:
         source: the data set.
@@ -109,14 +111,18 @@ def _by_scene(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
 
 def _by_group(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
     """(n,) fold of each cloud: those of a group in one."""
-    there = len(set(clouds.groups))
+    there = len(set(clouds.together))
     if folds < 2 or folds > there:
         raise ConfigError(f"{there} groups cannot be split into {folds} folds")
-    return group_folds(clouds.labels, clouds.groups, folds, seed)
+    return group_folds(clouds.labels, clouds.together, folds, seed)
 
 
 def _by_class(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
-    """(n,) fold of each cloud, as many of each class in one as in another."""
+    """(n,) fold of each cloud, as many of each class in one as in another, copies with theirs."""
+    return with_copies(clouds.first, lambda own: _evenly(clouds.subset(own), folds, seed))
+
+
+def _evenly(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
     if folds < 2 or folds > len(clouds):
         raise ConfigError(f"{len(clouds)} clouds cannot be split into {folds} folds")
     fold_of, start = np.zeros(len(clouds), np.int64), 0
@@ -164,16 +170,16 @@ def joined(first: Clouds, second: Clouds) -> Clouds:
         DataLayoutError: they name different classes or parts.
     """
     changes: dict[str, Any] = {}
-    for field in fields(Clouds):
-        a, b = getattr(first, field.name), getattr(second, field.name)
+    for each in fields(Clouds):
+        a, b = getattr(first, each.name), getattr(second, each.name)
         if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-            changes[field.name] = np.concatenate([a, b])
+            changes[each.name] = np.concatenate([a, b])
         elif isinstance(a, Mapping) and isinstance(b, Mapping):
-            changes[field.name] = {k: np.concatenate([a[k], b[k]]) for k in a if k in b}
-        elif field.name in ("ids", "groups"):
-            changes[field.name] = (*a, *b)
+            changes[each.name] = {k: np.concatenate([a[k], b[k]]) for k in a if k in b}
+        elif each.name in ("ids", "groups"):
+            changes[each.name] = (*a, *b)
         elif a is not None and b is not None and a != b:
-            raise DataLayoutError(f"train and test name different {field.name.replace('_', ' ')}")
+            raise DataLayoutError(f"train and test name different {each.name.replace('_', ' ')}")
     return replace(first, **changes)
 
 
@@ -208,11 +214,20 @@ class Folds(Dataset):
 
     fold: int = 0
     source_root: Path | None = None
+    _told: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def origin(self) -> Dataset:
         """The data set that the folds index."""
         path = Path(self.root or ".") / NAME
         return self._source(path, read_folds(path)).origin()
+
+    def title(self) -> str:
+        """That of the data set that the folds index."""
+        return self.origin().title()
+
+    def told(self) -> dict[str, Any]:
+        """What that data set tells of its files, and which of them this fold holds out."""
+        return self._told
 
     def _source(self, path: Path, index: FoldIndex) -> Dataset:
         options = {"points": self.points, **index.options}
@@ -239,8 +254,11 @@ class Folds(Dataset):
         clouds = _whole(source, index.pool)[0]
         check_same(path, index, clouds)
         held = index.fold_of() == self.fold
+        self._told |= {k: v for k, v in source.told().items() if k != HELD_OUT}
         if self.fold == NONE:
             return clouds
+        if source.own_files:
+            self._told[HELD_OUT] = [clouds.ids[k] for k in np.flatnonzero(held)]
         return clouds.subset(np.flatnonzero(held if split == "test" else ~held))
 
 

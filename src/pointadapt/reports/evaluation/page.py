@@ -40,7 +40,7 @@ def write_page(
         PointAdaptError: it cannot be written.
     """
     p, shown = facts.get("protocol", {}), set(facts.get("labels", ()))
-    title = f"{p.get('method', 'model')} on {p.get('data', 'data')} {p.get('split', '')}".strip()
+    title = f"{p.get('method', 'model')} on {p.get('title', 'data')} {p.get('split', '')}".strip()
     classes = facts["scores"].get("per_class", {})
     page = template(__file__, confusion=confusion).render(
         facts=facts, title=title, steps=steps, remarks=remarks(facts),

@@ -33,6 +33,7 @@ def protocol_facts(
     training = {k: trained["protocol"][k] for k in _TRAINING if k in trained.get("protocol", {})}
     return {
         "data": protocol.data,
+        "title": protocol.dataset.title(),
         "data_options": {k: _plain(v) for k, v in protocol.options.items()},
         "points": protocol.points,
         "normalised": protocol.normalise,

@@ -14,6 +14,7 @@ from ...core.config.evaluate import EvaluateConfig
 from ...core.errors import PointAdaptError
 from ...core.fields import build
 from ...core.files import check_target, write_json
+from ...core.machine import use_threads
 from ...core.precision import chosen
 from ...core.results import Scores
 from ...inference.forest import random_forest
@@ -64,6 +65,7 @@ def evaluate(adapter: Path | str, *, on_cloud: OnCloud | None = None, **options:
 def run(config: EvaluateConfig, on_cloud: OnCloud | None = None) -> Evaluation:
     """See :func:`evaluate`."""
     _check_targets(config)
+    use_threads(config.threads)
     model = load_ready(config.adapter, config.backbone)
     protocol = Protocol.of(
         config.adapter, config.data, config.root, config.data_options, about=model.adapter.about

@@ -10,7 +10,7 @@ from ...adapters.protocol import load_ready
 from ...core.config.inspect import InspectConfig
 from ...core.fields import build
 from ...core.files import check_target, write_json
-from ...core.machine import describe_machine
+from ...core.machine import describe_machine, use_threads
 from ...core.results import Inspection
 from .clouds import subject_of
 from .page import write_page
@@ -48,6 +48,7 @@ def inspect(
 def run(config: InspectConfig, on_progress: OnProgress | None = None) -> Inspection:
     """See :func:`inspect`."""
     check_target(config.out / PAGE)
+    use_threads(config.threads)
     began, tell = time.monotonic(), on_progress or (lambda *_: None)
     model = load_ready(config.adapter, config.backbone)
     subject = subject_of(config, model)

@@ -53,7 +53,8 @@ def trade_off(board: Mapping[str, Any], path: Path | str) -> Path:
     axes.set_ylabel(f"{measure.name} ({measure.unit})" if measure.unit else measure.name)
     p = board["protocol"]
     axes.set_title(
-        f"{board['data']}, backbone {for_picture(Path(board['backbone']).name)}: "
+        f"{for_picture(board.get('title', board['data']))}, "
+        f"backbone {for_picture(Path(board['backbone']).name)}: "
         f"{p['epochs']} epochs, "
         f"{p['selection']}, {len(p['seeds'])} seed{'s' if len(p['seeds']) > 1 else ''}",
         fontsize=10,

@@ -103,6 +103,7 @@ def _board(
         "finished": len(done) == len(jobs),
         "task": config.task,
         "data": config.data,
+        "title": first.get("title", config.data) if first else config.data,
         "data_options": list(config.data_options),
         "backbone": config.backbone,
         "protocol": protocol | {"seeds": list(config.seeds),

@@ -99,7 +99,7 @@ def baseline_cells(forest: Mapping[str, Any], measure: Measure) -> list[str]:
 def protocol_lines(board: Mapping[str, Any]) -> list[str]:
     """What all methods share, in words."""
     p, machine = board["protocol"], board["machine"]
-    on = " ".join([board["data"], *board["data_options"]])
+    on = " ".join([board.get("title", board["data"]), *board["data_options"]])
     lines = [f"{on}, from the backbone {board['backbone']}"]
     if "selection" in p:
         seeds = ", ".join(map(str, p["seeds"]))
