@@ -237,7 +237,7 @@ def test_tiles_of_one_scene_are_held_out(tmp_path):
     own = data(tmp_path, **options)
     points = {}
     for split in ("train", "test"):
-        parts = [scene.points for scene, _ in own.rooms(split)]
+        parts = [scene.points for scene, _ in own.whole_scenes(split)]
         points[split] = {tuple(p) for p in np.concatenate(parts).tolist()}
     assert not points["train"] & points["test"]
     assert len(points["train"]) + len(points["test"]) == 6000

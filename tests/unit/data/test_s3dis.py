@@ -151,7 +151,7 @@ def test_prepared_rooms_may_lie_elsewhere(tree, tmp_path):
 
 def test_features_make_the_fields_nine_channels(rooms):
     data = load_dataset("s3dis", root=rooms, **SMALL)
-    for scene, blocks in data.rooms("test"):
+    for scene, blocks in data.whole_scenes("test"):
         rows = np.load(rooms / f"{scene.name}.npy")
         for index, clouds in blocks:
             np.testing.assert_allclose(clouds.features[..., :3], rows[index, 3:6] / 255, atol=1e-6)
@@ -166,7 +166,7 @@ def test_features_make_the_fields_nine_channels(rooms):
 
 def test_rooms_hold_every_point(rooms):
     data = load_dataset("s3dis", root=rooms, stride=0.5, **SMALL)
-    for scene, blocks in data.rooms("test"):
+    for scene, blocks in data.whole_scenes("test"):
         seen = np.zeros(len(scene), int)
         for index, _ in blocks:
             np.add.at(seen, index, 1)

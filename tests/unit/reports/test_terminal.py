@@ -34,5 +34,5 @@ def test_classes_that_no_test_point_has_are_named(capsys):
         "per_class": {"a": 90.0}, "confusion": {"a": [9, 1], "b": [0, 0]}, "labelled": 10,
         "count": 1, "miou": 90.0, "accuracy": 90.0, "class_accuracy": 90.0,
     }  # fmt: skip
-    report.rooms(scores, TASKS["scene_segmentation"], "x", console.output())
+    report.scene_scores(scores, TASKS["scene_segmentation"], "x", console.output())
     assert "not tested: b: no test point has it" in capsys.readouterr().out
