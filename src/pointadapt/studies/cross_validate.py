@@ -59,9 +59,10 @@ def cross_validate(
 def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None) -> StudyResults:
     from ..data.sets.folds import NONE
     from ..inference.forest import mean_of
-    from ..training.setup import check_names
+    from ..training.setup import check_names, with_points
 
     check_names(config)
+    config = with_points(config)
     index, clouds = _folds(config)
     jobs = [_job(config, k, f"fold {k}", f"folds/{k}") for k in range(index.folds)]
     outcomes = run_all(jobs, what="cross-validating", at_once=config.jobs, on_done=on_done)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,10 +18,14 @@ from ..data.splits import held_out
 from ..data.transforms import check_augmentations
 from ..methods import METHODS, Method, make_method
 from ..methods.training_clouds import TrainingClouds
+from ..ops.traits import NAMES
 from ..pretrained.load import check_backbone, load_backbone
 from ..tasks import TASKS, Task, make_task
 from ..tasks.head import NO_LINEAR_FORM
 from ..tasks.inputs import parse_inputs
+
+C = TypeVar("C", bound=TrainConfig)
+FEWEST, USUAL = 64, 1024  # points that are chosen for a folder of clouds
 
 
 def check_names(config: TrainConfig) -> None:
@@ -82,6 +87,30 @@ def make_dataset(config: TrainConfig) -> Dataset:
     options = key_values(config.data_options)
     options = {"root": config.root, "points": config.available or config.points, **options}
     return load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
+
+
+def with_points(config: C) -> C:
+    """``config`` with points and patches that fit the training clouds, where it leaves them open.
+
+    About as many points as the cloud in the middle has, a power of two between :data:`FEWEST` and
+    :data:`USUAL`. Points that are repeated to fill a cloud make patches of copies, which tell the
+    network nothing: on objects of 25 to 2,500 points, 73 in the middle, that cost more than it saw.
+
+    Raises:
+        ConfigError: points are to be chosen for other data than your own files.
+    """
+    if config.points:
+        return config
+    data = make_dataset(replace(config, points=USUAL))
+    if not data.own_files:
+        raise ConfigError(f"points=0 chooses them for your own files, not for {config.data}")
+    counts = np.exp(load_split(data, "train").known_traits[:, NAMES.index("count")])
+    points = int(2 ** np.log2(np.median(counts)).round())
+    points = min(max(points, FEWEST), USUAL)
+    patches = {} if points == USUAL else {"groups": max(points // 16, 8)}
+    size = {} if points == USUAL else {"group_size": min(points // 4, 32)}
+    given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
+    return replace(config, points=points, **{**patches, **size, **given})
 
 
 def load_clouds(

@@ -63,6 +63,7 @@ from .setup import (
     make_dataset,
     show_clouds,
     truth_of,
+    with_points,
 )
 from .start import fit_head, kept_start, trial
 from .step import make_step
@@ -94,6 +95,7 @@ def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     main = accelerator.is_main_process
     with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
         check_folder(config)
+        config = with_points(config)
         begin: Any = train_in
         tried = trial(config, begin)
         return _Run(config, accelerator, tried).run()

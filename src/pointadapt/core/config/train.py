@@ -32,7 +32,8 @@ class TrainConfig:
         start: a method that fits a head in seconds, such as "instant": training begins with its
             fit, and what is trained is kept only if it does as well as the fit on clouds of train
             that are held out in a run before; empty begins with random numbers.
-        points: points of a cloud that enter the network.
+        points: points of a cloud that enter the network; 0 chooses them, and patches to fit, by the
+            number that your training clouds have: 64 to 1,024.
         available: points of a cloud that training draws them from (farthest point sampling, then
             random); 0 means as many as ``points``.
         groups: patches of a cloud; 0 takes the backbone's.
@@ -118,8 +119,8 @@ class TrainConfig:
     recipe: str = ""
 
     def __post_init__(self) -> None:
-        at_least(self, 1, "points", "epochs", "batch_size", "accumulate", "save_every")
-        at_least(self, 0, "available", "groups", "group_size", "votes", "threads")
+        at_least(self, 1, "epochs", "batch_size", "accumulate", "save_every")
+        at_least(self, 0, "points", "available", "groups", "group_size", "votes", "threads")
         seeds(self, "seed")
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
         positive(self, "lr", "clip")

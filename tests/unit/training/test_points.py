@@ -1,0 +1,51 @@
+"""Points and patches that are chosen by what the training clouds have."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pointadapt import train
+from pointadapt.core.config import CrossValidateConfig, TrainConfig
+from pointadapt.core.errors import ConfigError
+from pointadapt.training.setup import with_points
+
+make = runpy.run_path(str(Path(__file__).parents[2] / "data/toy/make.py"))["make"]
+
+
+@pytest.mark.parametrize(
+    ("have", "points", "groups", "group_size"),
+    [(20, 64, 8, 16), (100, 128, 8, 32), (300, 256, 16, 32), (500, 512, 32, 32), (2000, 1024, 0, 0)],
+)  # fmt: skip
+def test_about_as_many_as_the_cloud_in_the_middle_has(tmp_path, have, points, groups, group_size):
+    config = TrainConfig(data="folder", root=make(tmp_path, train=2, test=1, n=have), points=0)
+    found = with_points(config)
+    assert (found.points, found.groups, found.group_size) == (points, groups, group_size)
+
+
+def test_the_middle_one_decides_and_what_is_given_stays(tmp_path):
+    root = make(tmp_path, train=2, test=1, n=130)
+    rng = np.random.default_rng(0)
+    np.save(next((root / "train").rglob("*.npy")), rng.random((9000, 3)))
+    config = CrossValidateConfig(data="folder", root=root, points=0, groups=12)
+    found = with_points(config)
+    assert isinstance(found, CrossValidateConfig)
+    assert (found.points, found.groups, found.group_size) == (128, 12, 32)
+    given = TrainConfig(data="folder", root=root, points=70)
+    assert with_points(given) is given
+
+
+def test_benchmarks_have_their_own_number():
+    with pytest.raises(ConfigError, match="points=0 chooses them for your own files, not for sha"):
+        with_points(TrainConfig(data="shapes", points=0))
+
+
+def test_a_run_records_what_was_chosen_and_predicts_so(tmp_path, bare_backbone):
+    results = train(
+        data="folder", root=make(tmp_path / "scans", train=3, test=1, n=70), points=0, epochs=1,
+        backbone=str(bare_backbone("point_vit")), method="linear_probe", out=tmp_path / "run",
+        tensorboard=False, threads=1,
+    )  # fmt: skip
+    assert results["config"]["points"] == results["protocol"]["points"] == 64
+    assert results["config"]["groups"] == 8
