@@ -27,6 +27,7 @@ TOY = {
     "modelnet40.py": "--root {root} --runs {runs} --threads 1 --only linear-probe-laptop --json "
     "{out} --more '--epochs 1 --points 64 --groups 8 --group-size 8 --batch-size 2'",
     "ops.py": "--json {out}",
+    "points.py": "--sets toy={toy} --ways 2 --json {out}",
     "scaling.py": "--parts cost --json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }

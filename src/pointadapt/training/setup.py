@@ -92,9 +92,9 @@ def make_dataset(config: TrainConfig) -> Dataset:
 def with_points(config: C) -> C:
     """``config`` with points and patches that fit the training clouds, where it leaves them open.
 
-    About as many points as the cloud in the middle has, a power of two between :data:`FEWEST` and
-    :data:`USUAL`. Points that are repeated to fill a cloud make patches of copies, which tell the
-    network nothing: on objects of 25 to 2,500 points, 73 in the middle, that cost more than it saw.
+    The largest power of two that is not above the number of the cloud in the middle, between
+    :data:`FEWEST` and :data:`USUAL`. Points that are repeated to fill a cloud make patches of copies, which tell the
+    network nothing (docs/decisions/points-of-small-clouds.md).
 
     Raises:
         ConfigError: points are to be chosen for other data than your own files.
@@ -105,9 +105,9 @@ def with_points(config: C) -> C:
     if not data.own_files:
         raise ConfigError(f"points=0 chooses them for your own files, not for {config.data}")
     counts = np.exp(load_split(data, "train").known_traits[:, NAMES.index("count")])
-    points = int(2 ** np.log2(np.median(counts)).round())
+    points = 2 ** int(np.log2(np.median(counts.round())))
     points = min(max(points, FEWEST), USUAL)
-    patches = {} if points == USUAL else {"groups": max(points // 16, 8)}
+    patches = {} if points == USUAL else {"groups": max(points // 16, 16)}
     size = {} if points == USUAL else {"group_size": min(points // 4, 32)}
     given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
     return replace(config, points=points, **{**patches, **size, **given})
