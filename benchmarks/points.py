@@ -1,4 +1,4 @@
-"""Points and patches of small clouds: a frozen backbone and random weights, on training clouds alone.
+"""Points and patches of small clouds: a frozen backbone, and random weights, on training clouds.
 
     python benchmarks/points.py --sets NAME=DIR,group=PATTERN ... --json FILE
 

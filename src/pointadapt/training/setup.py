@@ -93,8 +93,8 @@ def with_points(config: C) -> C:
     """``config`` with points and patches that fit the training clouds, where it leaves them open.
 
     The largest power of two that is not above the number of the cloud in the middle, between
-    :data:`FEWEST` and :data:`USUAL`. Points that are repeated to fill a cloud make patches of copies, which tell the
-    network nothing (docs/decisions/points-of-small-clouds.md).
+    :data:`FEWEST` and :data:`USUAL`. Points that are repeated to fill a cloud make patches of
+    copies, which tell the network nothing (docs/decisions/points-of-small-clouds.md).
 
     Raises:
         ConfigError: points are to be chosen for other data than your own files.

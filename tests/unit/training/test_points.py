@@ -16,7 +16,10 @@ make = runpy.run_path(str(Path(__file__).parents[2] / "data/toy/make.py"))["make
 
 @pytest.mark.parametrize(
     ("have", "points", "groups", "group_size"),
-    [(20, 64, 16, 16), (127, 64, 16, 16), (128, 128, 16, 32), (600, 512, 32, 32), (2000, 1024, 0, 0)],
+    [
+        (20, 64, 16, 16), (127, 64, 16, 16), (128, 128, 16, 32), (600, 512, 32, 32),
+        (2000, 1024, 0, 0),
+    ],
 )  # fmt: skip
 def test_no_more_than_the_cloud_in_the_middle_has(tmp_path, have, points, groups, group_size):
     config = TrainConfig(data="folder", root=make(tmp_path, train=2, test=1, n=have), points=0)
