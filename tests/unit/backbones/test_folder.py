@@ -54,7 +54,7 @@ def test_a_little_larger_is_told_by_its_tensor(folder):
         ({"depth": {"a": [2]}}, "whole number"),
         ({"depth": 2.5}, "whole number"),
         ({"depth": True}, "whole number"),
-        ({"dim": 2**64}, "whole number"),
+        ({"dim": 2**64}, "too large"),
         ({"dim": -24}, "dim"),
         ({"heads": 0}, "heads"),
         ({"encoder_widths": 8}, "must be a list"),

@@ -23,7 +23,7 @@ def made(name, folder):
     options = dict(options) if isinstance(options, dict) else {"root": folder}
     root = [str(options.pop("root"))] if "root" in options else []
     flags = [f"{key}={value}" for key, value in options.items()]
-    return [*root, *(["--options", *flags] if flags else [])]
+    return [*root, *(["--data-options", *flags] if flags else [])]
 
 
 @pytest.mark.parametrize("name", list(DATASETS))
@@ -66,7 +66,7 @@ def test_verify(toy_root, verify):
 
 
 def test_the_old_spelling_of_data_options_is_understood(toy_root, verify, capsys):
-    status, told, _ = verify("folder", toy_root, "--options", "points=64")
+    status, told, _ = verify("folder", toy_root, "--data-options", "points=64")
     assert status == 0 and told["splits"]["train"]["points"] == 64
     with pytest.raises(SystemExit):
         main(["data", "show", "--help"])
@@ -125,7 +125,7 @@ def test_wrong_input(toy_root, tmp_path, capsys):
     for word in ("show", "verify"):
         said = fails(capsys, "data", word, "modelnet40")
         assert "DIR, after its name" in said and "--root" not in said
-    options = ("--options", "size=32", "test_size=32", "points=16")
+    options = ("--data-options", "size=32", "test_size=32", "points=16")
     said = fails(capsys, "data", "verify", "shapes", "--write-checksums", *options)
     assert "give the folder" in said
     record = ("--checksums", tmp_path / "no.json")
@@ -139,10 +139,10 @@ def test_wrong_input(toy_root, tmp_path, capsys):
 def test_an_index_of_data_elsewhere_says_how_to_name_the_place(name, tmp_path, verify):
     root, _, *options = made(name, tmp_path / "in")
     rest = [option for option in options if not option.startswith("source_root=")]
-    flags = ["--options", *rest] if rest else []
+    flags = ["--data-options", *rest] if rest else []
     status, _, err = verify(name, root, *flags)
     assert status == 2 and "option source_root=DIR" in err and "--root" not in err
-    assert verify(name, root, "--options", *options)[0] == 0
+    assert verify(name, root, "--data-options", *options)[0] == 0
 
 
 @pytest.mark.parametrize("args", [["data"], ["data", "verify"]])

@@ -17,7 +17,7 @@ def test_summary_names_the_worst_classes_first(capsys, count, title, absent):
     per_class = {f"class{k}": 100.0 - (count - k) for k in reversed(range(count))}
     results = {
         "method": "dapt", "task": "classification", "data": "folder", "protocol": PROTOCOL,
-        "adapter": "a",
+        "title": "scans", "adapter": "a",
         "trainable_parameters": 1, "total_parameters": 2, "seconds": 1.0, "accuracy": 90.0,
         "class_accuracy": 85.5, "macro_f1": 84.25, "per_class": per_class,
         "peak_memory_bytes": 1, "adapter_bytes": 1,

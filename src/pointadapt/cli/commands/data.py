@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 Name = Annotated[Positional[str], arg(metavar="NAME")]
 Root = Annotated[Positional[Path | None], arg(metavar="DIR")]
-# --options is how it was once spelt here
-DataOptions = Annotated[tuple[str, ...], arg(aliases=("--options",))]
 COLORS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
@@ -42,7 +40,7 @@ class Verify:
 
     name: Name
     root: Root = None
-    data_options: DataOptions = ()
+    data_options: tuple[str, ...] = ()
     write_checksums: bool = False
     checksums: Path | None = None
     json: bool = False
@@ -81,7 +79,7 @@ class Show:
 
     name: Name
     root: Root = None
-    data_options: DataOptions = ()
+    data_options: tuple[str, ...] = ()
     out: Path = Path("data-sheets")
     up: Literal["x", "y", "z"] = "z"
     json: bool = False

@@ -12,7 +12,6 @@ from rich.table import Table
 from ...core import console
 from ...core.config.robustness import RobustnessConfig
 from ...reports import terminal as report
-from ...tasks import TASKS
 from ..base import command, plain
 
 
@@ -53,6 +52,8 @@ class Robustness(RobustnessConfig):
 
 
 def _show(results: Mapping[str, Any], to: Console) -> None:
+    from ...tasks import TASKS
+
     summary, about = results["summary"], results["settings"]
     measure = TASKS[results["task"]].measures[0]
     rows = summary["corruptions"]
