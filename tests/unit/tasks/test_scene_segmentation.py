@@ -230,7 +230,8 @@ def test_a_linear_map_of_the_features_joins_the_output_and_begins_as_nothing(
 ):
     clouds, _ = toy_batch
     features = torch.randn(*clouds.shape[:2], len(FEATURES))
-    plain, linear = (new_model(bare_backbone, linear=on).eval() for on in (False, True))
+    folder = bare_backbone("point_vit")
+    plain, linear = (new_model(folder, linear=on).eval() for on in (False, True))
     with torch.no_grad():
         before = plain(clouds, features=features)
         torch.testing.assert_close(linear(clouds, features=features), before)
@@ -239,4 +240,4 @@ def test_a_linear_map_of_the_features_joins_the_output_and_begins_as_nothing(
         after = linear(clouds, features=features)
     scaled = features / (1 + linear.adapter.head.scale.eps) ** 0.5  # mean 0, deviation 1 so far
     torch.testing.assert_close(after - before, scaled @ weight.T, atol=1e-4, rtol=1e-4)
-    assert new_model(bare_backbone, features=(), linear=True).adapter.head.beside is None
+    assert new_model(folder, features=(), linear=True).adapter.head.beside is None

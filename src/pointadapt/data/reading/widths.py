@@ -15,6 +15,8 @@ STEPS = 30  # halvings of the interval: more than float32 can tell
 class Width(float):
     """A width in metres; "auto", which counts as 0, where it is to be chosen."""
 
+    called = "a width in metres, or auto"
+
     def __new__(cls, value: Any = "auto") -> Width:
         return super().__new__(cls, 0.0 if value == "auto" else value)
 
