@@ -29,8 +29,8 @@ TOY = {
     "{out} --more '--epochs 1 --points 64 --groups 8 --group-size 8 --batch-size 2'",
     "ops.py": "--json {out}",
     "scaling.py": "--parts cost --json {out}",
-    "scenes.py": "--sets toy={scenes},block=12,blocks=4,least=16,test_blocks=2 --runs {runs} --more "
-    "epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
+    "scenes.py": "--sets toy={scenes},block=12,blocks=4,least=16,test_blocks=2 --runs {runs} "
+    "--more epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
 ELSEWHERE = {
