@@ -50,11 +50,11 @@ def forest_on_blocks(train: Clouds, test: Clouds, seed: int = 0) -> dict[str, An
 
 def forest_on_scenes(data: BlockData, seed: int = 0) -> dict[str, Any]:
     """Scores on every point of the test scenes; see :func:`forest_on_blocks`."""
-    known = [_whole(scene) for scene, _ in data.rooms("train")]
+    known = [_whole(scene) for scene, _ in data.whole_scenes("train")]
     names = data.label_names()
     if not data.feature_names():
         return {}
-    each = (_whole(scene) for scene, _ in data.rooms("test"))
+    each = (_whole(scene) for scene, _ in data.whole_scenes("test"))
     features, labels = (np.concatenate(parts) for parts in zip(*known, strict=True))
     return _scored((features, labels), each, names, seed)
 

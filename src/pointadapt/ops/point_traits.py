@@ -31,6 +31,7 @@ Based on Optimal Neighborhoods, Relevant Features and Efficient Classifiers, ISP
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def _filled(low: np.ndarray) -> np.ndarray:
     empty = ~np.isfinite(low)
     if not empty.any():
         return low
-    place = distance_transform_edt(empty, return_distances=False, return_indices=True)
+    place: Any = distance_transform_edt(empty, return_distances=False, return_indices=True)
     return low[tuple(place)]
 
 
@@ -180,7 +181,7 @@ def _under(points: np.ndarray, asked: np.ndarray, width: float) -> np.ndarray:
 
 def _around(points: np.ndarray, asked: np.ndarray, block: float) -> np.ndarray:
     """Traits of the neighbourhoods of three sizes."""
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # type: ignore[attr-defined]
 
     tree, most = cKDTree(points), min(max(SIZES.values()), len(points))
     floor, out = block / CELLS / 1000, []

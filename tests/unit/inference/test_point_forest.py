@@ -60,7 +60,7 @@ def test_on_whole_scenes_each_point_counts_once(tmp_path, monkeypatch):
 
     monkeypatch.setattr(point_forest, "confusion_matrix", counted)
     found = forest_on_scenes(scenes)
-    assert sum(seen) == sum(len(scene) for scene, _ in scenes.rooms("test")) == 3000
+    assert sum(seen) == sum(len(scene) for scene, _ in scenes.whole_scenes("test")) == 3000
     assert found["traits"] == 2 and 0 <= found["miou"] <= found["accuracy"] <= 100
 
 

@@ -42,7 +42,7 @@ def fitting_width(scenes: Sequence[np.ndarray], n: int) -> float:
     Returns:
         Two significant digits, in the unit of the points.
     """
-    from scipy.spatial import cKDTree
+    from scipy.spatial import cKDTree  # type: ignore[attr-defined]
 
     flat = [points[:, :2].astype(np.float64) for points in scenes]
     looked = [xy[np.random.default_rng(0).integers(len(xy), size=CENTRES)] for xy in flat]
