@@ -10,6 +10,10 @@ The head is told the traits of each point (height above ground, the shape around
 as wide as the density makes them. The head is a narrow one, so that an epoch takes seconds, and
 numbers are float32, which many CPUs are far faster with. How it does beside a random forest on the
 same features: ``docs/results/scenes.md``.
+
+Steps count more than points: with one of four airborne training tiles held out, two layers on these
+features alone reached 58.5 % mIoU after 120 steps of 8,192 points, and 72.3 % after 480 steps of
+2,048, in the same time. So a batch is two blocks.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ SCENES_BASE = TrainConfig(
     task_options=("width=128", "hidden=128,64", "linear=true", "balance=0.333333"),
     backbone="tiny",
     points=2048,
-    batch_size=8,
+    batch_size=2,
     epochs=5,
     lr=2e-3,
     warmup_epochs=1,
