@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
 LOOK_ALIKE = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/modelnet40/make.py")))
+SCENES = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/folder_segmentation/make.py")))
 TOY_DATA = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/toy/make.py")))
 
 # What each is run with; {out} is its JSON file, {root} a tiny ModelNet40, {toy} a folder of clouds
@@ -29,6 +30,8 @@ TOY = {
     "ops.py": "--json {out}",
     "points.py": "--sets toy={toy} --ways 2 --json {out}",
     "scaling.py": "--parts cost --json {out}",
+    "scenes.py": "--sets toy={scenes},block=12,blocks=4,least=16,test_blocks=2 --runs {runs} "
+    "--more epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
 ELSEWHERE = {
@@ -55,6 +58,9 @@ def start(script, line, tmp_path):
         places["toy"] = TOY_DATA.make(tmp_path / "toy", train=3, test=1)
     import shlex
 
+    if "{scenes}" in line:
+        SCENES.make(tmp_path / "scenes")
+        places["scenes"] = tmp_path / "scenes"
     command = [sys.executable, str(script), *shlex.split(line.format(**places))]
     env = {**os.environ, "BENCHMARK_TOY": "1", "OUT": str(tmp_path), "GPU_HOME": str(tmp_path)}
     done = subprocess.run(

@@ -99,7 +99,7 @@ def small(command, backbone, data):
 
 def small_data(words):
     """Options of the data that keep a toy small, by the data set that is meant."""
-    if "folder_segmentation" in words:
+    if "folder_segmentation" in words or any(str(word).endswith("-scenes") for word in words):
         return ["blocks=8", "test_blocks=4", "least=40"]
     own = any(word in words for word in ("--recipe", "--data", "recipe", "data"))
     return ["size=32", "test_size=16"] if "shapes" in words or not own else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +99,21 @@ def training_config(config: dict[str, Any]) -> TrainConfig | None:
     if not isinstance(values, dict):
         raise ConfigError("this adapter's results name a training configuration that is none")
     known = {f.name for f in fields(TrainConfig)}
-    return build(TrainConfig, {k: v for k, v in values.items() if k in known}, "this adapter")
+    run = build(TrainConfig, {k: v for k, v in values.items() if k in known}, "this adapter")
+    return replace(run, data_options=_as_trained(run, config["results"].get("settled")))
+
+
+def _as_trained(run: TrainConfig, settled: Any) -> tuple[str, ...]:
+    """The options of a run's data, with what was chosen from them, or what the default once was."""
+    from ..data.base import DATASETS
+
+    if not isinstance(settled, dict):  # before anything was
+        settled = DATASETS[run.data].formerly if run.data in DATASETS else {}
+    given = key_values(run.data_options)
+    more = (f"{key}={value}" for key, value in settled.items() if key not in given)
+    chosen = {k for k in settled if given.get(k) == "auto"}
+    kept = (item for item in run.data_options if item.partition("=")[0].strip() not in chosen)
+    return (*kept, *more, *(f"{key}={settled[key]}" for key in sorted(chosen)))
 
 
 def load_ready(folder: Path | str, backbone: Path | str | None = None) -> PointModel:

@@ -22,7 +22,7 @@ from ..core.errors import explain
 from ..core.fields import build
 from ..core.notes import notes_shown
 from ..core.version import __version__
-from ..recipes.start import recipe_values
+from ..recipes.start import completed, recipe_values
 from . import commands
 from .words import check_words, in_one_line
 
@@ -92,7 +92,7 @@ def parse(args: Sequence[str]) -> commands.Command:
     )
     every: Any = Union[kinds]  # noqa: UP007 - made at run time
     with in_one_line(where):
-        return tyro.cli(every, prog="pointadapt", args=args, description=ABOUT)
+        return completed(tyro.cli(every, prog="pointadapt", args=args, description=ABOUT))
 
 
 def _config_class(command: type | None) -> type[TrainConfig] | None:

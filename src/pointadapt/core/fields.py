@@ -80,7 +80,8 @@ def _scalar(value: Any, hint: Callable[[Any], Any], what: str) -> Any:
             raise ConfigError(f"{what} must be true or false, not {shown(value)}")
         return text in ("true", "1", "yes")
     names = {int: "a whole number", float: "a number"}
-    wrong = ConfigError(f"{what} must be {names.get(hint, hint.__name__)}, not {shown(value)}")
+    kind = names.get(hint, getattr(hint, "called", hint.__name__))
+    wrong = ConfigError(f"{what} must be {kind}, not {shown(value)}")
     if isinstance(value, bool) or (hint is int and isinstance(value, float) and value % 1 != 0):
         raise wrong
     if hint is str and not isinstance(value, (str, int, float, Path)):  # str() would take anything

@@ -232,8 +232,10 @@ class Dataset:
     splits: ClassVar[tuple[str, ...]] = ("train", "test")
     normalise: ClassVar[bool] = True
     own_files: ClassVar[bool] = False  # a user's files, of which ``read`` reads any other one, too
+    own_scenes: ClassVar[bool] = False  # a user's labelled scenes
     own_episodes: ClassVar[bool] = False  # its options are the way, shot and fold of an episode
     streams: ClassVar[bool] = False  # pre-training may draw clouds of its kind without end
+    formerly: ClassVar[Mapping[str, Any]] = {}  # defaults that adapters of old were trained with
 
     root: Path | None = None
     points: int = 1024
@@ -271,6 +273,13 @@ class Dataset:
         """What a run's results say of the files that were loaded, of a user's own.
 
         ``HELD_OUT``: the files of a drawn split's test; ``SKIPPED``: what was left out, and why.
+        """
+        return {}
+
+    def settled(self) -> dict[str, str]:
+        """Options that were chosen from the data, once they are loaded, to be kept with an adapter.
+
+        Nothing where an option is as it was given.
         """
         return {}
 

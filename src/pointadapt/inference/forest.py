@@ -18,16 +18,26 @@ import torch
 from ..data import Clouds, Dataset
 from ..tasks import Task
 from ..tasks.metrics import classification_scores
+from .point_forest import forest_on_blocks
 
 TREES = 300
 KEYS = ("accuracy", "class_accuracy", "macro_f1")
+MEANS = ("miou", *KEYS, "seconds")  # of what there is, over several runs
 
 
 def baseline_of(
     task: Task, data: Dataset, train: Clouds, test: Clouds, seed: int = 0
 ) -> dict[str, Any]:
-    """:func:`random_forest` where it says something, on a user's own files; else nothing."""
-    return random_forest(train, test, seed) if task.one_class and data.origin().own_files else {}
+    """A forest where it says something, on a user's own files; else nothing.
+
+    :func:`random_forest` of clouds, :func:`.point_forest.forest_on_blocks` of points of scenes.
+    """
+    origin = data.origin()
+    if task.one_class and origin.own_files:
+        return random_forest(train, test, seed)
+    if task.predictor == "scenes" and origin.own_scenes:
+        return forest_on_blocks(train, test, seed)
+    return {}
 
 
 def random_forest(train: Clouds, test: Clouds, seed: int = 0) -> dict[str, Any]:
@@ -71,7 +81,8 @@ def mean_of(runs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     if not found:
         return {}
     values = [one["accuracy"] for one in found]
-    means = {k: round(statistics.mean(one[k] for one in found), 4) for k in (*KEYS, "seconds")}
+    there = [k for k in MEANS if k in found[0]]
+    means = {k: round(statistics.mean(one[k] for one in found), 4) for k in there}
     spread = round(statistics.stdev(values), 4) if len(values) > 1 else None
-    own = {k: found[0][k] for k in ("name", "traits", "trees")}
+    own = {k: found[0][k] for k in ("name", "traits", "trees", "points") if k in found[0]}
     return {**own, **means, "accuracy_sd": spread, "runs": len(found)}

@@ -110,8 +110,9 @@ class SceneLabeller:
             raise ConfigError(f"{adapter} segments no scenes: its task is {config['task']}")
         trained = training_config(config)
         data = trained_data(trained)
-        width = block if block is not None else getattr(data, "block", None)
-        if width is None:
+        trained_width = getattr(data, "block", None)
+        width = block if block is not None else trained_width
+        if not width:
             raise ConfigError(
                 f"{adapter} does not say how wide its blocks are: pass --block METRES"
             )
@@ -121,6 +122,7 @@ class SceneLabeller:
             block=float(width), overlap=overlap, points=int(config["points"]), passes=passes,
             batch=self.model.adapter.task.batch, seed=seed,
         )  # fmt: skip
+        self.trait_width = float(trained_width or 0.0)
         self.field, self.temp = field, temp
         self.nan: NonFinite = nan
         self.columns = called(columns) or getattr(data, "columns", ())
@@ -164,6 +166,7 @@ class SceneLabeller:
                 path, out, self.predict, self.names.parts, self.tiling,
                 features=self.names.features, codes=codes, field=field, temp=self.temp,
                 nan=self.nan, columns=self.columns, on_progress=on_progress,
+                trait_width=self.trait_width,
             )  # fmt: skip
 
     def predict(self, points: np.ndarray, features: np.ndarray | None) -> np.ndarray:

@@ -20,6 +20,7 @@ from ..data import load_dataset
 from ..data.reading.block_data import BlockData
 from ..tasks.metrics import confusion_matrix, segmentation_scores
 from .forward import predict_clouds
+from .point_forest import forest_on_scenes
 from .score import check_names
 
 
@@ -27,7 +28,7 @@ def score_scenes(
     adapter: Path | str, *, data: str | None = None, root: Path | str | None = None,
     data_options: tuple[str, ...] = (), split: Literal["train", "test"] = "test",
     backbone: str | None = None, precision: Precision | None = None, out: Path | str | None = None,
-    on_scene: Callable[[int], None] | None = None,
+    on_scene: Callable[[int], None] | None = None, baseline: bool = True,
 ) -> Scores:  # fmt: skip
     """Score an adapter that labels points on every point of whole scenes.
 
@@ -41,6 +42,8 @@ def score_scenes(
         precision: number format of the forward pass; by default as in training.
         out: also write the scores, with the confusion matrix, to this JSON file.
         on_scene: called with the number of scenes done.
+        baseline: with scenes of your own, also fit a random forest to the points of the training
+            scenes, which takes seconds, and state its score on the same points.
 
     Raises:
         PointAdaptError: as :func:`scores_of_scenes`.
@@ -56,6 +59,8 @@ def score_scenes(
         "split": split,
         "title": scenes.title(),
     }
+    if baseline and split == "test" and scenes.own_scenes and model.adapter.names.features:
+        scores["baseline"] = forest_on_scenes(scenes)
     if out is not None:
         write_json(out, scores)
     return cast(Scores, scores)

@@ -10,8 +10,9 @@ from .folder import FOLDER
 from .laptop import LAPTOP
 from .published import PUBLISHED
 from .s3dis import S3DIS
+from .scenes import SCENES
 
-ALL = (*PUBLISHED, *S3DIS, *FEW_SHOT, *LAPTOP, *FOLDER)
+ALL = (*PUBLISHED, *S3DIS, *FEW_SHOT, *LAPTOP, *FOLDER, *SCENES)
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in ALL}
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ..core.config import TrainConfig, read_config, to_plain
+from ..core.config import TrainConfig, key_values, read_config, to_plain
 from ..core.errors import ConfigError
 from ..core.fields import build
 from ..core.precision import settled
@@ -47,7 +47,28 @@ def _configured(cls: type[C], config: C | Path | str | None, options: Mapping[st
     for field in fields(cls):  # type: ignore[arg-type]
         if field.name not in values and field.default is MISSING:
             raise ConfigError(f"{cls.__name__} needs {field.name}=…")
-    return build(cls, values, where)
+    return completed(build(cls, values, where))
+
+
+def completed(config: C) -> C:
+    """``config`` with its recipe's options of data and task beside the given ones, which win.
+
+    So ``--recipe dapt-scenes --data-options ignore=1`` keeps the features of the recipe. Options of
+    another data set or task than the recipe's are left as they are given.
+    """
+    from . import RECIPES
+
+    recipe = RECIPES.get(getattr(config, "recipe", ""))
+    if recipe is None or not isinstance(config, TrainConfig):
+        return config
+    changes = {}
+    for of, name in (("data", "data_options"), ("task", "task_options")):
+        given, base = getattr(config, name), getattr(recipe.config, name)
+        if getattr(config, of) == getattr(recipe.config, of) and given != base:
+            known = key_values(given)
+            kept = (item for item in base if item.partition("=")[0] not in known)
+            changes[name] = (*kept, *given)
+    return replace(config, **changes) if changes else config
 
 
 def _values(config: Any) -> dict[str, Any]:

@@ -46,14 +46,30 @@ def trial_text(trial: Mapping[str, Any]) -> str:
 
 def baseline_rows(results: Mapping[str, Any], clouds: int) -> list[Row]:
     """The forest's score, and how the result stands to it."""
-    remark = baseline_remark(results["accuracy"], results["baseline"], clouds, results)
-    return [("random forest", baseline_text(results["baseline"])), ("", remark)]
+    forest = results["baseline"]
+    remark = baseline_remark(results[measured(forest)], forest, clouds, results)
+    return [("random forest", baseline_text(forest)), ("", remark)]
+
+
+def measured(forest: Mapping[str, Any]) -> str:
+    """What a result is compared with a forest by: mIoU of points, accuracy of clouds."""
+    return "miou" if "miou" in forest else "accuracy"
 
 
 def baseline_text(forest: Mapping[str, Any]) -> str:
     """Its score and its cost: 78.30 % (mean of classes 61.00 %) from 29 traits of clouds, 1.2 s."""
+    if measured(forest) == "miou":
+        scores = f"mIoU {forest['miou']:.2f} % ({forest['accuracy']:.2f} % of the points right)"
+        return f"{scores} from {forest_inputs(forest)}, {duration(forest['seconds'])}"
     mean = f"{forest['accuracy']:.2f} % (mean of classes {forest['class_accuracy']:.2f} %)"
-    return f"{mean} from {forest['traits']} traits of the clouds, {duration(forest['seconds'])}"
+    return f"{mean} from {forest_inputs(forest)}, {duration(forest['seconds'])}"
+
+
+def forest_inputs(forest: Mapping[str, Any]) -> str:
+    """What a forest was given: 29 traits of the clouds, or so many features of so many points."""
+    if measured(forest) == "miou":
+        return f"{forest['traits']} features of {forest['points']:,} points"
+    return f"{forest['traits']} traits of the clouds"
 
 
 def baseline_remark(
@@ -62,16 +78,20 @@ def baseline_remark(
     """How a result stands to the forest's, and what would help where that is ahead.
 
     Args:
-        accuracy: of the result, in percent.
+        accuracy: of the result, in percent; its mIoU where the forest labels points.
         forest: its scores.
         clouds: how many both were scored on.
         run: results of a training run, which tell what it did not try.
     """
-    ahead, error = accuracy - forest["accuracy"], _error(accuracy, forest["accuracy"], clouds)
-    sure = "" if abs(ahead) > error else f" (less than their standard error, {error:.1f})"
+    own = forest[measured(forest)]
+    ahead = accuracy - own
+    # Points of a scene are no draws by themselves: their number would promise too much.
+    error = -1.0 if measured(forest) == "miou" else _error(accuracy, own, clouds)
+    sure = f" (less than their standard error, {error:.1f})" if abs(ahead) <= error else ""
     if ahead >= 0:
         return f"{ahead:.1f} points below this result{sure}"
-    return f"{-ahead:.1f} points better than this result{sure}: use it, or try {_remedies(run)}"
+    remedies = _scene_remedies(run) if measured(forest) == "miou" else _remedies(run)
+    return f"{-ahead:.1f} points better than this result{sure}: use it, or try {remedies}"
 
 
 def _error(a: float, b: float, clouds: int) -> float:
@@ -90,3 +110,14 @@ def _remedies(run: Mapping[str, Any]) -> str:
     if "rotate_z" not in run["protocol"].get("augmentation", ()):
         tried.append("--augment rotate_z")
     return ", ".join([*tried, "or more training clouds" if tried else "more training clouds"])
+
+
+def _scene_remedies(run: Mapping[str, Any]) -> str:
+    """What a run on scenes did not have."""
+    tried, config = [], run.get("config", {})
+    if not any("traits" in option for option in config.get("data_options", ())):
+        tried.append("the traits of points (--data-options features=usual,traits)")
+    if not config.get("recipe", "").endswith("-scenes"):
+        tried.append("--recipe dapt-scenes")
+    more = "more labelled scenes, or more epochs"
+    return ", ".join([*tried, f"or {more}" if tried else more])

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ..core.config import votes_text
 from ..core.console import command_line, duration, size
-from .beside import beside
+from .beside import baseline_rows, beside
 
 if TYPE_CHECKING:
     from ..tasks import Task
@@ -209,13 +209,22 @@ def evaluation(scores: Mapping[str, Any], task: type[Task], title: str, to: Cons
     _by_class(scores, task, to)
 
 
-def scene_scores(scores: Mapping[str, Any], task: type[Task], title: str, to: Console) -> None:
-    """Scores of whole scenes, the classes with the worst first."""
+def scene_scores(
+    scores: Mapping[str, Any], task: type[Task], title: str, to: Console,
+    run: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
+    """Scores of whole scenes, the classes with the worst first, and what a forest does.
+
+    ``run`` holds the results of the training run, which tell what it did not try.
+    """
     points = f"{scores['labelled']:,} labelled points"
     to.print(f"{title}: {scores['count']:,} scenes, {points}", style="bold")
     _by_class(scores, task, to)
     for name, text in _untested(scores.get("confusion", {})):
         to.print(f"{name}:", text)
+    if scores.get("baseline"):
+        (title, text), (_, remark) = baseline_rows({**(run or {}), **scores}, scores["count"])
+        to.print(f"{title}: {text}; {remark}", soft_wrap=True)
 
 
 def lines(rows: Sequence[Sequence[tuple[str, str]]], to: Console) -> None:

@@ -111,6 +111,13 @@ class Cells:
         known = (self._keys[place] == keys) & inside
         return np.where(known, self._order[place], -1)
 
+    def around(self, own: np.ndarray, before: int, after: int) -> np.ndarray:
+        """Places of the cells from ``before`` cells below to ``after`` above the cell ``own``."""
+        steps = np.arange(-before, after + 1)
+        square = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+        places = self.find(own + square)
+        return places[places >= 0]
+
     def tiles(self, reach: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The tiles in order: the (2,) cell each begins with, and places of the cells it touches.
 

@@ -125,6 +125,7 @@ def label_scene(
     columns: Sequence[str] = (),
     on_progress: Progress | None = None,
     chunk: int = CHUNK,
+    trait_width: float = 0.0,
 ) -> SceneLabels:
     """Label every point of a scene and write a copy of the file that differs in the labels alone.
 
@@ -150,6 +151,7 @@ def label_scene(
         columns: what x, y and z are called, where that is not x, y and z.
         on_progress: called with what is done, how many points of it, and of how many.
         chunk: points of the file in memory at a time.
+        trait_width: width of a block in training, which traits of points go by; 0: that of a tile.
 
     Raises:
         FileFormatError, PointCloudError: the file is damaged, lacks a feature, or has no place for
@@ -181,7 +183,7 @@ def label_scene(
             labels = blank_labels(folder, source.count, values.dtype, stack)
             labels[:] = none
         with _spilled(source, tiling, channels, folder, tell, chunk, nan == "drop") as spill:
-            cutter = Cutter(spill, channels, tiling.points, tiling.passes, tiling.seed)
+            cutter = Cutter(spill, channels, tiling.points, tiling.passes, tiling.seed, trait_width)
             counts, sure, samples = _all_tiles(cutter, predict, values, labels, tiling.batch, tell)
             tiles, known = len(spill.found.cells), source.count - spill.found.dropped
         with atomic(out) as temporary, naming(path):

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.machine import derive_seed
+from ..ops.point_traits import MARGIN, point_traits
 from ._features import Channels
 from ._nearest import spread
 from ._spill import Spill
@@ -55,6 +56,7 @@ class Cutter:
         n: points that enter the network at a time.
         passes: how often it runs for a tile at most; 0: until it has seen every point.
         seed: fixes the choice.
+        width: of a block in training, which traits of points go by; 0: that of a tile.
     """
 
     spill: Spill
@@ -62,6 +64,7 @@ class Cutter:
     n: int
     passes: int
     seed: int
+    width: float = 0.0
 
     def cut(self, own: np.ndarray, places: np.ndarray) -> Tile:
         """The tile that begins with the cell ``own`` and touches the cells at ``places``."""
@@ -129,8 +132,23 @@ class Cutter:
         corner = np.append(own * grid.stride + grid.block / 2, found.low[2]) - found.low
         extent = np.maximum(found.high - found.low, 1e-9)
         within = ((xyz + corner) / extent).clip(0, 1).astype(np.float32)  # strays are outside
-        made = self.channels.make(read / self.channels.tops(found.peaks), within)
+        traits = self._traits(own, xyz) if self.channels.takes_traits else None
+        made = self.channels.make(read / self.channels.tops(found.peaks), within, traits)
         return made.reshape(-1, self.n, len(self.channels.names))
+
+    def _traits(self, own: np.ndarray, xyz: np.ndarray) -> np.ndarray:
+        """(m, T) traits of points (m, 3) of the tile, from all points in and around it."""
+        grid, cells = self.spill.grid, self.spill.found.cells
+        width = self.width or grid.block
+        margin = math.ceil(MARGIN * width / grid.stride)
+        parts = []
+        for place in cells.around(own, margin, margin + grid.reach - 1):
+            part = self.spill.cell(int(place))["xyz"].copy()
+            step = cells.index[place] - own
+            part[:, :2] += (step * grid.stride - grid.block / 2).astype(np.float32)
+            parts.append(part)
+        unique, back = np.unique(xyz, axis=0, return_inverse=True)
+        return point_traits(np.concatenate(parts), width, unique)[back.ravel()]
 
     def _weights(self, xyz: np.ndarray) -> np.ndarray:
         """A vote counts less near the tile's border, where the network sees no neighbours."""

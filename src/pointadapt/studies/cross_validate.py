@@ -75,7 +75,8 @@ def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None)
     if config.final:
         last = _job(config, NONE, FINAL, FINAL)
         (outcome,) = run_all([last], what="final training", on_done=on_done)
-        results["final_adapter"] = _state(outcome, results, config)
+        settled = {k: str(v) for k, v in index.options.items()}
+        results["final_adapter"] = _state(outcome, results, config, settled)
     write_json(config.out / RESULTS, results)
     return cast(StudyResults, results)
 
@@ -229,7 +230,10 @@ def _write_predictions(
     write_csv(path, rows)
 
 
-def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateConfig) -> str:
+def _state(
+    outcome: Outcome, results: Mapping[str, Any], config: CrossValidateConfig,
+    settled: Mapping[str, str],
+) -> str:  # fmt: skip
     """Write into the final adapter what data it is of, and its scores; returns its folder.
 
     The data are the user's, not folds of them: the adapter is used without this run's folder. Its
@@ -241,7 +245,9 @@ def _state(outcome: Outcome, results: Mapping[str, Any], config: CrossValidateCo
     own, folder = outcome.results, Path(outcome.results["adapter"])
     source = to_plain(config)
     known = {**own["config"], **{k: source[k] for k in ("data", "root", "data_options")}}
-    stated: dict[str, Any] = {**own, "data": config.data, "config": known}
+    stated: dict[str, Any] = {
+        **own, "data": config.data, "config": known, "settled": dict(settled),
+    }  # fmt: skip
     if results["protocol"]["pool"] == "all":
         pooled = results["pooled"]
         scores = {k: v for k, v in pooled.items() if k in own or k == results["metric"]}

@@ -37,7 +37,9 @@ class PointHead(Head):
     labels. For 16 classes of 50 parts on D = 384: 5,238,706 parameters.
 
     Each feature is brought to mean 0 and deviation 1 by a BatchNorm without weights of its own, so
-    that colours from 0 to 1 and intensities as a scanner stores them weigh alike.
+    that colours from 0 to 1 and intensities as a scanner stores them weigh alike. With the task's
+    ``linear``, a linear map of these features, which begins as 0, is added to the output: what a
+    height or a colour tells by itself need not pass through the other layers.
 
     Args:
         config: size of the backbone.
@@ -69,6 +71,10 @@ class PointHead(Head):
         self.dropout = nn.Dropout(task.dropout)
         self.linear2, self.norm2 = nn.Linear(wide, narrow), nn.BatchNorm1d(narrow)
         self.linear3 = nn.Linear(narrow, len(names.parts))
+        self.beside = None
+        if own and task.linear:
+            self.beside = nn.Linear(own, len(names.parts), bias=False)
+            nn.init.zeros_(self.beside.weight)
 
     def forward(
         self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
@@ -80,7 +86,8 @@ class PointHead(Head):
             raise ConfigError("labelling points needs the points besides the tokens")
         levels = (*tokens.hidden, tokens)
         patches = torch.cat([t.x[:, t.prefix + t.prompts :] for t in levels], dim=-1)
-        x = self.propagation(points, tokens.centers, patches, self._scaled(points, features))
+        own = self._scaled(points, features)
+        x = self.propagation(points, tokens.centers, patches, own)
         # What is the same for all points of a cloud goes through its share of the layer once.
         b, n, width = x.shape
         w_own, w_pooled = self.linear1.weight.split(
@@ -90,7 +97,8 @@ class PointHead(Head):
         x = (F.linear(x, w_own) + shared.unsqueeze(1)).view(b * n, -1)
         x = self.dropout(F.relu(self.norm1(x), inplace=True))
         x = F.relu(self.norm2(self.linear2(x)), inplace=True)
-        return self.linear3(x).view(b, n, -1)
+        x = self.linear3(x).view(b, n, -1)
+        return x if self.beside is None or own is None else x + self.beside(own)
 
     def pooled(self, levels: Sequence[Tokens], category: Tensor | None) -> Tensor:
         """(B, ·) what is known of each cloud as a whole."""
@@ -132,6 +140,7 @@ class PointTask(Task):
         hidden: widths of the two hidden layers.
         dropout: after the first of them.
         label_smoothing: share of the target spread over all labels.
+        linear: a linear map of the points' features beside the layers.
     """
 
     head_inputs = ("token_max", "token_mean")
@@ -143,6 +152,7 @@ class PointTask(Task):
     hidden: tuple[int, int] = (512, 256)
     dropout: float = 0.5
     label_smoothing: float = 0.0
+    linear: bool = False
 
     def __post_init__(self) -> None:
         at_least(self, 1, "width")

@@ -441,6 +441,7 @@ class _Run:
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
             },
             **self._how(),
+            "settled": self.data.settled(),
             "per_class": scores.get("per_class", {}),
             "confusion": scores.get("confusion", {}),
             "machine": describe_machine(),

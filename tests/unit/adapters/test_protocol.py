@@ -237,3 +237,28 @@ def test_corruptions_may_be_put_back_where_the_clouds_were(shifted):
     radius = np.linalg.norm(shifted - center, axis=2).max(axis=1)[:, None, None]
     np.testing.assert_allclose(back, unit * radius + center, atol=1e-5)
     assert np.abs(unit.mean(axis=1)).max() < 0.1
+
+
+@pytest.mark.parametrize(
+    ("given", "settled", "block"),
+    [
+        ((), None, "1.0"),  # trained before widths were chosen: the default of then
+        (("block=20",), None, "20"),
+        ((), {"block": "17"}, "17"),
+        (("block=auto", "stride=5"), {"block": "17"}, "17"),
+        (("block=20",), {}, "20"),
+    ],
+)
+def test_blocks_are_as_wide_as_in_training(given, settled, block):
+    from pointadapt.adapters.protocol import training_config
+    from pointadapt.core.config import key_values, to_plain
+
+    run = TrainConfig(data="folder_segmentation", task="scene_segmentation", data_options=given)
+    results = {"config": to_plain(run), **({} if settled is None else {"settled": settled})}
+    found = training_config({"results": results})
+    options = key_values(found.data_options)
+    assert options["block"] == block
+    assert {k: v for k, v in options.items() if k != "block"} == {
+        k: v for k, v in key_values(given).items() if k != "block"
+    }
+    assert replace(found, data_options=given) == run

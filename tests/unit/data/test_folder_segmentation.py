@@ -280,3 +280,59 @@ def test_meshes_and_clouds_without_labels(tmp_path):
     write_cloud(tmp_path / "a.ply", Cloud(np.random.default_rng(0).normal(size=(20, 3))))
     message = one_line(lambda: read_labelled(tmp_path / "a.ply"), FileFormatError)
     assert "has no column of labels" in message
+
+
+# ---- widths chosen from the density, and traits of points
+
+
+def squares(root, each=4000, side=40.0):
+    """Two flat scenes of even density: each ``side`` wide, with as many points."""
+    for k, split in enumerate(("train", "test")):
+        (root / split).mkdir()
+        rng = np.random.default_rng(k)
+        xyz = np.column_stack([rng.uniform(0, side, (each, 2)), rng.uniform(0, 0.1, each)])
+        np.save(root / split / "a.npy", np.column_stack([xyz, rng.integers(0, 2, each)]))
+
+
+def test_blocks_are_as_wide_as_the_density_makes_them(tmp_path):
+    squares(tmp_path)  # 2.5 points a square metre
+    found = load_dataset("folder_segmentation", root=tmp_path, points=50, blocks=8, least=10)
+    with pytest.warns(UserWarning, match="blocks are .* m wide"):
+        clouds = found.load("train")
+    assert found.block == pytest.approx((100 / 2.5) ** 0.5, rel=0.1)  # twice as many points
+    assert found.settled() == {"block": str(found.block)}
+    assert np.abs(clouds.points[..., :2]).max() <= found.block / 2 + 1e-4
+    again = load_dataset("folder_segmentation", root=tmp_path, points=50, blocks=8, least=10,
+                         **found.settled())  # fmt: skip
+    np.testing.assert_array_equal(again.load("train").points, clouds.points)
+    assert again.settled() == {}
+
+
+def test_a_scene_with_few_points_is_one_block(tmp_path):
+    squares(tmp_path, each=60)
+    found = load_dataset("folder_segmentation", root=tmp_path, points=50, blocks=2, least=10)
+    with pytest.warns(UserWarning, match="blocks are 40 m wide"):
+        found.load("test")
+
+
+@pytest.mark.parametrize("block", [0.0, -1.0])
+def test_widths_that_cannot_be(block, tmp_path):
+    squares(tmp_path)
+    said = one_line(lambda: data(tmp_path, block=block, stride=3.0).load("train"), ConfigError)
+    assert "block=" in said
+
+
+def test_traits_of_the_whole_scene_travel_with_the_points(tmp_path):
+    from pointadapt.ops.point_traits import POINT_TRAITS, point_traits
+
+    squares(tmp_path)
+    found = data(tmp_path, features="traits,x")
+    clouds = found.load("train")
+    assert clouds.feature_names == (*POINT_TRAITS, "x")
+    scene = read_labelled(tmp_path / "train" / "a.npy")
+    every = point_traits(scene.points, 12.0)
+    place = {tuple(row): k for k, row in enumerate(every[:, :6].tolist())}
+    for row in clouds.features[0, :20]:
+        k = place[tuple(row[:6].tolist())]
+        np.testing.assert_array_equal(row[:-1], every[k])
+        assert row[-1] == pytest.approx(scene.points[k, 0] / scene.extent[0], abs=1e-5)

@@ -10,7 +10,7 @@ from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import UnknownNameError
 from pointadapt.recipes import RECIPES, get_recipe
 
-OURS = ("-laptop", "-folder", "-few-shot", "-s3dis")
+OURS = ("-laptop", "-folder", "-few-shot", "-s3dis", "-scenes")
 PAPERS = [name for name in RECIPES if not name.endswith(OURS)]
 FEW_SHOT = [name for name in RECIPES if name.endswith("-few-shot")]
 SCAN = ("pb", "objbg", "objonly")
@@ -148,3 +148,48 @@ def test_recipes_of_one_kind_share_one_budget(ending, data):
 def test_unknown_recipe():
     with pytest.raises(UnknownNameError, match="did you mean 'dapt-laptop'"):
         get_recipe("dapt-labtop")
+
+
+def test_scenes_have_traits_and_blocks_from_the_density():
+    from pointadapt.core.config import key_values
+    from pointadapt.data import load_dataset
+
+    names = [name for name in RECIPES if name.endswith("-scenes")]
+    assert names == ["dapt-scenes", "full-scenes", "linear-probe-scenes"]
+    configs = [RECIPES[name].config for name in names]
+    own = {"method", "options", "out", "recipe"}
+    for f in fields(TrainConfig):
+        if f.name not in own:
+            assert len({getattr(c, f.name) for c in configs}) == 1, f.name
+    data = load_dataset(configs[0].data, **key_values(configs[0].data_options))
+    assert data.features == ("usual", "traits") and not data.block
+    assert (configs[0].task, configs[0].backbone) == ("scene_segmentation", "tiny")
+
+
+def test_own_options_of_data_and_task_join_those_of_the_recipe():
+    from pointadapt.cli.main import parse
+    from pointadapt.core.config import key_values
+    from pointadapt.recipes.start import configured
+
+    flags = ["--data-options", "ignore=1", "blocks=7", "--task-options", "balance=0"]
+    told = parse(["train", "--recipe", "dapt-scenes", *flags])
+    called = configured(
+        TrainConfig, None,
+        {"recipe": "dapt-scenes", "data_options": ("ignore=1", "blocks=7"),
+         "task_options": ("balance=0",)},
+    )  # fmt: skip
+    for config in (told, called):
+        recipe = RECIPES["dapt-scenes"].config
+        want = {**key_values(recipe.data_options), "ignore": "1", "blocks": "7"}
+        assert key_values(config.data_options) == want
+        want = {**key_values(recipe.task_options), "balance": "0"}
+        assert key_values(config.task_options) == want
+
+
+def test_options_of_other_data_are_left_alone():
+    from pointadapt.cli.main import parse
+
+    config = parse(
+        ["train", "--recipe", "dapt-scenes", "--data", "s3dis", "--data-options", "area=1"]
+    )
+    assert config.data_options == ("area=1",)

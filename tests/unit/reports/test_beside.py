@@ -45,3 +45,27 @@ def test_only_what_there_is_is_said():
     assert beside({"protocol": {}}) == []
     run = {**RUN, "accuracy": 90.0, "baseline": FOREST}
     assert [title for title, _ in beside(run)] == ["random forest", ""]
+
+
+POINTS = {"name": "random forest", "miou": 80.0, "accuracy": 90.0, "class_accuracy": 85.0,
+          "traits": 39, "points": 40_000, "trees": 100, "seconds": 12.0}  # fmt: skip
+
+
+def test_a_forest_on_points_is_judged_by_its_miou():
+    results = {"miou": 82.5, "accuracy": 70.0, "baseline": POINTS, "protocol": {"test_clouds": 3}}
+    (title, text), (_, remark) = beside(results)
+    assert (title, remark) == ("random forest", "2.5 points below this result")
+    want = "mIoU 80.00 % (90.00 % of the points right) from 39 features of 40,000 points"
+    assert text.startswith(want)
+
+
+def test_a_better_forest_on_points_says_what_would_help():
+    plain = {"config": {"data_options": ["block=20"], "recipe": ""}}
+    said = baseline_remark(75.0, POINTS, 3, plain)
+    assert said.startswith(
+        "5.0 points better than this result: use it, or try the traits of points"
+    )
+    assert "--recipe dapt-scenes" in said
+    whole = {"config": {"data_options": ["features=usual,traits"], "recipe": "dapt-scenes"}}
+    said = baseline_remark(75.0, POINTS, 3, whole)
+    assert said.endswith("use it, or try more labelled scenes, or more epochs")

@@ -223,3 +223,21 @@ def test_the_loss_asks_for_no_value():
         logits, labels = fake.from_tensor(logits), fake.from_tensor(labels)
         assert weighted.loss(logits, labels).shape == ()  # raises where a shape needs a value
         assert weighted.running(logits, labels)["accuracy"].shape == ()
+
+
+def test_a_linear_map_of_the_features_joins_the_output_and_begins_as_nothing(
+    bare_backbone, toy_batch
+):
+    clouds, _ = toy_batch
+    features = torch.randn(*clouds.shape[:2], len(FEATURES))
+    folder = bare_backbone("point_vit")
+    plain, linear = (new_model(folder, linear=on).eval() for on in (False, True))
+    with torch.no_grad():
+        before = plain(clouds, features=features)
+        torch.testing.assert_close(linear(clouds, features=features), before)
+        weight = torch.tensor([[1.0, 0.0], [0.0, -2.0], [0.5, 0.5]])
+        linear.adapter.head.beside.weight.copy_(weight)
+        after = linear(clouds, features=features)
+    scaled = features / (1 + linear.adapter.head.scale.eps) ** 0.5  # mean 0, deviation 1 so far
+    torch.testing.assert_close(after - before, scaled @ weight.T, atol=1e-4, rtol=1e-4)
+    assert new_model(folder, features=(), linear=True).adapter.head.beside is None

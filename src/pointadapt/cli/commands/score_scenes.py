@@ -28,6 +28,8 @@ class ScoreScenes:
         precision: number format of the forward pass; by default as in training.
         threads: CPU threads; 0 leaves it to torch.
         out: also write the scores, with the confusion matrix, to this JSON file.
+        baseline: with scenes of your own, also fit a random forest to the points of the training
+            scenes, which takes seconds, and print its score on the same points.
         json: print the scores as JSON on standard output.
     """
 
@@ -40,6 +42,7 @@ class ScoreScenes:
     precision: Precision | None = None
     threads: int = 0
     out: Path | None = None
+    baseline: bool = True
     json: bool = False
 
     def run(self) -> int:
@@ -52,7 +55,7 @@ class ScoreScenes:
             scores = score_scenes(
                 self.adapter, data=self.data, root=self.root, data_options=self.data_options,
                 split=self.split, backbone=self.backbone, precision=self.precision, out=self.out,
-                on_scene=done,
+                on_scene=done, baseline=self.baseline,
             )  # fmt: skip
         if self.json:
             console.print_json(scores)
@@ -60,7 +63,7 @@ class ScoreScenes:
             from ...adapters.folder import read_adapter_config
             from ...tasks import TASKS
 
-            task = TASKS[read_adapter_config(self.adapter)["task"]]
-            title = f"{scores.get('title')} {self.split}"
-            report.scene_scores(scores, task, title, console.output())
+            about = read_adapter_config(self.adapter)
+            run, title = about.get("results", {}), f"{scores.get('title')} {self.split}"
+            report.scene_scores(scores, TASKS[about["task"]], title, console.output(), run)
         return 0

@@ -23,6 +23,7 @@ from .blocks import (
     shares,
     to_clouds,
 )
+from .widths import METRE, Width
 
 
 @dataclass
@@ -48,7 +49,7 @@ class BlockData(Dataset):
     """
 
     points: int = 4096
-    block: float = 1.0
+    block: Width = METRE
     stride: float = 1.0
     blocks: int = 2000
     test_blocks: int = 1000
@@ -119,12 +120,15 @@ class BlockData(Dataset):
                 f"points={self.points}, seed={self.seed}, blocks={self.blocks}, test_blocks="
                 f"{self.test_blocks}, least={self.least}: none below 0, points and least from 1"
             )
+        self._check_width()
+        files = self.scenes(split)
+        if not files:
+            raise DataLayoutError(f"{self.root}: no scene for the split {split!r}. {self.where}")
+        return files
+
+    def _check_width(self) -> None:
         if not (self.block > 0 and 0 < self.stride <= self.block):
             raise ConfigError(
                 f"block={self.block:g}, stride={self.stride:g}: metres above 0, and a stride no "
                 "longer than a block, or points would be left out"
             )
-        files = self.scenes(split)
-        if not files:
-            raise DataLayoutError(f"{self.root}: no scene for the split {split!r}. {self.where}")
-        return files

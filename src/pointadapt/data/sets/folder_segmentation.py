@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...core.errors import ConfigError, DataLayoutError, PointCloudError
+from ...core.notes import note
 from ...io.columns import check_called
+from ...ops.point_traits import POINT_TRAITS, point_traits
 from ..base import DATASETS, HELD_OUT, SKIPPED, titled
 from ..reading.bad_files import (
     SKIPS,
@@ -27,9 +29,11 @@ from ..reading.blocks import Scene, SceneFile
 from ..reading.label_names import FILES, label_names
 from ..reading.labelled import SUFFIXES, Labelled, read_labelled
 from ..reading.tree import all_files, readable_files, split_folders, tell_unread, tell_val
+from ..reading.widths import AUTO, Width, fitting_width
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")
+USUAL_WORD, TRAITS_WORD = "usual", "traits"  # features by the group
 LAS_LABEL, NEVER_CLASSIFIED = "classification", 0  # of LAS
 TILES = 5  # blocks along a side of the tiles into which a single scene is split
 
@@ -57,14 +61,19 @@ class FolderSegmentation(BlockData):
     Attributes:
         root: the folder, or one file.
         seed: fixes the split and the blocks.
-        block: width of a block in metres: 1 suits rooms; outdoors take 10 to 50.
+        block: width of a block in metres. By default ("auto") it is chosen from the density: the
+            median block holds twice as many points as enter the network. Rooms come to about 1,
+            airborne scans to 10 to 100. It is kept with the adapter.
         stride: from one test block to the next, in metres; 0 is a block.
         label: the column of labels, by name, or by its place from 0 in bare arrays (-1: the last).
         ignore: labels that nobody should learn; negative ones never count. By default those that
             LAS calls never classified (0), and none in other formats.
         features: what the network is told of each point besides coordinates: columns of the files,
             and x, y, z for the place within the scene, from 0 to 1. By default red, green, blue and
-            intensity where all files have them, and every column of bare arrays; "none" for none.
+            intensity where all files have them, and every column of bare arrays ("usual"); "none"
+            for none. "traits" are the height above ground, the shape around and the like of each
+            point, see :mod:`pointadapt.ops.point_traits`: they are taken from the whole scene, and
+            take about 10 seconds for a million points.
         test_fraction: share of files or tiles that becomes test where no split is given.
         columns: what x, y and z are called where columns have names, such as
             ``columns=easting,northing,height``.
@@ -79,6 +88,10 @@ class FolderSegmentation(BlockData):
         "into ROOT."
     )
 
+    own_scenes: ClassVar[bool] = True
+    formerly: ClassVar[Mapping[str, Any]] = {"block": 1.0}
+
+    block: Width = AUTO
     stride: float = 0.0
     label: str | None = None
     ignore: tuple[int, ...] | None = None
@@ -89,9 +102,16 @@ class FolderSegmentation(BlockData):
     _told: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
     _read: dict[Path, Labelled] = field(default_factory=dict, init=False, repr=False)
     _labels: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+    _made: dict[Path, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _chosen: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self.block = Width(self.block)
         self.stride = self.stride or self.block
+
+    def settled(self) -> dict[str, str]:
+        """The width of a block, where it was chosen."""
+        return {"block": str(self.block)} if self._chosen else {}
 
     def label_names(self) -> tuple[str, ...]:
         """The classes of all files, by their codes."""
@@ -101,15 +121,18 @@ class FolderSegmentation(BlockData):
         """The features asked for, or those that all files have."""
         files = list(self._read.values())
         common = [n for n in files[0].columns if all(n in file.columns for file in files)]
-        if not self.features:
-            usual = [n for n in USUAL if n in common]
-            return (*usual, *(n for n in common if n.isdigit()))
-        names = () if self.features == ("none",) else self.features
+        groups = {
+            USUAL_WORD: (*(n for n in USUAL if n in common), *(n for n in common if n.isdigit())),
+            TRAITS_WORD: POINT_TRAITS,
+            "none": (),
+        }
+        asked = self.features or (USUAL_WORD,)
+        names = tuple(one for name in asked for one in groups.get(name, (name,)))
         for name in names:
-            if name not in (*common, *PLACE):
-                known = ", ".join((*common, *PLACE))
+            if name not in (*common, *PLACE, *POINT_TRAITS):
+                known = ", ".join((*common, *PLACE, TRAITS_WORD))
                 raise ConfigError(f"feature {name!r}: not all files have it; they have: {known}")
-        return tuple(names)
+        return names
 
     def scenes(self, split: str) -> Sequence[SceneFile]:
         """The scenes of ``split``; all files of both splits are read."""
@@ -122,6 +145,9 @@ class FolderSegmentation(BlockData):
         if not self._read:
             self._read_all(root, splits)
             self._name(root)
+        if not self.block:
+            known = [self._read[path] for path in splits["train"] if path in self._read]
+            self._choose_width(known or list(self._read.values()))
         files = [self._read[path] for path in splits[split] if path in self._read]
         if not files:
             raise DataLayoutError(f"{root}: no file for {split} can be read")
@@ -151,6 +177,20 @@ class FolderSegmentation(BlockData):
         if not root.is_file() and len(paths) > 1 and {*SPLITS} - split_folders(root).keys():
             held = [name_under(path, folder) for path in splits["test"] if path in good]
             self._told[HELD_OUT] = held
+
+    def _check_width(self) -> None:
+        if self.block or self.stride:
+            super()._check_width()
+
+    def _choose_width(self, files: Sequence[Labelled]) -> None:
+        """Blocks as wide as the density of the training scenes makes them."""
+        self.block = Width(fitting_width([file.points for file in files], self.points))
+        self.stride, self._chosen = self.stride or self.block, True
+        note(
+            f"blocks are {self.block} m wide, which the density of the points makes fitting "
+            f"(another width: --data-options block=METRES)"
+        )
+        super()._check_width()
 
     def _split(self, root: Path) -> dict[str, list[Path]]:
         if root.is_file():
@@ -200,20 +240,34 @@ class FolderSegmentation(BlockData):
         labels = np.where(codes < 0, -1, np.searchsorted(known, codes))
         names, points = self.feature_names(), file.points
         for name in names:
-            if name not in PLACE and not np.isfinite(file.columns[name]).all():
+            if name in file.columns and not np.isfinite(file.columns[name]).all():
                 raise PointCloudError(
                     f"{file.path}: column {name} has NaN or infinite values: leave it out with "
                     "features=NAMES, or repair it"
                 )
         extent = np.maximum(file.extent, 1e-6).astype(np.float32)
+        traits = self._traits(file, names)
 
         def features(index: np.ndarray) -> np.ndarray:
             within = (points[index] / extent).clip(0, 1)  # strays are outside
             place = dict(zip(PLACE, np.moveaxis(within, -1, 0), strict=True))
-            every = [place[n] if n in PLACE else file.columns[n][index] for n in names]
+            every = [
+                place[n] if n in PLACE else traits[n][index] if n in traits
+                else file.columns[n][index] for n in names
+            ]  # fmt: skip
             return np.stack(every, axis=-1).astype(np.float32)
 
         return Scene(file.path.name, points, labels.astype(np.int32), features)
+
+    def _traits(self, file: Labelled, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Those of ``names`` that are traits, by name; made once for each file."""
+        wanted = [name for name in names if name in POINT_TRAITS]
+        if not wanted:
+            return {}
+        if file.path not in self._made:
+            self._made[file.path] = point_traits(file.points, self.block)
+        made = self._made[file.path]
+        return {name: made[:, POINT_TRAITS.index(name)] for name in wanted}
 
     def _tiles(self, file: Labelled, split: str) -> tuple[np.ndarray, str]:
         """The points of one scene that belong to a split: those of some square tiles."""

@@ -97,7 +97,8 @@ def draw_folds(
     names = [clouds.classes[k] for k in clouds.labels]
     rows = zip(splits, indices, ids, names, fold_of(clouds, folds, seed).tolist(), strict=True)
     places = tuple(Place(*row) for row in rows)
-    return FoldIndex(source.name, dict(options), pool, seed, folds, places), clouds
+    known = {**options, **source.settled()}
+    return FoldIndex(source.name, known, pool, seed, folds, places), clouds
 
 
 def _by_scene(clouds: Clouds, folds: int, seed: int) -> np.ndarray:
@@ -230,7 +231,8 @@ class Folds(Dataset):
         return self._told
 
     def _source(self, path: Path, index: FoldIndex) -> Dataset:
-        options = {"points": self.points, **index.options}
+        formerly = DATASETS[index.data].formerly if index.data in DATASETS else {}
+        options = {"points": self.points, **formerly, **index.options}
         return load_indexed(path, index.data, self.source_root, options)
 
     def load(self, split: str) -> Clouds:

@@ -17,9 +17,9 @@ from ...core.files import check_target, write_json
 from ...core.machine import use_threads
 from ...core.precision import chosen
 from ...core.results import Scores
-from ...inference.forest import random_forest
+from ...inference.forest import baseline_of
 from ...tasks import Task
-from ..beside import baseline_remark, baseline_text
+from ..beside import baseline_remark, baseline_text, measured
 from ..drawing import check_picture
 from .draw import draw_examination
 from .facts import facts_of
@@ -112,16 +112,20 @@ def _baseline(config: EvaluateConfig, model: PointModel, seen: Examination) -> d
     at hand, and where it would be scored on the clouds it was fitted to.
     """
     about = model.adapter.about
-    if not config.baseline or config.split == "train" or not seen.task.one_class:
+    if not config.baseline or config.split == "train":
         return {}
     try:
         own = Protocol.of(config.adapter, about=about)
-        if not own.dataset.origin().own_files:
+        origin = own.dataset.origin()
+        if not (origin.own_files or origin.own_scenes):
             return {}
-        forest = random_forest(own.load("train"), seen.clouds)
+        forest = baseline_of(seen.task, own.dataset, own.load("train"), seen.clouds)
     except PointAdaptError:
         return {}
-    said = baseline_remark(seen.scores["accuracy"], forest, len(seen.clouds), about["results"])
+    if not forest:
+        return {}
+    value = seen.scores[measured(forest)]
+    said = baseline_remark(value, forest, len(seen.clouds), about["results"])
     return {"baseline": {**forest, "remark": f"{baseline_text(forest)}: {said}"}}
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from ...core.config import votes_text
 from ...core.console import duration, size
 from ...core.foreign_text import csv_text, for_markdown, markdown_block
+from ...reports.beside import forest_inputs
 
 if TYPE_CHECKING:
     from ...tasks import Measure
@@ -91,7 +92,7 @@ def to_terminal(board: Mapping[str, Any], narrow: bool = False) -> Group:
 
 def baseline_cells(forest: Mapping[str, Any], measure: Measure) -> list[str]:
     """The line of the random forest, which no method's is."""
-    about = f"{forest['traits']} traits of the clouds, {forest['trees']} trees"
+    about = f"{forest_inputs(forest)}, {forest['trees']} trees"
     seconds = duration(forest["seconds"])
     return [forest["name"], score(forest, measure), "-", "-", seconds, "-", "-", about]
 

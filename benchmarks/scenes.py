@@ -1,0 +1,113 @@
+"""Labelled scenes of your own: the recipe beside a random forest on the same features.
+
+    python benchmarks/scenes.py --sets NAME=DIR NAME=DIR,ignore=1 --runs RUNS --json FILE
+
+Each DIR holds train/FILE and test/FILE, every point labelled; what follows it are options of the
+data set "folder_segmentation". Trained as ``pointadapt train --recipe dapt-scenes`` does it, and
+scored over every point of the test scenes as ``pointadapt score-scenes`` does, with the forest
+beside it. Nothing is chosen on the test scenes. Runs that an earlier call finished are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import pointadapt
+from pointadapt.core.files import read_json
+from pointadapt.core.machine import describe_machine
+
+RESULTS = Path("benchmarks/results/scenes_tiny.json")
+MEASURES = ("miou", "accuracy", "class_accuracy")
+
+
+def one(name: str, options: dict[str, str], seed: int, args: argparse.Namespace) -> dict[str, Any]:
+    """A run and its scores over every point of the test scenes."""
+    out = args.runs / f"{name}-{seed}"
+    if not (out / "results.json").exists():
+        data = tuple(f"{k}={v}" for k, v in options.items() if k != "root")
+        more = dict(item.split("=", 1) for item in args.more)
+        pointadapt.train(
+            recipe=args.recipe, root=options["root"], seed=seed, out=out, threads=args.threads,
+            tensorboard=False, resume=(out / "checkpoint.pt").exists(), data_options=data, **more,
+        )  # fmt: skip
+    if not (out / "scores.json").exists():
+        pointadapt.score_scenes(out / "adapter", out=out / "scores.json")
+    trained, scores = read_json(out / "results.json"), read_json(out / "scores.json")
+    config = trained["config"]
+    return {
+        "seed": seed,
+        **{key: scores[key] for key in (*MEASURES, "per_class", "labelled", "confusion")},
+        "forest": scores["baseline"],
+        "seconds": trained["seconds"],
+        "settled": trained["settled"],
+        "trainable_parameters": trained["trainable_parameters"],
+        "config": {key: config[key] for key in (
+            "recipe", "data_options", "task_options", "options", "points", "epochs", "lr",
+            "batch_size", "augment", "precision",
+        )},
+    }  # fmt: skip
+
+
+def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
+    """All seeds of a set, with the means."""
+    runs = [one(name, options, seed, args) for seed in args.seeds]
+    return {
+        "set": name,
+        **{key: round(statistics.mean(run[key] for run in runs), 2) for key in MEASURES},
+        **{f"forest_{key}": round(statistics.mean(run["forest"][key] for run in runs), 2)
+           for key in MEASURES},
+        "runs": runs,
+    }  # fmt: skip
+
+
+def show(lines: list[dict[str, Any]]) -> None:
+    table = Table("set", "recipe, mIoU %", "forest, mIoU %", "recipe, points right %", "seeds")
+    for line in lines:
+        cells = [f"{line[key]:.1f}" for key in ("miou", "forest_miou", "accuracy")]
+        table.add_row(line["set"], *cells, str(len(line["runs"])))
+    Console(width=100).print(table)
+
+
+def parse(text: str) -> tuple[str, dict[str, str]]:
+    """NAME=DIR,key=value to the name and options."""
+    name, _, rest = text.partition("=")
+    root, *options = rest.split(",")
+    return name, {"root": root, **dict(option.split("=", 1) for option in options)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", nargs="+", required=True)
+    parser.add_argument("--recipe", default="dapt-scenes")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs/scenes"))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--more", nargs="*", default=[], help="other options, as epochs=1")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    git = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    sets = [parse(text) for text in args.sets]
+    lines = [measure(name, options, args) for name, options in sets]
+    show(lines)
+    shown = " ".join(f"{n}=DIR" + "".join(f",{k}={v}" for k, v in o.items() if k != "root")
+                     for n, o in sets)  # fmt: skip
+    seeds = " ".join(map(str, args.seeds))
+    record = {
+        "command": f"python benchmarks/scenes.py --sets {shown} --seeds {seeds}", "commit": commit,
+        "machine": describe_machine(), "results": lines,
+    }  # fmt: skip
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
