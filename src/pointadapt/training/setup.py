@@ -25,7 +25,7 @@ from ..tasks.head import NO_LINEAR_FORM
 from ..tasks.inputs import parse_inputs
 
 C = TypeVar("C", bound=TrainConfig)
-FEWEST, USUAL = 64, 1024  # points that are chosen for a folder of clouds
+FEWEST, SPARSE, USUAL = 64, 512, 1024  # points that are chosen for a folder of clouds
 
 
 def check_names(config: TrainConfig) -> None:
@@ -107,10 +107,10 @@ def with_points(config: C) -> C:
     counts = np.exp(load_split(data, "train").known_traits[:, NAMES.index("count")])
     points = 2 ** int(np.log2(np.median(counts.round())))
     points = min(max(points, FEWEST), USUAL)
-    patches = {} if points == USUAL else {"groups": max(points // 16, 16)}
-    size = {} if points == USUAL else {"group_size": min(points // 4, 32)}
+    small = points < SPARSE
+    patches = {"groups": 16, "group_size": min(points // 4, 32)} if small else {}
     given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
-    return replace(config, points=points, **{**patches, **size, **given})
+    return replace(config, points=points, **{**patches, **given})
 
 
 def load_clouds(

@@ -161,7 +161,7 @@ def test_recipe_without_its_backbone_says_what_to_get(tmp_path, capsys, monkeypa
     assert "pointadapt fetch point_mae-small --file" in line
 
 
-@pytest.mark.parametrize("flag", ["--epochs", "--points", "--batch-size"])
+@pytest.mark.parametrize("flag", ["--epochs", "--accumulate", "--batch-size"])
 def test_values_out_of_range(flag, capsys):
     assert "must be at least 1" in fails(capsys, "train", flag, "0")
 
