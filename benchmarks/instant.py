@@ -23,6 +23,7 @@ import json
 import statistics
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from pointadapt.methods import make_method
 from pointadapt.methods.linear_fit import LinearFit, Rows, votes
 from pointadapt.tasks.metrics import classification_scores
 from pointadapt.training.schedule import warmup_cosine
-from pointadapt.training.setup import build_model
+from pointadapt.training.setup import build_model, with_points
 
 RESULTS = Path("benchmarks/results/instant_tiny.json")
 EPOCHS, BATCH, RATE = 30, 32, 1e-2  # of the probe
@@ -51,18 +52,17 @@ METHODS = ("instant", "tokens alone", "traits alone", "tokens, random weights", 
 class Features:
     """What heads are given of a set's clouds, computed once."""
 
-    def __init__(self, train: Clouds, test: Clouds, points: int) -> None:
-        self.train, self.test = train, test
+    def __init__(self, train: Clouds, test: Clouds, chosen: TrainConfig) -> None:
+        self.train, self.test, points = train, test, chosen.points
         began = time.monotonic()
-        config = TrainConfig(data="folder", points=points, method="instant")
-        model = build_model(config, train.classes)
+        model = build_model(replace(chosen, method="instant"), train.classes)
         model.adapter.head.see(torch.from_numpy(train.known_traits))
         self.kinds = model.adapter.head.kinds
         self.instant = self.rows(model, points)
         self.seconds = round(time.monotonic() - began, 1)
         model.backbone.load_state_dict(random_twin(model.backbone).state_dict())
         self.random = self.rows(model, points)
-        own = TrainConfig(data="folder", points=points, method="linear_probe")
+        own = replace(chosen, method="linear_probe", head=())
         self.probe = self.rows(build_model(own, train.classes), points)
 
     def rows(self, model: Any, points: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,12 +137,18 @@ def drawn(clouds: Clouds, shots: int, seed: int) -> np.ndarray:
 
 
 def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> list[dict[str, Any]]:
-    data = load_dataset("folder", points=args.points, **options)
+    given = tuple(f"{k}={v}" for k, v in options.items() if k != "root")
+    chosen = with_points(
+        TrainConfig(
+            data="folder", root=Path(options["root"]), data_options=given, points=args.points
+        )
+    )
+    data = load_dataset("folder", points=chosen.points, **options)
     train, test = data.load("train"), data.load("test")
-    f, lines = Features(train, test, args.points), []
+    f, lines = Features(train, test, chosen), []
     about = {
         "set": name, "train": len(train), "test": len(test), "classes": list(train.classes),
-        "groups": len(set(train.groups)), "feature_seconds": f.seconds,
+        "groups": len(set(train.groups)), "feature_seconds": f.seconds, "points": chosen.points,
         "majority": round(100 * float(np.bincount(test.labels).max() / len(test)), 2),
     }  # fmt: skip
     for shots in args.shots:
@@ -186,7 +192,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--shots", nargs="+", type=int, default=[0, 5], help="0 for all labels")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--points", type=int, default=1024)
+    parser.add_argument("--points", type=int, default=0, help="0 chooses them by the clouds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
