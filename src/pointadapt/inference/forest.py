@@ -22,6 +22,7 @@ from .point_forest import forest_on_blocks
 
 TREES = 300
 KEYS = ("accuracy", "class_accuracy", "macro_f1")
+SPREAD = ("accuracy", "miou")
 MEANS = ("miou", *KEYS, "seconds")  # of what there is, over several runs
 
 
@@ -75,14 +76,17 @@ def random_forest(train: Clouds, test: Clouds, seed: int = 0) -> dict[str, Any]:
 def mean_of(runs: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     """What several runs have as ``baseline``: mean scores and seconds; nothing where none has one.
 
-    ``accuracy_sd`` is the standard deviation of the accuracies, None for a single one.
+    ``accuracy_sd`` and ``miou_sd`` are standard deviations of those scores, None for a single one.
     """
     found = [run["baseline"] for run in runs if run and run.get("baseline")]
     if not found:
         return {}
-    values = [one["accuracy"] for one in found]
     there = [k for k in MEANS if k in found[0]]
     means = {k: round(statistics.mean(one[k] for one in found), 4) for k in there}
-    spread = round(statistics.stdev(values), 4) if len(values) > 1 else None
+    spread = {f"{k}_sd": _deviation([one[k] for one in found]) for k in there if k in SPREAD}
     own = {k: found[0][k] for k in ("name", "traits", "trees", "points") if k in found[0]}
-    return {**own, **means, "accuracy_sd": spread, "runs": len(found)}
+    return {**own, **means, **spread, "runs": len(found)}
+
+
+def _deviation(values: list[float]) -> float | None:
+    return round(statistics.stdev(values), 4) if len(values) > 1 else None

@@ -134,7 +134,7 @@ def test_yaml_that_is_missing_or_no_text(tmp_path):
 @pytest.mark.parametrize(
     ("cls", "values"),
     [
-        (TrainConfig, {"points": 0}),
+        (TrainConfig, {"points": -1}),
         (TrainConfig, {"epochs": 0}),
         (TrainConfig, {"batch_size": 0}),
         (TrainConfig, {"accumulate": 0}),
