@@ -1,5 +1,6 @@
 # make demo: set up, then run the main job on what the package carries.
 # make test: set up, then lint, type-check, build the documentation and run the tests.
+# make test-all: the same with the slowest tests, which make test leaves out.
 # make docs: set up, then build the documentation into site/.
 # All need Python 3.11 or newer and nothing else; all goes into .venv.
 
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-all lint docs clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -34,6 +35,9 @@ docs: $(STAMP)
 
 test: lint docs
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+
+test-all: lint docs
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "slow or not slow"
 
 clean:
 	rm -rf $(VENV) runs demo site .pytest_cache .ruff_cache

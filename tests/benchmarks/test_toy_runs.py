@@ -34,6 +34,8 @@ TOY = {
     "--more epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
+# What takes longest, for "make test-all".
+SLOW = {"fuzz_configs.py", "inference.py", "kills.py", "memory.py", "scaling.py"}
 ELSEWHERE = {
     "fuzz_files.py": "tests/unit/io/test_fuzz.py",
     "scene.py": "tests/unit/inference/test_label_scenes.py",
@@ -70,7 +72,9 @@ def start(script, line, tmp_path):
     return places["out"]
 
 
-@pytest.mark.parametrize("name", sorted(TOY))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in sorted(TOY)]
+)
 def test_it_runs(name, tmp_path):
     if name == "fuzz_configs.py" and os.name == "nt":
         pytest.skip("its cases are forked")

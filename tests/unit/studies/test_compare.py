@@ -237,6 +237,7 @@ def test_command_line(config, here, capsys):
     assert "every method failed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_a_killed_board_goes_on(config):
     """SIGKILL while the second method trains: the first is kept."""

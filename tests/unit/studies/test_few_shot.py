@@ -234,6 +234,7 @@ def workers_of(config):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
 def test_a_killed_run_goes_on(config, monkeypatch):
     """SIGKILL in the middle of the second fold; its worker ends too, and nothing is done twice."""
