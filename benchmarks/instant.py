@@ -19,9 +19,7 @@ that choose the strength, the forest and the probe's start. A minute or two a th
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +30,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from _sets import parse, write_record
 from pointadapt.core.config import TrainConfig
-from pointadapt.core.machine import describe_machine
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.inference.forest import random_forest
 from pointadapt.inference.forward import head_rows
@@ -179,13 +177,6 @@ def show(lines: list[dict[str, Any]]) -> None:
     Console(width=120).print(table)
 
 
-def parse(text: str) -> tuple[str, dict[str, str]]:
-    """NAME=DIR,key=value to the name and options."""
-    name, _, rest = text.partition("=")
-    root, *options = rest.split(",")
-    return name, {"root": root, **dict(option.split("=", 1) for option in options)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", required=True)
@@ -197,18 +188,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    git = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     lines = [line for text in args.sets for line in measure(*parse(text), args)]
     show(lines)
-    shown = " ".join(f"{n}=DIR" + "".join(f",{k}={v}" for k, v in o.items() if k != "root")
-                     for n, o in map(parse, args.sets))  # fmt: skip
-    record = {
-        "command": f"python benchmarks/instant.py --sets {shown}", "commit": commit,
-        "points": args.points, "seeds": args.seeds, "machine": describe_machine(), "results": lines,
-    }  # fmt: skip
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.json, "instant.py", args.sets, lines, points=args.points, seeds=args.seeds)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ clouds that are right in cross-validation, whole groups held out, with the best 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +19,8 @@ import numpy as np
 import torch
 from sklearn.model_selection import GroupKFold
 
-from instant import parse
+from _sets import parse, write_record
 from pointadapt.core.config import TrainConfig
-from pointadapt.core.machine import describe_machine
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.inference.forward import head_rows
 from pointadapt.inference.linear_svm import random_twin
@@ -86,17 +83,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/points_tiny.json"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    git = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     lines = [line for text in args.sets for line in measure(text, WAYS[-args.ways :], args.most)]
-    shown = " ".join(f"{n}=DIR" + "".join(f",{k}={v}" for k, v in o.items() if k != "root")
-                     for n, o in map(parse, args.sets))  # fmt: skip
-    record = {
-        "command": f"python benchmarks/points.py --sets {shown}", "commit": commit,
-        "machine": describe_machine(), "results": lines,
-    }  # fmt: skip
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.json, "points.py", args.sets, lines)
 
 
 if __name__ == "__main__":

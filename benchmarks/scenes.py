@@ -11,9 +11,7 @@ beside it. Nothing is chosen on the test scenes. Runs that an earlier call finis
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 import pointadapt
+from _sets import parse, write_record
 from pointadapt.core.files import read_json
-from pointadapt.core.machine import describe_machine
 
 RESULTS = Path("benchmarks/results/scenes_tiny.json")
 MEASURES = ("miou", "accuracy", "class_accuracy")
@@ -76,13 +74,6 @@ def show(lines: list[dict[str, Any]]) -> None:
     Console(width=100).print(table)
 
 
-def parse(text: str) -> tuple[str, dict[str, str]]:
-    """NAME=DIR,key=value to the name and options."""
-    name, _, rest = text.partition("=")
-    root, *options = rest.split(",")
-    return name, {"root": root, **dict(option.split("=", 1) for option in options)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", nargs="+", required=True)
@@ -93,20 +84,10 @@ def main() -> None:
     parser.add_argument("--more", nargs="*", default=[], help="other options, as epochs=1")
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
-    git = ["git", "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    sets = [parse(text) for text in args.sets]
-    lines = [measure(name, options, args) for name, options in sets]
+    lines = [measure(*parse(text), args) for text in args.sets]
     show(lines)
-    shown = " ".join(f"{n}=DIR" + "".join(f",{k}={v}" for k, v in o.items() if k != "root")
-                     for n, o in sets)  # fmt: skip
     seeds = " ".join(map(str, args.seeds))
-    record = {
-        "command": f"python benchmarks/scenes.py --sets {shown} --seeds {seeds}", "commit": commit,
-        "machine": describe_machine(), "results": lines,
-    }  # fmt: skip
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(args.json, "scenes.py", args.sets, lines, f" --seeds {seeds}")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,6 @@ def at_hand(trained: Precision) -> Precision:
 def settled(config: C) -> C:
     """``config`` with a :func:`chosen` precision, if it has one: what a run records."""
     asked: Any = getattr(config, "precision", None)
-    if asked is None or chosen(asked) == asked:
+    if asked is None or (precision := chosen(asked)) == asked:
         return config
-    return replace(config, precision=chosen(asked))  # type: ignore[type-var]
+    return replace(config, precision=precision)  # type: ignore[type-var]
