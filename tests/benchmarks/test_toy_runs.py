@@ -29,13 +29,16 @@ TOY = {
     "{out} --more '--epochs 1 --points 64 --groups 8 --group-size 8 --batch-size 2'",
     "ops.py": "--json {out}",
     "points.py": "--sets toy={toy} --ways 2 --json {out}",
+    "promise.py": "--sets toy={toy},shots=2,{tiny} "
+    "few={root},data=modelnet40,way=3,shot=2,queries=1,pool=all,{tiny} --seeds 0 1 --lrs 1e-2 "
+    "--methods linear-probe instant --tune-epochs 1 --runs {runs} --json {out}",
     "scaling.py": "--parts cost --json {out}",
     "scenes.py": "--sets toy={scenes},block=12,blocks=4,least=16,test_blocks=2 --runs {runs} "
     "--more epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
 # What takes longest, for "make test-all".
-SLOW = {"fuzz_configs.py", "inference.py", "kills.py", "memory.py", "scaling.py"}
+SLOW = {*TOY} - {"ops.py", "instant.py"}
 ELSEWHERE = {
     "fuzz_files.py": "tests/unit/io/test_fuzz.py",
     "scene.py": "tests/unit/inference/test_label_scenes.py",
@@ -53,7 +56,12 @@ def test_none_is_forgotten():
 
 
 def start(script, line, tmp_path):
-    places = {"out": tmp_path / "out.json", "runs": tmp_path / "runs", "root": ""}
+    places = {
+        "tiny": "points=64,groups=8,group_size=8,epochs=1",
+        "out": tmp_path / "out.json",
+        "runs": tmp_path / "runs",
+        "root": "",
+    }
     if "{root}" in line:
         places["root"] = LOOK_ALIKE.write_npz(tmp_path / "data")
     if "{toy}" in line:
@@ -88,7 +96,9 @@ def test_it_runs(name, tmp_path):
 GPU = {"speed": "speed.json", "pretrain": "pretrain.json", "modelnet40": "modelnet40.json"}
 
 
-@pytest.mark.parametrize("stage", sorted(GPU))
+@pytest.mark.parametrize("stage", ["pretrain", *(
+    pytest.param(stage, marks=pytest.mark.slow) for stage in ("modelnet40", "speed")
+)])  # fmt: skip
 def test_a_gpu_stage_runs(stage, tmp_path):
     only = " --only linear-probe --jobs 1 --backbone tiny" if stage == "modelnet40" else ""
     start(BENCHMARKS / "gpu/run.py", f"{stage} --rehearse --minutes 3{only}", tmp_path)

@@ -36,6 +36,7 @@ FENCE = re.compile(
 NOT_RUN = re.compile(r"^\s*<!-- not run: (.+?) -->$")
 SHELL, SHOWN = ("sh", "bash"), ("text", "yaml", "toml", "csv", "json")
 MOST_NOT_RUN = 9  # of 62 blocks; each has its reason, and one more is a decision
+SLOW = {"label-scenes", "compare-methods", "few-labels", "gpus-and-clusters", "label-parts"}
 TRAINED = ("runs/scans/adapter", "runs/other/adapter")  # what a page may start from
 
 
@@ -195,7 +196,10 @@ def reader(micro_backbone, tmp_path, monkeypatch):
     return Reader(micro_backbone, monkeypatch)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [
+    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
+    for page in PAGES
+])  # fmt: skip
 def test_what_a_page_says_works(page, reader, adapter, tmp_path):
     text = page.read_text(encoding="utf-8")
     FILES["make"](tmp_path, text)

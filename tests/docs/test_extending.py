@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GUIDES = ROOT / "docs" / "guides"
+SLOW = pytest.mark.slow
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PLACE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
 pytestmark = pytest.mark.skipif(not GUIDES.is_dir(), reason="the documentation is not in this copy")
@@ -82,8 +83,12 @@ def run(commands, folder, *python_path):
     ("page", "words"),
     [
         ("write-a-method.md", ["LayerScale 0.9"]),
-        ("write-a-backbone.md", ["point_lite:small"]),
-        ("write-a-data-set.md", ["splits, counts and classes of the official release"]),
+        pytest.param("write-a-backbone.md", ["point_lite:small"], marks=SLOW),
+        pytest.param(
+            "write-a-data-set.md",
+            ["splits, counts and classes of the official release"],
+            marks=SLOW,
+        ),
         ("write-a-task.md", ["boxes/59.ply"]),
     ],
 )

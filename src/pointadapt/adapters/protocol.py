@@ -142,6 +142,7 @@ def stated(config: TrainConfig, selected_epoch: int) -> dict[str, Any]:
         "seed": config.seed,
         "augmentation": list(config.augment),
         "sampling": config.sampling,
+        **({"shots": config.shots} if config.shots else {}),
         "votes": config.votes,
         **({"voting": config.voting} if config.votes else {}),
         "points": config.points,

@@ -37,6 +37,16 @@ def held_out(clouds: Clouds, share: float, seed: int) -> tuple[np.ndarray, np.nd
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 
+def few_of_each(labels: np.ndarray, shots: int, seed: int) -> np.ndarray:
+    """Indices, in order, of ``shots`` clouds of every class; all of a class that has no more.
+
+    With the same seed more shots are the fewer ones and others.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(labels == k))[:shots] for k in np.unique(labels)]
+    return np.sort(np.concatenate(drawn))
+
+
 def stratified_split(labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices (kept, held out): ``share`` of every class, at least one where it has two.
 

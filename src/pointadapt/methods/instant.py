@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ..core.errors import ConfigError
-from ..core.fields import at_least, positive
+from ..core.fields import at_least
 from .base import METHODS
 from .linear_fit import LinearFit, Rows, fit_linear
 from .linear_probe import LinearProbe
@@ -32,7 +32,8 @@ class Instant(LinearProbe):
     Attributes:
         strengths: to choose among by cross-validation on the training clouds: C times the number
             of the head's inputs; a small one is a strong penalty.
-        traits: how much size, shape and profile weigh each, where a pooling of tokens weighs 1.
+        traits: how much size, shape and profile weigh each, where a pooling of tokens weighs 1; a
+            map is fitted with each of these weights, and the maps are averaged.
         parts: into which that cross-validation divides them.
     """
 
@@ -45,14 +46,15 @@ class Instant(LinearProbe):
     task_options: ClassVar[Mapping[str, Any]] = {"hidden": 0, "pairs": True}
 
     strengths: tuple[float, ...] = (0.3, 1, 3, 10, 30, 100, 300)
-    traits: float = 2.0
+    traits: tuple[float, ...] = (0.5, 1, 2)
     parts: int = 5
 
     def __post_init__(self) -> None:
         at_least(self, 2, "parts")
-        positive(self, "traits")
-        if not self.strengths or min(self.strengths) <= 0:
-            raise ConfigError(f"strengths must be numbers above 0, not {list(self.strengths)}")
+        for name in ("strengths", "traits"):
+            values = getattr(self, name)
+            if not values or min(values) <= 0:
+                raise ConfigError(f"{name} must be numbers above 0, not {list(values)}")
 
     def fit(self, rows: Rows) -> LinearFit:
-        return fit_linear(replace(rows, emphasis=self.traits), self.strengths, self.parts)
+        return fit_linear(replace(rows, emphases=self.traits), self.strengths, self.parts)

@@ -2,7 +2,8 @@
 
 All in float64, by scikit-learn, the same at every call, on inputs brought to mean 0 and deviation 1
 over the training clouds, and then weighed kind by kind: all channels of a pooling together weigh 1,
-whatever their number, and so do the few numbers of a cloud's size, times a factor.
+whatever their number, and so do the few numbers of a cloud's size, times a factor; maps that are
+found with several such factors are averaged.
 
 A map of the inputs to a number for each class is multinomial logistic regression; one to a number
 for each pair of classes, which then vote, is a linear support vector machine for each pair
@@ -42,7 +43,8 @@ class Rows:
             up to F.
         pairs: a number for each pair of classes is wanted, not for each class.
         groups: (n,) what each cloud belongs with; None where each stands alone.
-        emphasis: what each kind of traits weighs, where a kind of tokens weighs 1.
+        emphases: what each kind of traits weighs, where a kind of tokens weighs 1; of several the
+            maps are averaged, which few labels need: no single weight suits them all.
         seed: fixes the folds.
     """
 
@@ -52,7 +54,7 @@ class Rows:
     kinds: tuple[tuple[int, bool], ...]
     pairs: bool = False
     groups: np.ndarray | None = None
-    emphasis: float = 1.0
+    emphases: tuple[float, ...] = (1.0,)
     seed: int = 0
 
     def subset(self, index: np.ndarray) -> Rows:
@@ -60,10 +62,9 @@ class Rows:
         groups = None if self.groups is None else self.groups[index]
         return replace(self, inputs=self.inputs[index], labels=self.labels[index], groups=groups)
 
-    @property
-    def weights(self) -> np.ndarray:
-        """(F,) what each input is multiplied by."""
-        each = [(w, self.emphasis if traits else 1.0) for w, traits in self.kinds]
+    def weights(self, emphasis: float) -> np.ndarray:
+        """(F,) what each input is multiplied by, traits ``emphasis`` times as much."""
+        each = [(w, emphasis if traits else 1.0) for w, traits in self.kinds]
         return np.concatenate([np.full(w, weight / w**0.5) for w, weight in each])
 
     @property
@@ -140,11 +141,15 @@ def fit_once(rows: Rows, strength: float) -> LinearFit:
     mean, deviation = rows.inputs.mean(axis=0), rows.inputs.std(axis=0)
     flat = deviation <= 1e-9 * np.abs(mean).clip(min=1e-3)  # an input that is always the same
     deviation = np.where(flat, np.inf, deviation)
-    scaled = rows.weights * (rows.inputs - mean) / deviation
     solve = _svms if rows.pairs else _logistic
-    weight, bias = solve(replace(rows, inputs=scaled), strength / len(rows.kinds))
-    weight = weight * rows.weights / deviation
-    return LinearFit(weight, bias - weight @ mean)
+    found = []
+    for weights in map(rows.weights, rows.emphases):
+        scaled = replace(rows, inputs=weights * (rows.inputs - mean) / deviation)
+        weight, bias = solve(scaled, strength / len(rows.kinds))
+        weight = weight * weights / deviation
+        found.append((weight, bias - weight @ mean))
+    weight, bias = (np.mean(each, axis=0) for each in zip(*found, strict=True))
+    return LinearFit(weight, bias)
 
 
 def _logistic(rows: Rows, c: float) -> tuple[np.ndarray, np.ndarray]:

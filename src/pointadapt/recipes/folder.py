@@ -55,6 +55,9 @@ FOLDER = (
         lr=1e-2,
     ),
     _folder(
+        "stem_adapter", "Adapters, with patch encoder, biases and norms", NOT_MEASURED, lr=5e-3
+    ),
+    _folder(
         "instant",
         "A linear fit, in seconds, to frozen features and the clouds' size, shape and profile,",
         NOT_MEASURED,

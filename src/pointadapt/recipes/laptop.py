@@ -68,6 +68,17 @@ LAPTOP = (
         lr=1e-2,
     ),
     recipe(
+        "stem-adapter-laptop",
+        BASE,
+        about={
+            "summary": "Adapters, patch encoder, biases and norms on ModelNet40, on a CPU",
+            "score": NOT_MEASURED,
+            "source": SOURCE,
+        },
+        method="stem_adapter",
+        lr=5e-3,
+    ),
+    recipe(
         "full-laptop",
         BASE,
         about={

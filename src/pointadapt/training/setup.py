@@ -14,7 +14,7 @@ from ..core.errors import CheckpointError, ConfigError, DataLayoutError
 from ..core.files import check_target
 from ..data import Clouds, Dataset, load_dataset, load_split
 from ..data.checking.repeats import tell_shared
-from ..data.splits import held_out
+from ..data.splits import few_of_each, held_out
 from ..data.transforms import check_augmentations
 from ..methods import METHODS, Method, make_method
 from ..methods.training_clouds import TrainingClouds
@@ -130,6 +130,8 @@ def load_clouds(
         raise DataLayoutError(f"{config.data}: train and test have different features of points")
     if data.own_files:  # benchmarks are as they are
         tell_shared(train_set, test_set)
+    if config.shots:
+        train_set = train_set.subset(few_of_each(train_set.labels, config.shots, config.seed))
     if config.select != "val":
         return train_set, test_set, None
     kept, held = held_out(train_set, config.val_fraction, config.seed)

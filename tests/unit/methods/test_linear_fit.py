@@ -108,9 +108,19 @@ def test_outputs_are_probabilities_on_clouds_held_out():
     assert abs(p.max(axis=1).mean() - right) < 0.1
 
 
+def test_maps_of_several_weights_of_traits_are_averaged():
+    given = rows(noise=0.6)
+    light, heavy, both = (
+        fit_once(replace(given, emphases=e), 3.0) for e in ((0.01,), (10.0,), (0.01, 10.0))
+    )
+    assert np.allclose(both.weight, (light.weight + heavy.weight) / 2)
+    assert np.allclose(both.bias, (light.bias + heavy.bias) / 2)
+    assert not np.allclose(light.weight, heavy.weight)
+
+
 def test_the_method_checks_its_options_and_weighs_traits():
     given = rows(noise=0.6)
-    light, heavy = (make_method("instant", {"traits": t}).fit(given).weight for t in (0.01, 10))
+    light, heavy = (make_method("instant", {"traits": [t]}).fit(given).weight for t in (0.01, 10))
     share = [np.abs(w[:, :2] * (1000, 0.001)).sum() / np.abs(w).sum() for w in (light, heavy)]
     assert share[1] > share[0]
     for options in ({"strengths": "0"}, {"parts": "1"}, {"traits": "0"}):

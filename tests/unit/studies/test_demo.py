@@ -27,6 +27,7 @@ RESULT = {
 }  # fmt: skip
 
 
+@pytest.mark.slow  # make demo runs the whole one
 def test_quick_run(tmp_path, micro_backbone, capfd, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.txt").touch()

@@ -37,6 +37,8 @@ from pointadapt.training.epoch_order import epoch_order
 from pointadapt.training.schedule import warmup_cosine
 from pointadapt.training.setup import build_model, load_clouds
 
+SLOW = pytest.mark.slow
+
 loop = importlib.import_module(
     "pointadapt.training.trainer"
 )  # the package's attribute is the function
@@ -206,11 +208,11 @@ def stop_at(monkeypatch, epoch, step):
     [
         {},
         {"select": "val"},
-        {"select": "test", "method": "full", "options": ()},
-        {"method": "linear_probe", "options": (), "schedule": "epoch"},
-        {"accumulate": 2, "batch_size": 7, "precision": "bf16"},
+        pytest.param({"select": "test", "method": "full", "options": ()}, marks=SLOW),
+        pytest.param({"method": "linear_probe", "options": (), "schedule": "epoch"}, marks=SLOW),
+        pytest.param({"accumulate": 2, "batch_size": 7, "precision": "bf16"}, marks=SLOW),
         {"method": "point_peft", "options": ("bank=8",)},  # which looks at the clouds first
-        {"sampling": "balanced"},
+        pytest.param({"sampling": "balanced"}, marks=SLOW),
     ],
     ids=["dapt", "val", "full", "probe", "accumulate", "bank", "balanced"],
 )
@@ -255,12 +257,14 @@ STOPS = {  # where SIGTERM comes, and what is saved
     ("where", "changes"),
     [
         ("step", {}),
-        ("step", {"accumulate": 2, "batch_size": 4, "precision": "bf16"}),
-        ("step", {"method": "point_lora", "options": (), "sampling": "balanced"}),
-        ("first", {"method": "full", "options": ()}),
-        ("last", {}),
+        pytest.param("step", {"accumulate": 2, "batch_size": 4, "precision": "bf16"}, marks=SLOW),
+        pytest.param(
+            "step", {"method": "point_lora", "options": (), "sampling": "balanced"}, marks=SLOW
+        ),
+        pytest.param("first", {"method": "full", "options": ()}, marks=SLOW),
+        pytest.param("last", {}, marks=SLOW),
         ("score", {"select": "val", "batch_size": 7}),
-        ("save", {}),
+        pytest.param("save", {}, marks=SLOW),
     ],
     ids=["step", "accumulate", "point_lora", "first", "last", "score", "save"],
 )  # fmt: skip
@@ -342,7 +346,7 @@ loop.train(config)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
-@pytest.mark.parametrize("where", ["step", "save"])
+@pytest.mark.parametrize("where", [pytest.param("step", marks=SLOW), "save"])
 def test_resuming_after_sigkill_is_exact(config, where, tmp_path):
     from pointadapt.core.config import save_config
 
@@ -638,6 +642,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
     reason="torch was built without gloo",
@@ -704,6 +709,7 @@ torch.distributed.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
     reason="torch was built without gloo",
@@ -884,3 +890,13 @@ def test_losses_of_taps_are_scaled_as_the_loop_scales_its_own(config):
         grads.append([p.grad.clone() for p in run.model.adapter.taps.score.parameters()])
     for one, two in zip(*grads, strict=True):
         torch.testing.assert_close(two, one)
+
+
+def test_few_shots_are_all_that_training_and_the_forest_see(config, monkeypatch):
+    seen = []
+    monkeypatch.setattr(loop, "baseline_of", lambda *sets: seen.append(len(sets[2])) or {})
+    results = loop.train(replace(config, shots=2, epochs=1))
+    assert results["protocol"]["train_clouds"] == 8  # of 40, in four classes
+    assert results["protocol"]["shots"] == 2
+    assert seen == [8]
+    assert "shots" not in loop.train(replace(config, out=config.out / "all", epochs=1))["protocol"]

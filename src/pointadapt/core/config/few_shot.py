@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..errors import ConfigError
 from ..fields import at_least
 from .train import TrainConfig
 
@@ -44,3 +45,5 @@ class FewShotConfig(TrainConfig):
         at_least(self, 2, "way")
         at_least(self, 1, "shot", "queries", "folds")
         at_least(self, 0, "jobs")
+        if self.shots:
+            raise ConfigError("an episode's training clouds are its shot: give no shots beside it")

@@ -52,6 +52,8 @@ class TrainConfig:
         select: which epoch is kept: the "last", the best on a split held out of train ("val"), or
             the best on the test set ("test", the papers' way, and labelled so).
         val_fraction: share of train that "val" and ``start`` hold out.
+        shots: training clouds of each class, drawn by the seed, as if no others had labels; 0 takes
+            all.
         sampling: which clouds an epoch takes: "uniform", each once, or "balanced", as many of each
             class, where some classes have far fewer files than others.
         votes: augmented copies averaged at the final evaluation; 0 scores the clouds as they are.
@@ -104,6 +106,7 @@ class TrainConfig:
     augment: tuple[Augmentation, ...] = ("scale_shift",)
     select: Literal["last", "val", "test"] = "last"
     val_fraction: float = 0.1
+    shots: int = 0
     sampling: Literal["uniform", "balanced"] = "uniform"
     votes: int = 0
     voting: Voting = "probabilities"
@@ -120,7 +123,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         at_least(self, 1, "epochs", "batch_size", "accumulate", "save_every")
-        at_least(self, 0, "points", "available", "groups", "group_size", "votes", "threads")
+        at_least(
+            self, 0, "points", "available", "groups", "group_size", "votes", "threads", "shots"
+        )
         seeds(self, "seed")
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
         positive(self, "lr", "clip")
