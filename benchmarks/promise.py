@@ -1,6 +1,6 @@
 """What the methods promise: all of them on many data sets, with the same effort, and tests.
 
-    python benchmarks/promise.py --sets shapes,data=shapes modelnet40=DIR,data=modelnet40,shots=30
+    python benchmarks/promise.py --sets shapes=,data=shapes modelnet40=DIR,data=modelnet40,shots=30
     python benchmarks/promise.py --sets few=DIR,data=modelnet40,way=5,shot=10 scans=DIR,up=y
 
 What follows a set's folder are values of the training configuration (points, epochs, shots …), for
