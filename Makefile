@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test test-all lint docs clean
+.PHONY: demo test test-all pytest lint docs clean
 .DEFAULT_GOAL := demo
 
 $(STAMP): pyproject.toml constraints.txt
@@ -33,7 +33,10 @@ docs: $(STAMP)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "documentation: site/index.html"
 
-test: lint docs
+test: $(STAMP)
+	@$(MAKE) --no-print-directory -j 3 lint docs pytest  # side by side: each has its own verdict
+
+pytest: $(STAMP)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-all: lint docs
