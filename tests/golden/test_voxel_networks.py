@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-
 from modern import FOLDER, arrays, close, close_gradient, needed, settings
+
 from pointadapt.backbones.voxel.levels import Voxels
 from pointadapt.backbones.voxel.network import PTv3
 from pointadapt.backbones.voxel.patches import positions

@@ -72,9 +72,7 @@ def hilbert_codes(grid: Tensor, depth: int) -> Tensor:
     return code
 
 
-def serialise(
-    grid: Tensor, batch: Tensor, depth: int, orders: Sequence[str] = ORDERS
-) -> Tensor:
+def serialise(grid: Tensor, batch: Tensor, depth: int, orders: Sequence[str] = ORDERS) -> Tensor:
     """Codes of voxels along several curves; those of a cloud come before those of the next.
 
     Args:

@@ -102,8 +102,9 @@ class _SubmanifoldConv(torch.autograd.Function):
         dx = dw = None
         if ctx.needs_input_grad[0]:  # the transposed kernels, the other way round
             kernels = weight.flatten(1, 3)
-            dx = _gathered(g, [kernels[:, u] for u in reversed(range(kernels.shape[1]))],
-                           ctx.neighbors)
+            dx = _gathered(
+                g, [kernels[:, u] for u in reversed(range(kernels.shape[1]))], ctx.neighbors
+            )
         if ctx.needs_input_grad[1]:
             dw = _outer(x, g, ctx.neighbors).view_as(weight)
         return dx, dw, None

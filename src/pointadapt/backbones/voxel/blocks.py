@@ -35,7 +35,11 @@ class SubmanifoldConv(nn.Module):
         device, weight, bias = x.device.type, self.weight, self.bias
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-            x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+            x, weight, bias = (
+                x.to(dtype),
+                weight.to(dtype),
+                None if bias is None else bias.to(dtype),
+            )
         return submanifold_conv(x, weight, bias, level.neighbors(self.kernel))
 
 
