@@ -54,8 +54,8 @@ def z_codes(grid: Tensor) -> Tensor:
 def hilbert_codes(grid: Tensor, depth: int) -> Tensor:
     """(N,) codes along Hilbert's curve of (N, 3) coordinates of ``depth`` bits.
 
-    By Skilling's transform (AIP Conf. Proc. 707, 2004). The curve depends on ``depth``: each leading
-    bit that is unused exchanges axes.
+    By Skilling's transform (AIP Conf. Proc. 707, 2004). The curve depends on ``depth``: each
+    leading bit that is unused exchanges axes.
     """
     axes = [axis.clone() for axis in grid.long().unbind(dim=1)]
     for bit in range(depth - 1, -1, -1):

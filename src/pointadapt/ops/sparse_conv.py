@@ -70,8 +70,8 @@ def submanifold_conv(
 
     Args:
         x: (N, C_in).
-        weight: (C_out, k, k, k, C_in), the first kernel axis along x: a correlation, as convolutions
-            in deep learning are.
+        weight: (C_out, k, k, k, C_in), the first kernel axis along x: a correlation, as
+            convolutions in deep learning are.
         bias: (C_out,) or None.
         neighbors: of these N voxels, for the same k.
 

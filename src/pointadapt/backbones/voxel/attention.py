@@ -41,6 +41,8 @@ class Rope(nn.Module):
     pairs that turn by coordinate · base^(-2m/c), c a third's width.
     """
 
+    frequencies: Tensor
+
     def __init__(self, width: int, base: float) -> None:
         super().__init__()
         c = width // 3

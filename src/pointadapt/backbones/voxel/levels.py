@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -42,7 +42,6 @@ class Voxels:
         coord: (N, 3) real coordinates.
         features: (N, C).
         batch: (N,) number of each row's cloud, ascending.
-        color: (N, 3) in 0 to 1, where something needs it besides the features.
     """
 
     grid: Tensor
@@ -81,7 +80,7 @@ class Level:
     depth: int
     codes: Tensor
     pool: Pool | None = None
-    _kept: dict[object, object] = field(default_factory=dict, repr=False, compare=False)
+    _kept: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.grid)
@@ -92,7 +91,7 @@ class Level:
 
     def order(self, number: int) -> Tensor:
         """(N,) the rows along curve ``number``, cloud after cloud."""
-        return self._once(("order", number), lambda: self.codes[number].argsort())
+        return self._once(("order", number), self.codes[number].argsort)
 
     def patches(self, number: int, size: int, smallest: bool) -> Patches:
         """The patches of the block that takes curve ``number``, see :func:`.patches.cut`."""
@@ -103,7 +102,7 @@ class Level:
 
         return self._once(("patches", number, size, smallest), work)
 
-    def _once(self, key: object, work: Callable[[], object]):  # noqa: ANN202
+    def _once(self, key: object, work: Callable[[], Any]) -> Any:
         if key not in self._kept:
             self._kept[key] = work()
         return self._kept[key]

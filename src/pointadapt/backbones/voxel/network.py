@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,7 +100,8 @@ class PTv3(nn.Module):
             LinearStem(c.in_channels, first, c.mask_token)
             if sonata else ConvStem(c.in_channels, first, norms)
         )  # fmt: skip
-        self.stages, self.decoder = nn.ModuleList(), nn.ModuleList()
+        self.stages: Any = nn.ModuleList()
+        self.decoder: Any = nn.ModuleList()
         for s, dim in enumerate(c.channels):
             down = Down(c.channels[s - 1], dim, norms) if s else None
             own = _blocks(c, norms, c.depths[s], dim, c.heads[s], c.patch_sizes[s])
@@ -126,7 +128,7 @@ class PTv3(nn.Module):
             draw: in which order blocks take the curves; as the configuration says by default.
         """
         c, draw = self.config, draw or (shuffled if self.config.shuffle else fixed)
-        own = iter(taps) if taps is not None else iter(lambda: BlockTaps(), None)
+        own = iter(taps) if taps is not None else iter(BlockTaps, None)
         level = first_level(voxels, c.depth_rule, draw)
         x = self.stem(voxels.features, level, mask)
         levels, features = [], []
