@@ -29,7 +29,6 @@ from .heads import ALONE, TunedHead, read_head
 HEADS = ("cls_head_finetune.", "blocks.cls_head_finetune.")
 MODELNET_STORED = 8192  # points of a cloud that the released code normalises, then draws from
 SCAN_STORED = 2048
-PLAIN = (64, 1024)  # groups and points in pre-training and on ModelNet40
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,10 @@ def open_published(path: Path | str, facts: Published, *, alone: bool = False) -
     head = read_head(tensors, layout.head, layout.title, source) if tuned else None
     left_over = sorted(k for k in tensors if not _has_place(k, kind if tuned else "", layout))
     protocol = _clouds(layout, head, facts)
-    config = layout.config(base, replace(facts, groups=protocol.groups), source)
+    known = replace(
+        facts, groups=protocol.groups, group_size=facts.group_size or layout.group_size
+    )
+    config = layout.config(base, known, source)
     return Opened(source, tensors, kind, layout, base, left_over, config, head, protocol)
 
 
@@ -200,9 +202,9 @@ def _clouds(layout: Layout, head: TunedHead | None, facts: Published) -> Clouds:
     data = facts.data or _data(layout, head)
     released = {
         "scanobjectnn": (*layout.scan, SCAN_STORED),
-        "modelnet40": (*PLAIN, MODELNET_STORED),
+        "modelnet40": (*layout.plain, MODELNET_STORED),
     }
-    groups, points, stored = released.get(data, (*PLAIN, 0))
+    groups, points, stored = released.get(data, (*layout.plain, 0))
     groups, points = facts.groups or groups, facts.points or points
     return Clouds(data, groups, points, stored if points < stored else None)
 

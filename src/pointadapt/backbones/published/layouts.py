@@ -37,6 +37,8 @@ class Layout:
         head_inputs: what that head reads.
         unused: whether a tensor of a fine-tuned file has no part in its logits.
         scan: (groups, points) of the released fine-tuning on ScanObjectNN.
+        plain: (groups, points) of pre-training, and of ModelNet40.
+        group_size: points of a patch.
         scan_widths: of the head's hidden layers, where only ScanObjectNN's heads have these.
         fallback: asked only after all others.
     """
@@ -51,6 +53,8 @@ class Layout:
     head_inputs: tuple[str, ...] = ("cls", "patch_max")
     unused: Callable[[str], bool] = lambda key: False
     scan: tuple[int, int] = (128, 2048)
+    plain: tuple[int, int] = (64, 1024)
+    group_size: int = 32
     scan_widths: tuple[int, ...] = ()
     fallback: bool = False
 
