@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...core.errors import ConfigError
 from ...ops.sparse_conv import submanifold_conv
 from ...ops.voxels import Pool
 from ..layers import DropPath, Mlp
@@ -139,7 +140,7 @@ class VoxelBlock(nn.Module):
             taps: what a method adds.
             seen: what the convolution reads instead of ``x``.
         """
-        tokens = taps.block_in(as_tokens(x, level))
+        tokens = _voxels_alone(taps.block_in(as_tokens(x, level)))
         taps, x = taps.bound(tokens), tokens.x.squeeze(0)
         x = (x + self.cpe(x if seen is None else seen, level)).unsqueeze(0)
         h = self.attn(taps.after_norm("norm1", self.norm1, x), level, curve, taps)
@@ -147,12 +148,21 @@ class VoxelBlock(nn.Module):
         h = taps.after_norm("norm2", self.norm2, x)
         branch, memo = taps.mlp(h, self.mlp(h, taps), tokens.with_x(x))
         branch = self._dropped(self.ls2(branch))
-        tokens = taps.block_out(tokens.with_x(x + branch), memo)
+        tokens = _voxels_alone(taps.block_out(tokens.with_x(x + branch), memo))
         return tokens.x.squeeze(0), branch.squeeze(0)
 
     def _dropped(self, x: Tensor) -> Tensor:
         """Stochastic depth voxel by voxel, as released."""
         return self.drop_path(x.squeeze(0)).unsqueeze(0)
+
+
+def _voxels_alone(tokens: Tokens) -> Tokens:
+    if tokens.prompts:
+        raise ConfigError(
+            "this method adds prompt tokens, which have no place among voxels: take one that acts "
+            "inside blocks, such as lora or adapter"
+        )
+    return tokens
 
 
 def as_tokens(x: Tensor, level: Level) -> Tokens:

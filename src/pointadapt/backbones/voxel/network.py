@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import DropPath
-from ..taps import BlockTaps
+from ..taps import Taps
 from .attention import PatchAttention
 from .blocks import ConditionNorm, ConvStem, Down, LinearStem, Norms, Up, VoxelBlock
 from .config import PTv3Config
@@ -78,13 +78,19 @@ class Stage(nn.Module):
         self.blocks, self.reads_branch = nn.ModuleList(blocks), reads_branch
 
     def forward(
-        self, x: Tensor, level: Level, taps: Iterator[BlockTaps], seen: Tensor | None = None
+        self, x: Tensor, level: Level, taps: Taps | None = None, seen: Tensor | None = None
     ) -> Tensor:
-        """(N, C) features through all blocks; the first one's convolution reads ``seen``."""
-        for j, block in enumerate(self.blocks):
-            x, branch = block(x, level, j % 4, next(taps), seen)
+        """(N, C) features through all blocks; the first one's convolution reads ``seen``.
+
+        To the taps, a stage is a backbone: ``patch_out`` sees what enters its blocks, ``norm_out``
+        what leaves them.
+        """
+        taps = taps if taps is not None else Taps(len(self.blocks))
+        x = taps.patch_out(x.unsqueeze(0)).squeeze(0)
+        for j, (block, own) in enumerate(zip(self.blocks, taps.blocks, strict=True)):
+            x, branch = block(x, level, j % 4, own, seen)
             seen = branch if self.reads_branch else None
-        return x
+        return taps.norm_out(x.unsqueeze(0)).squeeze(0)
 
 
 class PTv3(nn.Module):
@@ -116,19 +122,19 @@ class PTv3(nn.Module):
         self.head = nn.Linear(width, c.classes) if c.classes else None
 
     def forward(
-        self, voxels: Voxels, taps: Iterable[BlockTaps] | None = None, mask: Tensor | None = None,
+        self, voxels: Voxels, taps: Iterable[Any] | None = None, mask: Tensor | None = None,
         draw: Draw | None = None,
     ) -> Pyramid:  # fmt: skip
         """Features of all stages.
 
         Args:
             voxels: the input.
-            taps: one for each block, the encoder's, then the decoder's from the coarsest.
+            taps: :class:`Taps` of each stage, the encoder's, then the decoder's from the coarsest.
             mask: (N,) bool, where the stem's mask token takes the features' place.
             draw: in which order blocks take the curves; as the configuration says by default.
         """
         c, draw = self.config, draw or (shuffled if self.config.shuffle else fixed)
-        own = iter(taps) if taps is not None else iter(BlockTaps, None)
+        own = repeat(None) if taps is None else iter(taps)
         level = first_level(voxels, c.depth_rule, draw)
         x = self.stem(voxels.features, level, mask)
         levels, features = [], []
@@ -136,7 +142,7 @@ class PTv3(nn.Module):
             if stage.down is not None:
                 level = self.coarser(level, draw)
                 x = stage.down(x, level.pool)
-            x = stage(x, level, own)
+            x = stage(x, level, next(own))
             levels.append(level)
             features.append(x)
         decoded = self.decode(levels, features, own) if len(self.decoder) else None
@@ -149,7 +155,7 @@ class PTv3(nn.Module):
         return pool_curve(level, draw)
 
     def decode(
-        self, levels: list[Level], features: list[Tensor], taps: Iterator[BlockTaps]
+        self, levels: list[Level], features: list[Tensor], taps: Iterator[Taps | None]
     ) -> Tensor:
         """Features (N, C) of the finest level, from those of all stages.
 
@@ -160,7 +166,7 @@ class PTv3(nn.Module):
         for s in range(len(self.decoder) - 1, -1, -1):
             stage = self.decoder[s]
             x, skip = stage.up(x, features[s], levels[s + 1].pool)
-            x = stage(x, levels[s], taps, skip if self.config.form == "ptv3" else None)
+            x = stage(x, levels[s], next(taps), skip if self.config.form == "ptv3" else None)
         return x
 
     def logits(self, pyramid: Pyramid) -> Tensor:
