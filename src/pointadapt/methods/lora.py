@@ -81,7 +81,7 @@ class LoraBlockTaps(LayerTaps):
     def __init__(self, options: Lora, config: BackboneConfig) -> None:
         super().__init__()
         dim = config.dim
-        sizes = dict.fromkeys(TARGETS, (dim, dim))
+        sizes: dict[str, tuple[int, int]] = dict.fromkeys(TARGETS, (dim, dim))
         sizes |= {"fc1": (dim, config.fc1), "fc2": (config.hidden, dim)}
         self.increments = nn.ModuleDict(
             {
