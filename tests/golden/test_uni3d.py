@@ -2,13 +2,14 @@
 
 import pytest
 import torch
-from modern import FOLDER, arrays, close, close_gradient, needed, settings
 
+from modern import FOLDER, arrays, close, close_gradient, needed, settings
 from pointadapt.backbones import Taps
 from pointadapt.backbones.published.layouts import LAYOUTS, find_layout
 from pointadapt.backbones.published.tags import find_tag
 from pointadapt.backbones.uni3d import Uni3D, grouped, infer_config, rename
 from pointadapt.core.config import Published
+from pointadapt.inference.zero_shot import over_templates
 from pointadapt.ops import farthest_point_sample, knn
 from pointadapt.pretrained.convert import convert_backbone
 from pointadapt.pretrained.load import load_backbone
@@ -78,6 +79,11 @@ def test_every_array(kind):
     assert len(compared) >= 20
     for key in compared:
         close(seen[key], want[key], key)
+
+
+def test_embeddings_of_names_over_templates():
+    given = arrays("uni3d_inputs")
+    close(over_templates(given["text_per_template"]), given["text"], "text", 1e-6)
 
 
 def test_sampled_points_and_their_neighbours():

@@ -60,6 +60,14 @@ def read_embeddings(path: Path | str, names: Sequence[str] = ()) -> tuple[tuple[
     return chosen, F.normalize(table, dim=-1)
 
 
+def over_templates(embeddings: Tensor) -> Tensor:
+    """(names, templates, E) embeddings of texts to one (names, E) a name, of length 1.
+
+    Each text's is brought to length 1, then their mean, as in the published scores.
+    """
+    return F.normalize(F.normalize(embeddings, dim=-1).mean(dim=1), dim=-1)
+
+
 @torch.no_grad()
 def name_scores(net: Any, points: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
     """Cosines (B, n) of clouds (B, N, 3 or 6) and names, and the probabilities of pre-training.
