@@ -237,7 +237,7 @@ def _join(parts: dict[str, Tensor], names: list[str], name: str) -> None:
 
 def infer_config(state: Mapping[str, Tensor], facts: Published, source: str) -> Uni3DConfig:
     """The configuration that tensors (under our names) were made with; the rest is given."""
-    basic = sizes(state, facts, source)
+    basic = sizes(state, facts, source) | {"group_size": facts.group_size or 64}
     hidden = width(state, "blocks.0.mlp.fc2.weight", source, 1)
     gated = width(state, "blocks.0.mlp.fc1.weight", source) == 2 * hidden
     norm = "blocks.0.mlp.norm.weight" in state
@@ -248,7 +248,7 @@ def infer_config(state: Mapping[str, Tensor], facts: Published, source: str) -> 
         encoder_widths=widths(state, (1, 2, 3), source),  # type: ignore[arg-type]
         encoder_dim=width(state, "reduce_dim.weight", source, 1),
         mlp=("swiglu_norm" if norm else "swiglu") if gated else "gelu",
-        mlp_hidden=hidden,
+        mlp_hidden=0 if hidden == int(basic["dim"] * 8 / 3) else hidden,
         embedding=width(state, "text_space.weight", source),
     )
 
@@ -256,7 +256,7 @@ def infer_config(state: Mapping[str, Tensor], facts: Published, source: str) -> 
 add_layouts(
     Uni3DLayout(
         name="uni3d", family="uni3d", title="Uni3D", fits=starting("point_encoder.visual."),
-        rename=rename, config=infer_config, plain=(512, 10_000), group_size=64,
+        rename=rename, config=infer_config, plain=(512, 10_000),
     )
 )  # fmt: skip
 

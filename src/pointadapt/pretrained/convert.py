@@ -113,10 +113,7 @@ def open_published(path: Path | str, facts: Published, *, alone: bool = False) -
     head = read_head(tensors, layout.head, layout.title, source) if tuned else None
     left_over = sorted(k for k in tensors if not _has_place(k, kind if tuned else "", layout))
     protocol = _clouds(layout, head, facts)
-    known = replace(
-        facts, groups=protocol.groups, group_size=facts.group_size or layout.group_size
-    )
-    config = layout.config(base, known, source)
+    config = layout.config(base, replace(facts, groups=protocol.groups), source)
     return Opened(source, tensors, kind, layout, base, left_over, config, head, protocol)
 
 

@@ -38,7 +38,6 @@ class Layout:
         unused: whether a tensor of a fine-tuned file has no part in its logits.
         scan: (groups, points) of the released fine-tuning on ScanObjectNN.
         plain: (groups, points) of pre-training, and of ModelNet40.
-        group_size: points of a patch.
         scan_widths: of the head's hidden layers, where only ScanObjectNN's heads have these.
         fallback: asked only after all others.
     """
@@ -54,7 +53,6 @@ class Layout:
     unused: Callable[[str], bool] = lambda key: False
     scan: tuple[int, int] = (128, 2048)
     plain: tuple[int, int] = (64, 1024)
-    group_size: int = 32
     scan_widths: tuple[int, ...] = ()
     fallback: bool = False
 
@@ -143,7 +141,7 @@ def sizes(state: Mapping[str, Tensor], facts: Published, source: str) -> dict[st
         "depth": 1 + max(blocks),
         "heads": max(1, dim // 64) if facts.heads is None else facts.heads,
         "groups": facts.groups or 64,
-        "group_size": facts.group_size,
+        "group_size": facts.group_size or 32,
     }
 
 

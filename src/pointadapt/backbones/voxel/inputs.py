@@ -51,8 +51,8 @@ RECIPES = {
 
 
 @dataclass(frozen=True)
-class Cloud:
-    """A cloud's points as a network takes them.
+class Prepared:
+    """All points of a cloud, moved and scaled as a network takes them.
 
     Attributes:
         coord: (N, 3).
@@ -107,7 +107,9 @@ def as_voxels(
     return Voxels(drawn.grid, coord, features, batch), drawn.inverse
 
 
-def prepared(points: Tensor, color: Tensor | None, normal: Tensor | None, recipe: Recipe) -> Cloud:
+def prepared(
+    points: Tensor, color: Tensor | None, normal: Tensor | None, recipe: Recipe
+) -> Prepared:
     """All points moved and scaled, with colours in the range that the network wants."""
     if points.dim() != 2 or points.shape[1] != 3 or not len(points):
         raise PointCloudError(f"a cloud is (N, 3) points, not {tuple(points.shape)}")
@@ -120,7 +122,7 @@ def prepared(points: Tensor, color: Tensor | None, normal: Tensor | None, recipe
     if recipe.shift == "floor":
         low = coord.min(dim=0).values
         coord = coord - torch.cat([_middle(coord)[:2], low[2:]])
-    return Cloud(coord.float(), color, zeros if normal is None else normal.float())
+    return Prepared(coord.float(), color, zeros if normal is None else normal.float())
 
 
 def _middle(coord: Tensor) -> Tensor:

@@ -30,9 +30,8 @@ class Predict:
     """Predict files in any format that is read: their class, or their points' labels.
 
     There are more options, which depend on what the adapter's task predicts: see them with
-    pointadapt predict --adapter DIR --help. Without an adapter, a backbone that knows texts tells
-    which of some names fits: pointadapt predict FILE --backbone uni3d-b --names chair table
-    --embeddings TEXTS.npz.
+    pointadapt predict --adapter DIR --help. Without an adapter, a backbone that knows texts
+    tells which of some names fits best: see pointadapt predict --names --help.
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
