@@ -25,6 +25,7 @@ TOY = {
     "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",
     "kills.py": "--json {out}",
     "memory.py": "--batches 2 --precisions fp32 --json {out}",
+    "modern.py": "--sizes concerto_tiny --train --json {out}",
     "modelnet40.py": "--root {root} --runs {runs} --threads 1 --only linear-probe-laptop --json "
     "{out} --more '--epochs 1 --points 64 --groups 8 --group-size 8 --batch-size 2'",
     "ops.py": "--json {out}",

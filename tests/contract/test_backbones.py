@@ -46,7 +46,8 @@ def test_forward_shapes(net, toy_batch):
     tokens, c = net(toy_batch[0]), net.config
     b = len(toy_batch[0])
     assert tokens.x.shape == (b, tokens.prefix + c.groups, c.dim)
-    assert tokens.pos.shape == tokens.x.shape
+    assert tokens.pos.shape[:2] == tokens.x.shape[:2]
+    assert tokens.pos.shape[2] == (0 if net.positions_enter == "once" else c.dim)
     assert tokens.centers.shape == (b, c.groups, 3)
     assert tokens.prompts == 0
     assert tokens.x.isfinite().all()
@@ -58,7 +59,8 @@ def test_taps_that_do_nothing_change_nothing(net, toy_batch):
 
 def test_position_enters_once_or_in_every_block(net, toy_batch):
     every = net(toy_batch[0], identity(net, "every_block")).x
-    assert not torch.equal(every, net(toy_batch[0], identity(net, "once")).x)
+    one_way = bool(net.positions_enter)
+    assert torch.equal(every, net(toy_batch[0], identity(net, "once")).x) == one_way
     shallow = type(net)(dataclasses.replace(net.config, depth=1)).eval()
     one, other = (shallow(toy_batch[0], identity(shallow, p)).x for p in ("every_block", "once"))
     assert torch.equal(one, other)
@@ -100,7 +102,7 @@ def test_every_site_is_called_once_in_order_with_its_width(net, toy_batch):
     assert torch.equal(net(toy_batch[0], taps).x, plain.x)
     t = plain.x.shape[1]
     widths = {site: c.dim for site in BLOCK_SITES} | {"qkv": 3 * c.dim}
-    widths |= {"fc1": 4 * c.dim, "act": 4 * c.dim}
+    widths |= {"fc1": c.fc1, "act": c.hidden}
     expected = [(None, "points_in", tuple(toy_batch[0].shape))]
     expected += [(None, "patch_out", (b, c.groups, c.dim)), (None, "tokens_in", (b, t, c.dim))]
     for i in range(c.depth):
@@ -242,7 +244,8 @@ def test_pooling_names(family):
 
 def test_patches_do_not_depend_on_the_order_of_their_points(net):
     torch.manual_seed(0)
-    groups = torch.randn(3, net.config.groups, net.config.group_size, 3)
+    columns = net.encoder.linear1.in_features
+    groups = torch.randn(3, net.config.groups, net.config.group_size, columns)
     shuffled = groups[:, :, torch.randperm(net.config.group_size)]
     torch.testing.assert_close(net.encoder(shuffled), net.encoder(groups), atol=1e-6, rtol=0)
 

@@ -194,6 +194,43 @@ def pointgpt_tuned(dim=384, depth=12, widths=(128, 256, 512), classes=15):
     return shapes | head(dim, 2, classes, "blocks.cls_head_finetune")
 
 
+UNI3D = {  # width, depth, form, hidden width, positions of the image model, its classes, parameters
+    "ti": (192, 12, "packed", 512, 257, 0, 6_384_449),
+    "s": (384, 12, "packed", 1024, 257, 0, 22_823_681),
+    "b": (768, 12, "split", 2048, 1025, 1000, 88_960_617),
+    "l": (1024, 24, "split", 2730, 1025, 1000, 307_350_313),
+    "g": (1408, 40, "plain", 6144, 1601, 1000, 1_017_358_057),
+}  # fmt: skip
+
+
+def uni3d(size):
+    """As Uni3D's public code makes it of timm's EVA models."""
+    dim, depth, form, hidden, positions, classes, _ = UNI3D[size]
+    net = encoder(512, (128, 256, 512)) | {"encoder.first_conv.0.weight": (128, 6, 1)}
+    net |= linear("encoder2trans", 512, dim) | linear("trans2embed", dim, 1024)
+    net |= linear("pos_embed.0", 3, 128) | linear("pos_embed.2", 128, dim)
+    net |= tokens(dim, "cls_token", "cls_pos", "visual.cls_token")
+    net |= {"visual.pos_embed": (1, positions, dim), "visual.patch_embed.proj.bias": (dim,),
+            "visual.patch_embed.proj.weight": (dim, 3, 14, 14)}  # fmt: skip
+    for i in range(depth):
+        net |= eva_block(f"visual.blocks.{i}", dim, hidden, form)
+    net |= norm("visual.fc_norm", dim) | (linear("visual.head", dim, classes) if classes else {})
+    return {"logit_scale": ()} | under("point_encoder.", net)
+
+
+def eva_block(name, dim, hidden, form):
+    shapes = norm(f"{name}.norm1", dim) | norm(f"{name}.norm2", dim)
+    shapes |= linear(f"{name}.attn.proj", dim, dim) | linear(f"{name}.mlp.fc2", hidden, dim)
+    if form == "split":
+        for one in "qkv":
+            shapes |= linear(f"{name}.attn.{one}_proj", dim, dim, bias=one != "k")
+        shapes |= linear(f"{name}.mlp.fc1_g", dim, hidden) | norm(f"{name}.mlp.norm", hidden)
+        return shapes | linear(f"{name}.mlp.fc1_x", dim, hidden)
+    shapes |= {f"{name}.attn.{one}_bias": (dim,) for one in "qv"}
+    shapes |= {f"{name}.attn.qkv.weight": (3 * dim, dim)}
+    return shapes | linear(f"{name}.mlp.fc1", dim, hidden * (2 if form == "packed" else 1))
+
+
 FILES = {
     "point_bert": point_bert, "maskpoint": maskpoint, "act": act, "pcp_mae": pcp_mae,
     "recon": recon, "pointgpt": pointgpt,

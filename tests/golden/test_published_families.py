@@ -7,7 +7,7 @@ Full-size ones are compared name by name and shape by shape, on the meta device.
 
 import pytest
 import torch
-from published import FILES, look_alike, parameters, pointgpt_tuned, recon_tuned
+from published import FILES, UNI3D, look_alike, parameters, pointgpt_tuned, recon_tuned, uni3d
 from released import (
     DEPTH,
     DIM,
@@ -172,6 +172,7 @@ FULL = {
     "pointgpt-large": FILES["pointgpt"](1024, 24, _LARGE),
     "pointgpt-large-post": pointgpt_tuned(1024, 24, _LARGE, 87),
 }
+FULL |= {f"uni3d-{size}{end}": uni3d(size) for size in UNI3D for end in ("", "-no-lvis")}
 
 
 def test_what_is_called_verified_has_a_look_alike():
@@ -204,6 +205,12 @@ def test_full_size_file_fits_the_tagged_size(name):
     ours = {k: v.shape for k, v in net.state_dict().items()}
     assert {k: ours[k] for k in read} == {k: v.shape for k, v in read.items()}
     assert set(ours) - set(read) <= set(family.optional)
+
+
+@pytest.mark.parametrize("size", list(UNI3D))
+def test_published_counts_of_uni3d(size):
+    """With the parts that clouds never pass."""
+    assert parameters(uni3d(size)) == UNI3D[size][-1]
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,13 @@ class BackboneConfig:
 
     @property
     def hidden(self) -> int:
-        """Width of a block's MLP, 4 D."""
+        """Width before the second layer of a block's MLP, 4 D in most families."""
         return 4 * self.dim
+
+    @property
+    def fc1(self) -> int:
+        """Width of the output of an MLP's first layer, more than ``hidden`` where it is gated."""
+        return self.hidden
 
     def check_points(self, points: int) -> None:
         """Refuse clouds of ``points`` points if they cannot be cut into these patches.
@@ -80,6 +85,8 @@ class Backbone(nn.Module):
         optional: tensors that a weights file may lack, since pre-training has none.
         fold_layers: site -> the frozen layer whose output the site's tap sees, for folding; "{}"
             stands for the block's number. Empty where what follows such a layer is not its tap.
+        positions_enter: how the position embedding enters whatever a method asks for; "" where
+            ``Taps.position`` says it.
 
     Attributes:
         config: the configuration.
@@ -93,6 +100,7 @@ class Backbone(nn.Module):
     config_class: ClassVar[type[BackboneConfig]] = BackboneConfig
     sizes: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[tuple[str, ...]] = ()
+    positions_enter: ClassVar[Literal["", "once"]] = ""
     fold_layers: ClassVar[Mapping[str, str]] = {
         "patch_out": "encoder.linear4", "norm_out": "norm",
         "norm1": "blocks.{}.norm1", "qkv": "blocks.{}.attn.qkv", "proj": "blocks.{}.attn.proj",
@@ -161,11 +169,12 @@ class Backbone(nn.Module):
         same LayerNorm and tap, as segmentation heads take them.
         """
         kept = []
-        if taps.position == "once":
+        position = self.positions_enter or taps.position
+        if position == "once":
             tokens = replace(tokens, x=tokens.x + tokens.pos, pos=tokens.pos[..., :0])
         blocks: Any = self.blocks
         for number, (block, block_taps) in enumerate(zip(blocks, taps.blocks, strict=True)):
-            if taps.position == "every_block":
+            if position == "every_block":
                 tokens = tokens.with_x(tokens.x + tokens.pos)
             tokens = block(tokens, block_taps)
             if number in taps.wanted:

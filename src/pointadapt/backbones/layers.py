@@ -231,14 +231,16 @@ class PatchEncoder(nn.Module):
         dim: token width D.
         widths: (w1, w2, w3).
         sign: multiply each channel of the tokens by a sign, see :class:`BackboneConfig`.
+        columns: of a point.
     """
 
     def __init__(
-        self, dim: int, widths: tuple[int, int, int] = (128, 256, 512), sign: bool = False
-    ) -> None:
+        self, dim: int, widths: tuple[int, int, int] = (128, 256, 512), sign: bool = False,
+        columns: int = 3,
+    ) -> None:  # fmt: skip
         super().__init__()
         w1, w2, w3 = widths
-        self.linear1, self.norm1 = nn.Linear(3, w1), nn.BatchNorm1d(w1)
+        self.linear1, self.norm1 = nn.Linear(columns, w1), nn.BatchNorm1d(w1)
         self.linear2 = nn.Linear(w1, w2)
         self.linear3, self.norm2 = nn.Linear(2 * w2, w3), nn.BatchNorm1d(w3)
         self.linear4 = nn.Linear(w3, dim)
@@ -249,9 +251,9 @@ class PatchEncoder(nn.Module):
         return self.linear2(F.relu(self.norm1(self.linear1(x)), inplace=True))
 
     def forward(self, groups: Tensor) -> Tensor:
-        """(B, G, k, 3) coordinates relative to the centres to (B, G, D)."""
+        """(B, G, k, columns), coordinates relative to the centres first, to (B, G, D)."""
         b, g, k, _ = groups.shape
-        x = self.per_point(groups.reshape(-1, 3))
+        x = self.per_point(groups.reshape(b * g * k, -1))
         # The maximum is the same for all k points of a patch, so its half of linear3 is computed
         # once a patch instead of once a point: the same sum, a quarter of the encoder's work less.
         pooled = maximum(x.view(b * g, k, -1), dim=1)

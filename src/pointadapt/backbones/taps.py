@@ -77,12 +77,12 @@ class BlockTaps(nn.Module):
         return x
 
     def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        """After the MLP's first layer, before its GELU, C = mlp_ratio · D."""
+        """After the MLP's first layer, before what bends it, C = ``config.fc1``."""
         del source
         return x
 
     def act(self, x: Tensor) -> Tensor:
-        """After the MLP's GELU, before its second layer, C = mlp_ratio · D."""
+        """After what bends, before the MLP's second layer, C = ``config.hidden``."""
         return x
 
     def fc2(self, x: Tensor, source: Tensor) -> Tensor:
@@ -122,7 +122,8 @@ class Taps(nn.Module):
     Attributes:
         blocks: one :class:`BlockTaps` for each block.
         position: how the position embedding enters: added to the input of "every_block", as
-            Point-MAE fine-tunes, or "once" before the first, as DAPT does.
+            Point-MAE fine-tunes, or "once" before the first, as DAPT does. A family whose
+            pre-training knows one way keeps to that (``Backbone.positions_enter``).
         wanted: numbers of the blocks, from 0 and without the last, whose tokens the head needs
             besides the final ones; they come back as ``Tokens.hidden``.
         most_prompts: tokens that ``Tokens.insert_prompts`` adds at most, of which the newest stay;

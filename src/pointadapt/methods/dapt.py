@@ -101,7 +101,7 @@ class Dapt(ClsMethod):
     def attach(self, backbone: Backbone) -> Taps:
         c = backbone.config
         carry = number_set("layers", self.layers, c.depth)
-        blocks = [DaptBlockTaps(self, c.dim, c.hidden, i in carry) for i in range(c.depth)]
+        blocks = [DaptBlockTaps(self, c.dim, c.fc1, i in carry) for i in range(c.depth)]
         std = self.std if self.scale_shift_sites == "all" else None
         return ScaleShiftTaps(blocks, c.dim, std, self.position)
 
@@ -177,11 +177,11 @@ class DynamicAdapter(nn.Module):
 class DaptBlockTaps(ScaleShiftBlockTaps):
     """One block's six scale-shifts and, where it ``carries`` them, adapter and prompts."""
 
-    def __init__(self, options: Dapt, dim: int, hidden: int, carries: bool = True) -> None:
+    def __init__(self, options: Dapt, dim: int, fc1: int, carries: bool = True) -> None:
         super().__init__()
         self.adapter = DynamicAdapter(options, dim) if carries else None
         self.add_scale_shifts(
-            dim, hidden, options.std if options.scale_shift_sites == "all" else None
+            dim, fc1, options.std if options.scale_shift_sites == "all" else None
         )
         self.prompts = options.prompts if carries and options.prompt else 0
         self.serial = options.placement == "serial"

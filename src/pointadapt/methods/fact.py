@@ -6,6 +6,8 @@ are 12 slices; the 12 L slices of all blocks have increments with shared factors
     ΔW_j = s · U Σ_j Vᵀ
     tensor-train (FacT-TT)   Σ_j trained as it is, r × r
     Tucker (FacT-TK)         Σ_j = sum over c of P_jc C_c, C (r × r × r) shared
+
+Where an MLP is not four times as wide, its layers are as many slices as cover them, cut to size.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Folding, Taps
+from ..backbones import Backbone, BackboneConfig, BlockTaps, Folding, Taps
 from ..core.fields import at_least, share
 from .base import METHODS, ClsMethod, Foldable, Method
 
-SLICES = 12  # of D × D in a block: q, k, v, proj, 4 of fc1, 4 of fc2
+IN_ATTENTION = 4  # slices of D × D: q, k, v, proj
 
 
 @METHODS.register("fact")
@@ -56,7 +59,7 @@ class Fact(ClsMethod):
         share(self, "dropout")
 
     def attach(self, backbone: Backbone) -> Taps:
-        return FactTaps(self, backbone.config.dim, backbone.config.depth)
+        return FactTaps(self, backbone.config)
 
     @property
     def foldable(self) -> Foldable:
@@ -88,21 +91,25 @@ def mixed(slices: Tensor, core: Tensor | None) -> Tensor:
 
 
 class FactBlockTaps(BlockTaps):
-    """One block's slices: q, k, v, proj, 4 of fc1, 4 of fc2."""
+    """One block's slices: q, k, v, proj, those of fc1 (4 as a rule), those of fc2 (4)."""
 
-    def __init__(self, options: Fact, factors: Factors, depth: int) -> None:
+    def __init__(self, options: Fact, factors: Factors, config: BackboneConfig) -> None:
         super().__init__()
+        self.widths = config.fc1, config.hidden
+        self.inner = IN_ATTENTION + -(-config.fc1 // config.dim)  # where fc2's slices start
+        fc2 = -(-config.hidden // config.dim)
+        count = self.inner + fc2
         self.factors = (factors,)  # in a tuple: FactTaps owns it
         self.scale, self.dropout = options.scale, nn.Dropout(options.dropout)
         r = options.rank
         if options.form == "tt":
             bound = 1 / math.sqrt(r)  # a linear layer's, from r
-            self.slices = nn.Parameter(torch.empty(SLICES, r, r).uniform_(-bound, bound))
+            self.slices = nn.Parameter(torch.empty(count, r, r).uniform_(-bound, bound))
             with torch.no_grad():
-                self.slices[8:] /= 2  # fc2's four are one layer, from 4 r
+                self.slices[self.inner :] /= math.sqrt(fc2)  # they are one layer, from fc2 r
         else:
-            bound = math.sqrt(6 / (r + SLICES * depth))  # Xavier's, of P as one matrix
-            self.slices = nn.Parameter(torch.empty(SLICES, r).uniform_(-bound, bound))
+            bound = math.sqrt(6 / (r + count * config.depth))  # Xavier's, of P as one matrix
+            self.slices = nn.Parameter(torch.empty(count, r).uniform_(-bound, bound))
 
     def sigma(self, first: int, last: int) -> Tensor:
         """Σ_j of slices ``first`` to ``last``, without the latter: (n, r, r)."""
@@ -112,11 +119,12 @@ class FactBlockTaps(BlockTaps):
         """Move the increments into the frozen layers of block number ``block``."""
         f = copy.deepcopy(self.factors[0]).requires_grad_(False).cpu().double()
         sigma = mixed(self.slices.detach().cpu().double(), f.core)
-        delta = self.scale * (f.v.weight @ sigma.mT @ f.u.weight)  # (12, D, D)
+        delta = self.scale * (f.v.weight @ sigma.mT @ f.u.weight)  # (12, D, D) as a rule
         folding.add("qkv", delta[:3].flatten(0, 1), block)
         folding.add("proj", delta[3], block)
-        folding.add("fc1", delta[4:8].flatten(0, 1), block)
-        folding.add("fc2", torch.cat(list(delta[8:]), dim=1), block)
+        fc1, hidden = self.widths
+        folding.add("fc1", delta[IN_ATTENTION : self.inner].flatten(0, 1)[:fc1], block)
+        folding.add("fc2", torch.cat(list(delta[self.inner :]), dim=1)[:, :hidden], block)
 
     def increment(self, source: Tensor, first: int, last: int) -> Tensor:
         """(B, T, D) through n slices, side by side: (B, T, n D)."""
@@ -131,21 +139,23 @@ class FactBlockTaps(BlockTaps):
         return x + self.increment(source, 3, 4)
 
     def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        return x + self.increment(source, 4, 8)
+        return x + self.increment(source, IN_ATTENTION, self.inner)[..., : self.widths[0]]
 
     def fc2(self, x: Tensor, source: Tensor) -> Tensor:
         f = self.factors[0]
-        inner = f.u(source.unflatten(-1, (4, -1)))  # the hidden layer's four parts, each D wide
-        inner = torch.einsum("btni,nij->btj", inner, self.sigma(8, 12))
+        n, dim = len(self.slices) - self.inner, f.u.in_features
+        source = F.pad(source, (0, n * dim - source.shape[-1]))
+        inner = f.u(source.unflatten(-1, (n, dim)))  # the hidden layer's parts, each D wide
+        inner = torch.einsum("btni,nij->btj", inner, self.sigma(self.inner, len(self.slices)))
         return x + f.v(self.dropout(inner)) * self.scale
 
 
 class FactTaps(Taps):
     """FacT on a whole backbone."""
 
-    def __init__(self, options: Fact, dim: int, depth: int) -> None:
-        super().__init__(depth, options.position)
-        self.factors = Factors(options, dim)
+    def __init__(self, options: Fact, config: BackboneConfig) -> None:
+        super().__init__(config.depth, options.position)
+        self.factors = Factors(options, config.dim)
         self.blocks = nn.ModuleList(
-            FactBlockTaps(options, self.factors, depth) for _ in range(depth)
+            FactBlockTaps(options, self.factors, config) for _ in range(config.depth)
         )

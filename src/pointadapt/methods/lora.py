@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, Folding, Taps
+from ..backbones import Backbone, BackboneConfig, Folding, Taps
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, share
 from .base import METHODS, ClsMethod, Foldable, Method
@@ -61,7 +61,7 @@ class Lora(ClsMethod):
     def attach(self, backbone: Backbone) -> Taps:
         c = backbone.config
         taps = Taps(c.depth, self.position)
-        taps.blocks = nn.ModuleList(LoraBlockTaps(self, c.dim, c.hidden) for _ in range(c.depth))
+        taps.blocks = nn.ModuleList(LoraBlockTaps(self, c) for _ in range(c.depth))
         return taps
 
     @property
@@ -78,9 +78,11 @@ class Lora(ClsMethod):
 class LoraBlockTaps(LayerTaps):
     """One block's increments."""
 
-    def __init__(self, options: Lora, dim: int, hidden: int) -> None:
+    def __init__(self, options: Lora, config: BackboneConfig) -> None:
         super().__init__()
-        sizes = dict.fromkeys(TARGETS, (dim, dim)) | {"fc1": (dim, hidden), "fc2": (hidden, dim)}
+        dim = config.dim
+        sizes: dict[str, tuple[int, int]] = dict.fromkeys(TARGETS, (dim, dim))
+        sizes |= {"fc1": (dim, config.fc1), "fc2": (config.hidden, dim)}
         self.increments = nn.ModuleDict(
             {
                 name: LowRank(*sizes[name], options.rank, options.scale, options.dropout)

@@ -81,11 +81,11 @@ def _by_output(module: nn.Module, x: Tensor) -> Tensor:
 class ScaleShiftBlockTaps(BlockTaps):
     """A scale-shift after each of a block's six layers (SSF; DAPT's TFTS)."""
 
-    def add_scale_shifts(self, dim: int, hidden: int, std: float | None) -> None:
+    def add_scale_shifts(self, dim: int, fc1: int, std: float | None) -> None:
         """Make the six; call it once. None makes them identities."""
         self.ss_norm1, self.ss_qkv = scale_shift(dim, std), scale_shift(3 * dim, std)
         self.ss_proj, self.ss_norm2 = scale_shift(dim, std), scale_shift(dim, std)
-        self.ss_fc1, self.ss_fc2 = scale_shift(hidden, std), scale_shift(dim, std)
+        self.ss_fc1, self.ss_fc2 = scale_shift(fc1, std), scale_shift(dim, std)
 
     def fold(self, folding: Folding, block: int) -> None:
         """Move the six into the frozen layers of block number ``block``."""

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, CloudView, Folding, Taps, Tokens
+from ..backbones import Backbone, BackboneConfig, BlockTaps, CloudView, Folding, Taps, Tokens
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, positive
 from ..ops import knn
@@ -134,13 +134,14 @@ class Monarch(nn.Module):
 class MostBlockTaps(BlockTaps):
     """One block's increments."""
 
-    def __init__(self, options: Most, dim: int, hidden: int) -> None:
+    def __init__(self, options: Most, config: BackboneConfig) -> None:
         super().__init__()
+        dim = config.dim
         sizes = {
             "qkv": (dim, 3 * dim),
             "proj": (dim, dim),
-            "fc1": (dim, hidden),
-            "fc2": (hidden, dim),
+            "fc1": (dim, config.fc1),
+            "fc2": (config.hidden, dim),
         }
         self.increments = nn.ModuleDict(
             {name: Monarch(*sizes[name], options.blocks) for name in options.targets}
@@ -194,7 +195,7 @@ class MostTaps(Taps):
         c = backbone.config
         super().__init__(c.depth, options.position)
         self.options = options
-        self.blocks = nn.ModuleList(MostBlockTaps(options, c.dim, c.hidden) for _ in range(c.depth))
+        self.blocks = nn.ModuleList(MostBlockTaps(options, c) for _ in range(c.depth))
 
     def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
         del view

@@ -164,5 +164,5 @@ class PointLoraBlockTaps(LayerTaps):
 
 def layer_sizes(config: Any) -> dict[str, tuple[int, int]]:
     """Input and output width of each target."""
-    d, hidden = config.dim, config.hidden
-    return {"qkv": (d, 3 * d), "proj": (d, d), "fc1": (d, hidden), "fc2": (hidden, d)}
+    d, c = config.dim, config
+    return {"qkv": (d, 3 * d), "proj": (d, d), "fc1": (d, c.fc1), "fc2": (c.hidden, d)}

@@ -45,7 +45,7 @@ class Ssf(ClsMethod):
         c = backbone.config
         blocks = [ScaleShiftBlockTaps() for _ in range(c.depth)]
         for block in blocks:
-            block.add_scale_shifts(c.dim, c.hidden, self.std)
+            block.add_scale_shifts(c.dim, c.fc1, self.std)
         return ScaleShiftTaps(blocks, c.dim, self.std, self.position)
 
     @property

@@ -29,7 +29,6 @@ from .heads import ALONE, TunedHead, read_head
 HEADS = ("cls_head_finetune.", "blocks.cls_head_finetune.")
 MODELNET_STORED = 8192  # points of a cloud that the released code normalises, then draws from
 SCAN_STORED = 2048
-PLAIN = (64, 1024)  # groups and points in pre-training and on ModelNet40
 
 
 @dataclass(frozen=True)
@@ -200,9 +199,9 @@ def _clouds(layout: Layout, head: TunedHead | None, facts: Published) -> Clouds:
     data = facts.data or _data(layout, head)
     released = {
         "scanobjectnn": (*layout.scan, SCAN_STORED),
-        "modelnet40": (*PLAIN, MODELNET_STORED),
+        "modelnet40": (*layout.plain, MODELNET_STORED),
     }
-    groups, points, stored = released.get(data, (*PLAIN, 0))
+    groups, points, stored = released.get(data, (*layout.plain, 0))
     groups, points = facts.groups or groups, facts.points or points
     return Clouds(data, groups, points, stored if points < stored else None)
 

@@ -147,6 +147,7 @@ def _download_and_install(tag: Tag, again: bool, patience: Patience) -> None:
 def _download(tag: Tag, file: Path, patience: Patience) -> tuple[str, str]:
     """(sha256 of the file, who vouches for it)."""
     to = console.output(stderr=True)
+    to.print(f"{tag.name}: licence {tag.licence}", soft_wrap=True)
     to.print(f"fetching {tag.name} from {tag.url}", style="dim", soft_wrap=True)
     url, stated, token = tag.url, "", ""
     if url.startswith("hf://"):

@@ -105,7 +105,9 @@ def test_load_backbone_fetches_what_is_not_there(tag, source, capsys):
     tag(sha256=source.sha256)
     load_backbone("micro")
     assert tree() == WHOLE
-    assert capsys.readouterr().err.startswith("fetching micro from http://127.0.0.1")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "micro: licence MIT"
+    assert lines[1].startswith("fetching micro from http://127.0.0.1")
     assert json.loads((cache.cache_dir() / WHOLE[1]).read_text())["checksum"] == "as published"
 
 

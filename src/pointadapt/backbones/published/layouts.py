@@ -37,6 +37,7 @@ class Layout:
         head_inputs: what that head reads.
         unused: whether a tensor of a fine-tuned file has no part in its logits.
         scan: (groups, points) of the released fine-tuning on ScanObjectNN.
+        plain: (groups, points) of pre-training, and of ModelNet40.
         scan_widths: of the head's hidden layers, where only ScanObjectNN's heads have these.
         fallback: asked only after all others.
     """
@@ -51,6 +52,7 @@ class Layout:
     head_inputs: tuple[str, ...] = ("cls", "patch_max")
     unused: Callable[[str], bool] = lambda key: False
     scan: tuple[int, int] = (128, 2048)
+    plain: tuple[int, int] = (64, 1024)
     scan_widths: tuple[int, ...] = ()
     fallback: bool = False
 
@@ -139,7 +141,7 @@ def sizes(state: Mapping[str, Tensor], facts: Published, source: str) -> dict[st
         "depth": 1 + max(blocks),
         "heads": max(1, dim // 64) if facts.heads is None else facts.heads,
         "groups": facts.groups or 64,
-        "group_size": facts.group_size,
+        "group_size": facts.group_size or 32,
     }
 
 

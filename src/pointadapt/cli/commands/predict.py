@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MANY = 30  # files whose predictions are listed on the screen although they are in a CSV file
 DRAWN = 24  # clouds of a picture
+BY_NAMES = ("--names", "--embeddings")  # of what needs no adapter
 
 
 @command("predict")
@@ -29,7 +30,8 @@ class Predict:
     """Predict files in any format that is read: their class, or their points' labels.
 
     There are more options, which depend on what the adapter's task predicts: see them with
-    pointadapt predict --adapter DIR --help.
+    pointadapt predict --adapter DIR --help. Without an adapter, a backbone that knows texts
+    tells which of some names fits best: see pointadapt predict --names --help.
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
@@ -57,14 +59,20 @@ class Predict:
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         early.add_argument("--adapter", nargs="?", default=None)
         adapter = early.parse_known_args(list(args))[0].adapter
-        if adapter is None:
+        if adapter is None and not any(word.split("=")[0] in BY_NAMES for word in args):
             return cls
         from ...inference.predict import predictor_of
+        from ...inference.predictor import PREDICTORS
 
-        kind = predictor_of(adapter)
-        about = f"Predict files with {adapter}, which {kind.about}."
-        spelt = console.command_line("predict --adapter", adapter)
-        body = {"kind": kind, "spelt": spelt, "__doc__": about}
+        if adapter is None:
+            kind = PREDICTORS["names"]
+            about, spelt = "Tell which of some names fits each file best.", "predict --names"
+            body = {"__annotations__": {"adapter": Path | None}, "adapter": None}
+        else:
+            kind = predictor_of(adapter)
+            about = f"Predict files with {adapter}, which {kind.about}."
+            spelt, body = console.command_line("predict --adapter", adapter), {}
+        body |= {"kind": kind, "spelt": spelt, "__doc__": about}
         made = type("Predict", (kind, cls), body)
         return dataclass(frozen=True, kw_only=True)(made)
 

@@ -1,0 +1,1 @@
+"""Layers of networks over voxels: the Point Transformer V3 family."""

@@ -1,0 +1,145 @@
+"""What the published networks over voxels want of a cloud, and how it is brought to that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...core.errors import PointCloudError, UnknownNameError
+from ...ops import normalize
+from ...ops.voxels import grid_sample
+from .levels import Voxels
+
+Column = Literal["coord", "color", "normal"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a cloud, in metres and with z up, becomes a network's input.
+
+    Attributes:
+        grid: edge of a voxel, after scaling.
+        scale: factor of the coordinates.
+        unit: first move the mean to the origin and scale to the unit ball: single objects.
+        shift: "floor": the middle of x and y, and the lowest z, to 0; "middle": that of x and y
+            after the voxels are drawn; "none".
+        color: "unit": 0 to 1; "symmetric": -1 to 1, as before Pointcept v1.6.0.
+        columns: of the features, in this order.
+    """
+
+    grid: float = 0.02
+    scale: float = 1.0
+    unit: bool = False
+    shift: Literal["floor", "middle", "none"] = "floor"
+    color: Literal["unit", "symmetric"] = "unit"
+    columns: tuple[Column, ...] = ("coord", "color", "normal")
+
+
+RECIPES = {
+    "sonata": Recipe(),
+    "concerto": Recipe(),
+    "concerto_outdoor": Recipe(grid=0.01, scale=0.2, shift="middle"),
+    "utonia_room": Recipe(grid=0.01, scale=0.5),
+    "utonia_driving": Recipe(grid=0.01, scale=0.2, shift="none"),
+    "utonia_object": Recipe(grid=0.01, unit=True, shift="none"),
+    "ptv3_indoor": Recipe(color="symmetric", columns=("color", "normal")),
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All points of a cloud, moved and scaled as a network takes them.
+
+    Attributes:
+        coord: (N, 3).
+        color, normal: (N, 3) of the points, zeros where they are not known.
+    """
+
+    coord: Tensor
+    color: Tensor
+    normal: Tensor
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe of :data:`RECIPES`.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+    """
+    if name not in RECIPES:
+        raise UnknownNameError("recipe of a network's input", name, RECIPES)
+    return RECIPES[name]
+
+
+def as_voxels(
+    points: Tensor, color: Tensor | None = None, normal: Tensor | None = None,
+    recipe: Recipe = RECIPES["concerto"],
+) -> tuple[Voxels, Tensor]:  # fmt: skip
+    """One cloud as input of a network.
+
+    Of several points in a voxel the first stands for it, so that the same cloud gives the same
+    features; released code draws one at random.
+
+    Args:
+        points: (N, 3) in metres, z up.
+        color: (N, 3) from 0 to 1; zeros by default.
+        normal: (N, 3); zeros by default.
+        recipe: what the network wants.
+
+    Returns:
+        The voxels, and (N,) the voxel of each point.
+
+    Raises:
+        PointCloudError: no points, or ones that are no numbers.
+    """
+    cloud = prepared(points, color, normal, recipe)
+    drawn = grid_sample(cloud.coord, recipe.grid)
+    coord = cloud.coord[drawn.rows]
+    if recipe.shift == "middle":
+        coord = coord - _middle(coord)
+    columns = {"coord": coord, "color": cloud.color[drawn.rows], "normal": cloud.normal[drawn.rows]}
+    features = torch.cat([columns[name] for name in recipe.columns], dim=1)
+    batch = torch.zeros(len(coord), dtype=torch.long, device=coord.device)
+    return Voxels(drawn.grid, coord, features, batch), drawn.inverse
+
+
+def prepared(
+    points: Tensor, color: Tensor | None, normal: Tensor | None, recipe: Recipe
+) -> Prepared:
+    """All points moved and scaled, with colours in the range that the network wants."""
+    if points.dim() != 2 or points.shape[1] != 3 or not len(points):
+        raise PointCloudError(f"a cloud is (N, 3) points, not {tuple(points.shape)}")
+    zeros = torch.zeros(len(points), 3, device=points.device)
+    color = zeros if color is None else color.float()
+    if recipe.color == "symmetric":
+        color = 2 * color - 1
+    coord = normalize(points.unsqueeze(0)).squeeze(0) if recipe.unit else points
+    coord = coord * recipe.scale
+    if recipe.shift == "floor":
+        low = coord.min(dim=0).values
+        coord = coord - torch.cat([_middle(coord)[:2], low[2:]])
+    return Prepared(coord.float(), color, zeros if normal is None else normal.float())
+
+
+def _middle(coord: Tensor) -> Tensor:
+    """The middle of x and y; 0 for z."""
+    both = (coord.min(dim=0).values + coord.max(dim=0).values) / 2
+    return torch.cat([both[:2], torch.zeros_like(both[2:])])
+
+
+def together(clouds: Sequence[Voxels]) -> Voxels:
+    """Several clouds as one batch.
+
+    Raises:
+        PointCloudError: there is none.
+    """
+    if not clouds:
+        raise PointCloudError("a batch needs at least one cloud")
+    counts = torch.tensor([len(cloud.grid) for cloud in clouds], device=clouds[0].grid.device)
+    batch = torch.arange(len(clouds), device=counts.device).repeat_interleave(counts)
+    parts = ([c.grid for c in clouds], [c.coord for c in clouds], [c.features for c in clouds])
+    return Voxels(*(torch.cat(part) for part in parts), batch)

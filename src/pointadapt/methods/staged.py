@@ -1,0 +1,54 @@
+"""Methods on networks of several widths (Point Transformer V3): attached a stage at a time.
+
+A method knows backbones of one width. In a hierarchy each stage is one: the method makes taps for
+its width and depth, and the network passes each stage its own. So a method that acts inside blocks
+(LoRA, adapters, SSF, (IA)³, prefixes, …) needs no line for it. What acts on the whole cloud or adds
+prompt tokens has no stage to belong to, and is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..backbones.voxel.network import PTv3
+from ..backbones.voxel.stages import stage_views, unknown_to_stages
+from ..core.errors import ConfigError
+from .base import Method
+
+
+def attach_by_stage(method: Method, net: PTv3) -> nn.ModuleList:
+    """New taps, one for each stage in the order of the forward; all their parameters train.
+
+    Raises:
+        ConfigError: the method uses a site that stages do not have.
+    """
+    taps = nn.ModuleList()
+    for view in stage_views(net):
+        backbone: Any = view
+        try:
+            own = method.attach(backbone)
+        except AttributeError as error:
+            raise ConfigError(
+                f"{method.title} asks for what a stage does not have ({error}): take one that acts "
+                "inside blocks, such as lora or adapter"
+            ) from error
+        unknown = unknown_to_stages(own)
+        if unknown:
+            raise ConfigError(
+                f"{method.title} acts on the whole cloud ({', '.join(unknown)}), which a network "
+                "of several widths has at none of them: take one that acts inside blocks, such as "
+                "lora or adapter"
+            )
+        taps.append(own)
+    return taps
+
+
+def select_trainable(method: Method, net: PTv3) -> list[str]:
+    """Let those of the network's own parameters train that the method names; returns them."""
+    chosen = []
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(method.trainable(name))
+        chosen += [name] if parameter.requires_grad else []
+    return chosen
