@@ -26,7 +26,6 @@ from ..core.errors import (
     AdapterError,
     CheckpointError,
     DataLayoutError,
-    PointAdaptError,
     UnknownNameError,
 )
 from ..core.fields import BUNDLED, LAST_SEED, is_a
@@ -202,18 +201,11 @@ def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
     Raises:
         AdapterError: as :func:`load`; the model is left as it was.
     """
-    saved, before = read_adapter(folder), model.active
+    saved = read_adapter(folder)
     _check_fits(saved.config, model.backbone, saved.folder)
-    model.add(name, _adapter(saved.config, model.backbone, saved.folder))
-    try:
-        model.use(name)
-        model.load_adapter_state(_weights(saved, model.adapter), str(folder))
-    except PointAdaptError:
-        if model.active == name:
-            model.use(before)
-        del model.adapters[name]
-        raise
-    return model
+    adapter = _adapter(saved.config, model.backbone, saved.folder)
+    model.add(name, adapter, _weights(saved, adapter), str(folder))
+    return model.use(name)
 
 
 def _name_of(backbone: str, folder: Path) -> str:
