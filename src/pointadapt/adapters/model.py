@@ -32,7 +32,7 @@ class Adapter(nn.Module):
         about: what its folder says of it; empty if it was not loaded.
         sizes: least and largest log radius of the training clouds, in a user's own unit; None if
             they were not a user's.
-        moves: tensors of its backbone that it has for itself, see :meth:`movable`.
+        moves: tensors of its backbone that it has for itself, see :func:`movable`.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Adapter(nn.Module):
         self.sizes: tuple[float, float] | None = None
         self._held: tuple[Backbone, ...] = ()  # in a tuple, so that it is no child
         self.moves: dict[str, bool] = {}
+        self._parameters_now: tuple[nn.Parameter, ...] = ()  # walking modules takes a millisecond
 
     @property
     def backbone(self) -> Backbone:
@@ -71,33 +72,22 @@ class Adapter(nn.Module):
         """(B, N, 3) clouds as the network takes them: in the unit ball, or as they are stored."""
         return normalize(points.float()) if self.normalise else points.float()
 
-    def join(self, backbone: Backbone) -> None:
+    def join(self, backbone: Backbone, moves: dict[str, bool]) -> None:
         """Run over ``backbone`` from now on, of which no other adapter has the tensors that move.
 
-        Of its parameters exactly those train that the method trains.
+        Of its own parameters exactly those train that the method trains.
         """
-        self._held, self.moves = (backbone,), self.movable(backbone)
-        for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_(self.method.trainable(name))
-
-    def movable(self, backbone: Backbone) -> dict[str, bool]:
-        """Tensors of ``backbone`` that this adapter may change: buffers and trained parameters.
-
-        Returns:
-            Name -> whether the tensor is in the adapter's file even if it did not move.
-        """
-        base, trains = set(backbone.base_keys), self.method.trainable
-        own = {k: k not in base or trains(k) for k, _ in backbone.named_parameters()}
-        kept = {k: k not in base for k, _ in backbone.named_buffers()}
-        found = {k: v for k, v in own.items() if v} | kept
-        return {k: found[k] for k in backbone.state_dict() if k in found}
+        self._held, self.moves = (backbone,), moves
+        for name in moves:
+            tensor = tensor_at(backbone, name)
+            if isinstance(tensor, nn.Parameter):
+                tensor.requires_grad_(self.method.trainable(name))
 
     def places(self) -> dict[str, Tensor]:
         """The tensors that this adapter's file may fill, by their names in it."""
-        state = self.backbone.state_dict()
         places = {f"taps.{k}": v for k, v in self.taps.state_dict().items()}
         places |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
-        return places | {f"backbone.{k}": state[k] for k in self.moves}
+        return places | {f"backbone.{k}": tensor_at(self.backbone, k).detach() for k in self.moves}
 
     def mode(self, training: bool) -> None:
         """Put taps, head and backbone in training or evaluation mode."""
@@ -110,12 +100,15 @@ class Adapter(nn.Module):
 
     def release(self, train: bool) -> None:
         """Let the parameters of taps and head train, or not."""
-        for parameter in self.parameters():
+        if not self._parameters_now:
+            self._parameters_now = tuple(self.parameters())
+        for parameter in self._parameters_now:
             parameter.requires_grad_(train)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Adapter:
         """As every module; also for the backbone, which is held, not a child."""
         super()._apply(fn, recurse)
+        self._parameters_now = ()
         for backbone in self._held:
             backbone._apply(fn, recurse)
         return self
@@ -145,9 +138,11 @@ class PointModel(nn.Module):
         self.adapters = nn.ModuleDict({name: adapter})
         self.keep: Keep = "lean"
         self._turns, self._last = Turns(), name
-        plain = twin(backbone, adapter.movable(backbone))
-        self._plain = (plain.requires_grad_(False),)  # as the weights file has it; no child
-        adapter.join(backbone)
+        self._base, self._kinds = set(backbone.base_keys), _kinds(backbone)
+        moves = self._movable(adapter)
+        plain = twin(backbone.requires_grad_(False), moves)
+        self._plain = (plain,)  # as the weights file has it; in a tuple, so that it is no child
+        adapter.join(backbone, moves)
         adapter.release(True)
 
     @property
@@ -187,6 +182,37 @@ class PointModel(nn.Module):
         traits: Tensor | None,
     ) -> Tensor:  # fmt: skip
         return adapter.head(self._tokens(adapter, points), points, category, features, traits)
+
+    def mixed(
+        self, points: Tensor, adapters: Sequence[str], category: Tensor | None = None,
+        features: Tensor | None = None, traits: Tensor | None = None,
+    ) -> list[Tensor]:  # fmt: skip
+        """A batch whose clouds are for different adapters.
+
+        Clouds for one adapter go through the network together. Those for different ones do not
+        share a product of matrices: a cloud is a hundred tokens, so its products are large enough
+        alone, and all methods work (``benchmarks/many_adapters.py`` measures what it costs).
+
+        Args:
+            points: (B, N, 3), each prepared as its adapter says.
+            adapters: B names, one for each cloud.
+            category: as in ``forward``; so are features and traits.
+
+        Returns:
+            What the named adapter's head says of each cloud, without the batch's axis.
+
+        Raises:
+            UnknownNameError: there is no adapter of that name.
+        """
+        rows: dict[str, list[int]] = {}
+        for row, name in enumerate(adapters):
+            self.called(name)
+            rows.setdefault(name, []).append(row)
+        answers: dict[int, Tensor] = {}
+        for name, index in rows.items():
+            part = [None if x is None else x[index] for x in (category, features, traits)]
+            answers |= zip(index, self(points[index], *part, adapter=name), strict=True)
+        return [answers[row] for row in range(len(points))]
 
     def tokens(self, points: Tensor) -> Tokens:
         """What the head of the adapter in use is given of prepared points (B, N, 3)."""
@@ -251,7 +277,7 @@ class PointModel(nn.Module):
             self._fill(self.adapter, state, where)
 
     def _fill(self, adapter: Adapter, state: dict[str, Tensor], where: str) -> None:
-        places, plain = adapter.places(), self._plain[0].state_dict()
+        places = adapter.places()
         _check(state, places, adapter.moves, where)
         with torch.no_grad():
             for key, place in places.items():
@@ -259,7 +285,7 @@ class PointModel(nn.Module):
                 if key in state:
                     place.copy_(state[key])
                 elif kind == "backbone":
-                    place.copy_(plain[name])
+                    place.copy_(tensor_at(self._plain[0], name))
 
     def add(
         self, name: str, adapter: Adapter, state: dict[str, Tensor] | None = None,
@@ -277,9 +303,11 @@ class PointModel(nn.Module):
             AdapterError: the name is taken, or cannot be a module's; ``state`` does not fit.
         """
         self._check_new(name)
-        own = twin(self._plain[0], adapter.movable(self._plain[0]))
-        adapter.join(own)
-        adapter.to(next(self.backbone.parameters()).device)
+        moves = self._movable(adapter)
+        adapter.join(twin(self._plain[0], moves), moves)
+        device = next(self.parameters()).device
+        if device.type != "cpu" or next(adapter.parameters()).device != device:
+            adapter.to(device)
         adapter.release(False)
         adapter.mode(self.training)
         if state is not None:
@@ -312,14 +340,39 @@ class PointModel(nn.Module):
             adapter.mode(self.training)
         return self
 
+    def _movable(self, adapter: Adapter) -> dict[str, bool]:
+        """Backbone tensors that ``adapter`` may change: buffers and trained parameters.
+
+        Returns:
+            Name -> whether the tensor is in the adapter's file even if it did not move.
+        """
+        trains = adapter.method.trainable
+        found = {
+            name: name not in self._base or (parameter and trains(name))
+            for name, parameter in self._kinds.items()
+        }
+        return {name: always for name, always in found.items() if always or not self._kinds[name]}
+
     def _changed(self) -> dict[str, Tensor]:
         """Backbone tensors that belong to the active adapter's file."""
-        adapter, plain = self.adapter, self._plain[0].state_dict()
-        state = adapter.backbone.state_dict()
+        own, (plain,) = self.adapter, self._plain
+        now = {k: tensor_at(own.backbone, k) for k in own.moves}
         return {
-            k: state[k] for k, always in adapter.moves.items()
-            if always or not torch.equal(state[k].cpu(), plain[k].cpu())
+            k: now[k] for k, always in own.moves.items()
+            if always or not torch.equal(now[k].cpu(), tensor_at(plain, k).cpu())
         }  # fmt: skip
+
+
+def _kinds(backbone: Backbone) -> dict[str, bool]:
+    """The names of a backbone's stored tensors, and whether each is a parameter."""
+    state = backbone.state_dict(keep_vars=True)
+    return {name: isinstance(value, nn.Parameter) for name, value in state.items()}
+
+
+def tensor_at(module: nn.Module, name: str) -> Tensor:
+    """The parameter or buffer ``name`` of ``module``."""
+    path, _, last = name.rpartition(".")
+    return getattr(module.get_submodule(path), last)
 
 
 def _check(

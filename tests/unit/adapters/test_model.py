@@ -219,6 +219,20 @@ def test_a_forward_is_told_its_adapter(two, toy_batch):
         model(toy_batch[0], adapter="defalt")
 
 
+@torch.no_grad()
+def test_a_mixed_batch_answers_each_cloud_with_its_own_adapter(two, toy_batch):
+    model, _ = two
+    points, names = toy_batch[0][:4], ["b", "default", "default", "b"]
+    out = model.mixed(points, names)
+    for name, rows in (("b", [0, 3]), ("default", [1, 2])):
+        assert torch.equal(torch.stack([out[r] for r in rows]), model(points[rows], adapter=name))
+    assert model.active == "default"
+    with pytest.raises(UnknownNameError):
+        model.mixed(points[:1], ["nobody"])
+    with pytest.raises(IndexError):
+        model.mixed(points[:1], ["b", "b"])
+
+
 MANY = ("dapt", "full", "linear_probe", "lora", "bitfit")
 
 
