@@ -88,15 +88,19 @@ def many_rows(args: Any) -> list[dict[str, Any]]:
                 {"what": "use", "loaded": count, "processor_ms": use},
                 {"what": "load_into", "loaded": count, "processor_ms": load},
             ]
-            del model.adapters["new"]
+            drop(model)
     return rows
 
 
 def load_one(model: PointModel, folder: str) -> None:
+    drop(model)
+    adapter_folder.load_into(model, folder, "new")
+
+
+def drop(model: PointModel) -> None:
     if "new" in model.adapters:
         model.use("default")
         del model.adapters["new"]
-    adapter_folder.load_into(model, folder, "new")
 
 
 @torch.no_grad()

@@ -196,7 +196,9 @@ class PointModel(nn.Module):
         Args:
             points: (B, N, 3), each prepared as its adapter says.
             adapters: B names, one for each cloud.
-            category: as in ``forward``; so are features and traits.
+            category: (B,), as in ``forward``.
+            features: (B, N, C), as in ``forward``.
+            traits: (B, T), as in ``forward``.
 
         Returns:
             What the named adapter's head says of each cloud, without the batch's axis.
