@@ -177,20 +177,23 @@ def read_adapter(folder: Path | str) -> Saved:
     )
 
 
-def load(folder: Path | str, *, backbone: str | Path | Backbone | None = None) -> PointModel:
+def load(
+    folder: Path | str, *, backbone: str | Path | Backbone | None = None, name: str = "default"
+) -> PointModel:
     """A model in evaluation mode from an adapter folder; ``model.adapter.about`` is what it says.
 
     Args:
         folder: what :func:`save_adapter` wrote.
         backbone: where the backbone is now, or a loaded one that no other model uses (for a
             second adapter on it, see :func:`load_into`); by default where it was at training.
+        name: what the adapter is called in the model.
 
     Raises:
         AdapterError: the folder is damaged, or the adapter was made for another backbone.
     """
     saved = read_adapter(folder)
     net = _backbone(saved.config, backbone, saved.folder)
-    model = PointModel(net, _adapter(saved.config, net, saved.folder))
+    model = PointModel(net, _adapter(saved.config, net, saved.folder), name)
     model.load_adapter_state(_weights(saved, model.adapter), str(folder))
     return model.eval()
 

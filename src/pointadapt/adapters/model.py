@@ -159,8 +159,10 @@ class PointModel(nn.Module):
 
     @property
     def backbone(self) -> Backbone:
-        """The backbone as the adapter in use has it."""
-        return self.adapter.backbone
+        """The backbone as the adapter in use has it, or had it if it was removed."""
+        if self.active in self.adapters:
+            return self.adapter.backbone
+        return self._modules["backbone"]  # type: ignore[return-value]
 
     @property
     def classes(self) -> tuple[str, ...]:

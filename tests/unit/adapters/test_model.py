@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.errors import AdapterError, PointCloudError, UnknownNameError
 from pointadapt.methods import make_method
@@ -270,6 +271,28 @@ def test_adapters_share_what_they_leave_alone(model):
 
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def test_adapters_are_loaded_also_where_the_one_in_use_was_removed(two, saved_b, toy_batch):
+    model, answers = two
+    model.use("b")
+    for name in [*model.adapters]:
+        del model.adapters[name]
+    with pytest.raises(UnknownNameError):
+        model(toy_batch[0])
+    adapter_folder.load_into(model, saved_b, "again")
+    with torch.no_grad():
+        assert torch.equal(model(toy_batch[0]), answers["b"])
+
+
+@pytest.fixture
+def saved_b(two, folder, tmp_path):
+    model, _ = two
+    out = adapter_folder.save_adapter(
+        model.use("b"), tmp_path / "b", backbone=str(folder), points=64
+    )
+    model.use("default")
+    return out
 
 
 def test_a_removed_adapter_is_gone_and_another_takes_its_name(two, toy_batch):
