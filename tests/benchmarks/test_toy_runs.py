@@ -24,6 +24,7 @@ TOY = {
     "instant.py": "--sets toy={toy} --points 64 --seeds 0 --shots 2 --json {out}",
     "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",
     "kills.py": "--json {out}",
+    "many_adapters.py": "--methods dapt full --loaded 2 4 --json {out}",
     "memory.py": "--batches 2 --precisions fp32 --json {out}",
     "modern.py": "--sizes concerto_tiny --train --json {out}",
     "modelnet40.py": "--root {root} --runs {runs} --threads 1 --only linear-probe-laptop --json "

@@ -26,7 +26,6 @@ from ..core.errors import (
     AdapterError,
     CheckpointError,
     DataLayoutError,
-    PointAdaptError,
     UnknownNameError,
 )
 from ..core.fields import BUNDLED, LAST_SEED, is_a
@@ -178,20 +177,23 @@ def read_adapter(folder: Path | str) -> Saved:
     )
 
 
-def load(folder: Path | str, *, backbone: str | Path | Backbone | None = None) -> PointModel:
+def load(
+    folder: Path | str, *, backbone: str | Path | Backbone | None = None, name: str = "default"
+) -> PointModel:
     """A model in evaluation mode from an adapter folder; ``model.adapter.about`` is what it says.
 
     Args:
         folder: what :func:`save_adapter` wrote.
         backbone: where the backbone is now, or a loaded one that no other model uses (for a
             second adapter on it, see :func:`load_into`); by default where it was at training.
+        name: what the adapter is called in the model.
 
     Raises:
         AdapterError: the folder is damaged, or the adapter was made for another backbone.
     """
     saved = read_adapter(folder)
     net = _backbone(saved.config, backbone, saved.folder)
-    model = PointModel(net, _adapter(saved.config, net, saved.folder))
+    model = PointModel(net, _adapter(saved.config, net, saved.folder), name)
     model.load_adapter_state(_weights(saved, model.adapter), str(folder))
     return model.eval()
 
@@ -202,18 +204,11 @@ def load_into(model: PointModel, folder: Path | str, name: str) -> PointModel:
     Raises:
         AdapterError: as :func:`load`; the model is left as it was.
     """
-    saved, before = read_adapter(folder), model.active
+    saved = read_adapter(folder)
     _check_fits(saved.config, model.backbone, saved.folder)
-    model.add(name, _adapter(saved.config, model.backbone, saved.folder))
-    try:
-        model.use(name)
-        model.load_adapter_state(_weights(saved, model.adapter), str(folder))
-    except PointAdaptError:
-        if model.active == name:
-            model.use(before)
-        del model.adapters[name]
-        raise
-    return model
+    adapter = _adapter(saved.config, model.backbone, saved.folder)
+    model.add(name, adapter, _weights(saved, adapter), str(folder))
+    return model.use(name)
 
 
 def _name_of(backbone: str, folder: Path) -> str:

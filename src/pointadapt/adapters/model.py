@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..backbones import Backbone, Tokens
 from ..backbones.memory import Keep, keeping
+from ..backbones.twin import twin
 from ..core.errors import AdapterError, UnknownNameError
 from ..methods import Method
 from ..ops import normalize
@@ -27,11 +28,11 @@ class Adapter(nn.Module):
         names: what the task's labels are called.
         taps: the method's modules.
         head: the task's module.
-        moved: backbone tensors as this adapter has them while another one is in use.
         normalise: each cloud is centred and scaled before the network, see :meth:`prepared`.
         about: what its folder says of it; empty if it was not loaded.
         sizes: least and largest log radius of the training clouds, in a user's own unit; None if
             they were not a user's.
+        moves: tensors of its backbone that it has for itself, see :func:`movable`.
     """
 
     def __init__(
@@ -46,9 +47,16 @@ class Adapter(nn.Module):
         self.taps = method.attach(backbone)
         self.head = task.make_head(backbone.config, self.head_inputs, self.names)
         self.taps.wanted = self.head.blocks
-        self.moved: dict[str, Tensor] = {}
         self.about: dict[str, Any] = {}
         self.sizes: tuple[float, float] | None = None
+        self._held: tuple[Backbone, ...] = ()  # in a tuple, so that it is no child
+        self.moves: dict[str, bool] = {}
+        self._parameters_now: tuple[nn.Parameter, ...] = ()  # walking modules takes a millisecond
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone with the tensors that this adapter moved, once it belongs to a model."""
+        return self._held[0]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -64,6 +72,47 @@ class Adapter(nn.Module):
         """(B, N, 3) clouds as the network takes them: in the unit ball, or as they are stored."""
         return normalize(points.float()) if self.normalise else points.float()
 
+    def join(self, backbone: Backbone, moves: dict[str, bool]) -> None:
+        """Run over ``backbone`` from now on, of which no other adapter has the tensors that move.
+
+        Of its own parameters exactly those train that the method trains.
+        """
+        self._held, self.moves = (backbone,), moves
+        for name in moves:
+            tensor = tensor_at(backbone, name)
+            if isinstance(tensor, nn.Parameter):
+                tensor.requires_grad_(self.method.trainable(name))
+
+    def places(self) -> dict[str, Tensor]:
+        """The tensors that this adapter's file may fill, by their names in it."""
+        places = {f"taps.{k}": v for k, v in self.taps.state_dict().items()}
+        places |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
+        return places | {f"backbone.{k}": tensor_at(self.backbone, k).detach() for k in self.moves}
+
+    def mode(self, training: bool) -> None:
+        """Put taps, head and backbone in training or evaluation mode."""
+        self.train(training)
+        self.backbone.train(training)
+        if self.method.batchnorm == "frozen":
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+
+    def release(self, train: bool) -> None:
+        """Let the parameters of taps and head train, or not."""
+        if not self._parameters_now:
+            self._parameters_now = tuple(self.parameters())
+        for parameter in self._parameters_now:
+            parameter.requires_grad_(train)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Adapter:
+        """As every module; also for the backbone, which is held, not a child."""
+        super()._apply(fn, recurse)
+        self._parameters_now = ()
+        for backbone in self._held:
+            backbone._apply(fn, recurse)
+        return self
+
 
 class PointModel(nn.Module):
     """One backbone, which no other model may share, and named adapters, of which one is in use.
@@ -71,30 +120,49 @@ class PointModel(nn.Module):
     ``forward`` takes points (B, N, 3), prepared (:meth:`Adapter.prepared`), for a task that is told
     it the class (B,) of each cloud, for one that takes them the features (B, N, C) of the points,
     which the frozen backbone does not see, and for a head that takes them the traits (B, T) of the
-    clouds as they came; it returns the active head's output. ``keep`` says what it keeps for the
-    backward, see :class:`pointadapt.core.config.TrainConfig`. Adapters share the backbone's memory;
-    :meth:`use` swaps the few backbone tensors an adapter changed (a trained CLS token, moved
-    BatchNorm statistics) and puts them back exactly. Threads may predict side by side with one
-    adapter; what would mix up two is an error (:mod:`pointadapt.adapters.turns`).
+    clouds as they came; it returns the head's output of the adapter in use, or of the one called
+    ``adapter``. ``keep`` says what it keeps for the backward, see
+    :class:`pointadapt.core.config.TrainConfig`.
+
+    Adapters share the backbone's memory, but for the few tensors that each one moves (a trained CLS
+    token, BatchNorm statistics; all of them in full fine-tuning), which it has for itself: see
+    :func:`pointadapt.backbones.twin.twin`. So :meth:`use` chooses a name and moves nothing, and
+    each thread chooses for itself; one that never did predicts with what was chosen last.
     """
 
     def __init__(self, backbone: Backbone, adapter: Adapter, name: str = "default") -> None:
         super().__init__()
         if not backbone.fingerprint:
             backbone.seal()
-        self.backbone = backbone
+        self._modules["backbone"] = backbone
         self.adapters = nn.ModuleDict({name: adapter})
-        self.active = name
         self.keep: Keep = "lean"
-        self._parameter_names = {n for n, _ in backbone.named_parameters()}
-        self._pristine: dict[str, Tensor] = {}  # on the CPU, as the weights file had them
-        self._turns = Turns()
-        self._release()
+        self._turns, self._last = Turns(), name
+        self._base, self._kinds = set(backbone.base_keys), _kinds(backbone)
+        moves = self._movable(adapter)
+        plain = twin(backbone.requires_grad_(False), moves)
+        self._plain = (plain,)  # as the weights file has it; in a tuple, so that it is no child
+        adapter.join(backbone, moves)
+        adapter.release(True)
+
+    @property
+    def active(self) -> str:
+        """Name of the adapter in use: the calling thread's choice, or else the last one made."""
+        if torch.compiler.is_compiling():
+            return self._last
+        return self._turns.chosen(self._last)
 
     @property
     def adapter(self) -> Adapter:
         """The adapter in use."""
         return self.adapters[self.active]  # type: ignore[return-value]
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone as the adapter in use has it, or had it if it was removed."""
+        if self.active in self.adapters:
+            return self.adapter.backbone
+        return self._modules["backbone"]  # type: ignore[return-value]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -103,32 +171,76 @@ class PointModel(nn.Module):
 
     def forward(
         self, points: Tensor, category: Tensor | None = None, features: Tensor | None = None,
-        traits: Tensor | None = None,
+        traits: Tensor | None = None, *, adapter: str | None = None,
     ) -> Tensor:  # fmt: skip
         if torch.compiler.is_compiling():
-            return self._forward(points, category, features, traits)
-        with self._turns.forward(self.active):
-            return self._forward(points, category, features, traits)
+            return self._forward(self.adapter, points, category, features, traits)
+        name = self.active if adapter is None else adapter
+        with self._turns.forward(name):
+            return self._forward(self.called(name), points, category, features, traits)
 
     def _forward(
-        self, points: Tensor, category: Tensor | None, features: Tensor | None,
+        self, adapter: Adapter, points: Tensor, category: Tensor | None, features: Tensor | None,
         traits: Tensor | None,
     ) -> Tensor:  # fmt: skip
-        return self.adapter.head(self.tokens(points), points, category, features, traits)
+        return adapter.head(self._tokens(adapter, points), points, category, features, traits)
+
+    def mixed(
+        self, points: Tensor, adapters: Sequence[str], category: Tensor | None = None,
+        features: Tensor | None = None, traits: Tensor | None = None,
+    ) -> list[Tensor]:  # fmt: skip
+        """A batch whose clouds are for different adapters.
+
+        Clouds for one adapter go through the network together. Those for different ones do not
+        share a product of matrices: a cloud is a hundred tokens, so its products are large enough
+        alone, and all methods work (``benchmarks/many_adapters.py`` measures what it costs).
+
+        Args:
+            points: (B, N, 3), each prepared as its adapter says.
+            adapters: B names, one for each cloud.
+            category: (B,), as in ``forward``.
+            features: (B, N, C), as in ``forward``.
+            traits: (B, T), as in ``forward``.
+
+        Returns:
+            What the named adapter's head says of each cloud, without the batch's axis.
+
+        Raises:
+            UnknownNameError: there is no adapter of that name.
+        """
+        rows: dict[str, list[int]] = {}
+        for row, name in enumerate(adapters):
+            self.called(name)
+            rows.setdefault(name, []).append(row)
+        answers: dict[int, Tensor] = {}
+        for name, index in rows.items():
+            part = [None if x is None else x[index] for x in (category, features, traits)]
+            answers |= zip(index, self(points[index], *part, adapter=name), strict=True)
+        return [answers[row] for row in range(len(points))]
 
     def tokens(self, points: Tensor) -> Tokens:
         """What the head of the adapter in use is given of prepared points (B, N, 3)."""
-        taps = self.adapter.taps
-        keep = "all" if self.keep == "lean" and not taps.lean else self.keep
+        return self._tokens(self.adapter, points)
+
+    def _tokens(self, adapter: Adapter, points: Tensor) -> Tokens:
+        keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
         with keeping(keep):
-            return self.backbone(points, taps)
+            return adapter.backbone(points, adapter.taps)
+
+    def called(self, name: str) -> Adapter:
+        """The adapter called ``name``.
+
+        Raises:
+            UnknownNameError: there is none.
+        """
+        if name not in self.adapters:
+            raise UnknownNameError("adapter", name, self.adapters)
+        return self.adapters[name]  # type: ignore[return-value]
 
     def train(self, mode: bool = True) -> PointModel:
-        super().train(mode)
-        if self.adapter.method.batchnorm == "frozen":
-            for module in self.backbone.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
+        """The mode of all adapters; those not in use take it when they are chosen."""
+        self.training = self.adapters.training = mode
+        self.adapter.mode(mode)
         return self
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
@@ -162,104 +274,126 @@ class PointModel(nn.Module):
         What ``state`` does not hold of the backbone is as the backbone's file has it.
 
         Raises:
-            AdapterError: a tensor is missing, left over or of another shape.
+            AdapterError: a tensor is missing, left over or of another shape; or another thread is
+                predicting with this adapter.
         """
-        places = {f"taps.{k}": v for k, v in self.adapter.taps.state_dict().items()}
-        places |= {f"head.{k}": v for k, v in self.adapter.head.state_dict().items()}
-        base = {f"backbone.{k}": v for k, v in self._movable().items()}
-        needed = [*places, *(k for k in base if self._must_save(k.removeprefix("backbone.")))]
-        for key in needed:
-            if key not in state:
-                raise AdapterError(f"{where}: tensor {key!r} is missing")
-        places |= base
-        for key, value in state.items():
-            if key not in places:
-                raise AdapterError(f"{where}: tensor {key!r} has no place in this model")
-            if places[key].shape != value.shape:
-                raise AdapterError(
-                    f"{where}: tensor {key!r} has shape {tuple(value.shape)}, "
-                    f"but this model needs {tuple(places[key].shape)}"
-                )
-        with self._turns.change(), torch.no_grad():
-            self._restore()
-            for key, value in state.items():
-                places[key].copy_(value)
+        with self._turns.change(self.active):
+            self._fill(self.adapter, state, where)
 
-    def add(self, name: str, adapter: Adapter) -> None:
+    def _fill(self, adapter: Adapter, state: dict[str, Tensor], where: str) -> None:
+        places = adapter.places()
+        _check(state, places, adapter.moves, where)
+        with torch.no_grad():
+            for key, place in places.items():
+                kind, _, name = key.partition(".")
+                if key in state:
+                    place.copy_(state[key])
+                elif kind == "backbone":
+                    place.copy_(tensor_at(self._plain[0], name))
+
+    def add(
+        self, name: str, adapter: Adapter, state: dict[str, Tensor] | None = None,
+        where: str = "adapter",
+    ) -> None:  # fmt: skip
         """Add ``adapter`` under ``name`` without using it yet.
 
+        Args:
+            name: what to call it.
+            adapter: made for this backbone.
+            state: tensors to put into it first, see :meth:`load_adapter_state`.
+            where: what they are called in errors.
+
         Raises:
-            AdapterError: the name is taken, or cannot be a module's.
+            AdapterError: the name is taken, or cannot be a module's; ``state`` does not fit.
         """
+        self._check_new(name)
+        moves = self._movable(adapter)
+        adapter.join(twin(self._plain[0], moves), moves)
+        device = next(self.parameters()).device
+        if device.type != "cpu" or next(adapter.parameters()).device != device:
+            adapter.to(device)
+        adapter.release(False)
+        adapter.mode(self.training)
+        if state is not None:
+            self._fill(adapter, state, where)
+        with self._turns.lock:
+            self._check_new(name)
+            self.adapters[name] = adapter
+
+    def _check_new(self, name: str) -> None:
         if name in self.adapters:
             raise AdapterError(f"an adapter called {name!r} is here already; choose another name")
         if not name or "." in name or hasattr(self.adapters, name):
             raise AdapterError(f"an adapter cannot be called {name!r}; choose another name")
-        self.adapters[name] = adapter.to(next(self.backbone.parameters()).device)
-        self.adapters[name].train(self.training)
-        self._release()
 
     def use(self, name: str) -> PointModel:
-        """Switch to the adapter called ``name``; the backbone is not reloaded.
+        """Choose the adapter called ``name``, for the calling thread; nothing is moved.
 
         Raises:
             UnknownNameError: there is none.
-            AdapterError: another thread is using the model.
         """
-        if name not in self.adapters:
-            raise UnknownNameError("adapter", name, self.adapters)
-        if name != self.active:
-            with self._turns.change():
-                self._switch(name)
+        adapter = self.called(name)
+        if name != self._last:
+            with self._turns.lock:
+                if self._last in self.adapters:
+                    self.called(self._last).release(False)
+                adapter.release(True)
+                self._modules["backbone"], self._last = adapter.backbone, name
         self._turns.chose(name)
+        if not self.training == adapter.training == adapter.backbone.training:
+            adapter.mode(self.training)
         return self
 
-    def _switch(self, name: str) -> None:
-        self.adapter.moved = {k: v.detach().clone() for k, v in self._changed().items()}
-        with torch.no_grad():
-            self._restore()
-            self.active = name
-            self._release()
-            state = self.backbone.state_dict()
-            for key, value in self.adapter.moved.items():
-                state[key].copy_(value)
-        self.train(self.training)
+    def _movable(self, adapter: Adapter) -> dict[str, bool]:
+        """Backbone tensors that ``adapter`` may change: buffers and trained parameters.
 
-    def _restore(self) -> None:
-        """Put back every backbone tensor that an adapter may have changed."""
-        state = self.backbone.state_dict()
-        for key, value in self._pristine.items():
-            state[key].copy_(value)
-
-    def _release(self) -> None:
-        """Let exactly the active adapter's parameters train, and remember what that may change."""
-        method = self.adapter.method
-        for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_(method.trainable(name))
-        for name, adapter in self.adapters.items():
-            adapter.requires_grad_(name == self.active)
-        for key, value in self._movable().items():
-            if key not in self._pristine:
-                self._pristine[key] = value.detach().cpu().clone()
-
-    def _movable(self) -> dict[str, Tensor]:
-        """Backbone tensors that the active adapter may change: buffers and trained parameters."""
-        keep = {n for n, _ in self.backbone.named_buffers()}
-        keep |= {n for n, _ in self.backbone.named_parameters() if self._must_save(n)}
-        return {k: v for k, v in self.backbone.state_dict().items() if k in keep}
-
-    def _must_save(self, name: str) -> bool:
-        if name not in self.backbone.base_keys:
-            return True
-        return name in self._parameter_names and self.adapter.method.trainable(name)
+        Returns:
+            Name -> whether the tensor is in the adapter's file even if it did not move.
+        """
+        trains = adapter.method.trainable
+        found = {
+            name: name not in self._base or (parameter and trains(name))
+            for name, parameter in self._kinds.items()
+        }
+        return {name: always for name, always in found.items() if always or not self._kinds[name]}
 
     def _changed(self) -> dict[str, Tensor]:
         """Backbone tensors that belong to the active adapter's file."""
+        own, (plain,) = self.adapter, self._plain
+        now = {k: tensor_at(own.backbone, k) for k in own.moves}
         return {
-            k: v
-            for k, v in self._movable().items()
-            if self._must_save(k) or not torch.equal(v.cpu(), self._pristine[k])
-        }
+            k: now[k] for k, always in own.moves.items()
+            if always or not torch.equal(now[k].cpu(), tensor_at(plain, k).cpu())
+        }  # fmt: skip
+
+
+def _kinds(backbone: Backbone) -> dict[str, bool]:
+    """The names of a backbone's stored tensors, and whether each is a parameter."""
+    state = backbone.state_dict(keep_vars=True)
+    return {name: isinstance(value, nn.Parameter) for name, value in state.items()}
+
+
+def tensor_at(module: nn.Module, name: str) -> Tensor:
+    """The parameter or buffer ``name`` of ``module``."""
+    path, _, last = name.rpartition(".")
+    return getattr(module.get_submodule(path), last)
+
+
+def _check(
+    state: dict[str, Tensor], places: dict[str, Tensor], moves: dict[str, bool], where: str
+) -> None:
+    """Raise unless ``state`` fills ``places``, but for backbone tensors that need not move."""
+    for key in places:
+        if key not in state and moves.get(key.removeprefix("backbone."), True):
+            raise AdapterError(f"{where}: tensor {key!r} is missing")
+    for key, value in state.items():
+        if key not in places:
+            raise AdapterError(f"{where}: tensor {key!r} has no place in this model")
+        if places[key].shape != value.shape:
+            raise AdapterError(
+                f"{where}: tensor {key!r} has shape {tuple(value.shape)}, "
+                f"but this model needs {tuple(places[key].shape)}"
+            )
 
 
 def told_of(

@@ -116,11 +116,18 @@ def _as_trained(run: TrainConfig, settled: Any) -> tuple[str, ...]:
     return (*kept, *more, *(f"{key}={settled[key]}" for key in sorted(chosen)))
 
 
-def load_ready(folder: Path | str, backbone: Path | str | None = None) -> PointModel:
-    """The model of an adapter folder, on the GPU where there is one; see :func:`~.folder.load`."""
+def load_ready(
+    folder: PointModel | Path | str, backbone: Path | str | None = None, name: str = "default"
+) -> PointModel:
+    """The model of an adapter folder, on the GPU where there is one; see :func:`~.folder.load`.
+
+    A model is returned as it is.
+    """
     import torch
 
-    model = adapter_folder.load(folder, backbone=backbone)
+    if not isinstance(folder, (str, Path)):
+        return folder
+    model = adapter_folder.load(folder, backbone=backbone, name=name)
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 

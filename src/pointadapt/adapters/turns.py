@@ -1,78 +1,80 @@
-"""Threads that share a model: they may predict side by side, but not switch adapters meanwhile.
+"""Threads that share a model: which adapter each one chose, and who changes an adapter's tensors.
 
-Adapters share the backbone's memory. A thread that switched while another one predicts would give
-that one the tensors of both, and one that switched in between would answer with another adapter
-than was asked for. Either is an error here, in the thread that comes second, before anything has
-happened. Threads that take turns (a lock around ``use`` and the forward) never meet it.
+Adapters share what they leave alone of the backbone and have the rest for themselves, so that
+threads predict side by side with the same adapter or with different ones, and need no lock. Only
+whoever puts other tensors into an adapter must be alone with it: what would mix up two is an error
+here, in the thread that comes second, before anything has happened.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ..core.errors import AdapterError
 
-ADVICE = "put a lock around use() and the forward, or give each thread a model of its own"
+ADVICE = "load them into an adapter of another name, or put a lock around both"
 
 
 class Turns:
-    """Who predicts and who switches now, and which adapter each thread chose."""
+    """Who predicts with which adapter, who changes one, and which one each thread chose."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.RLock()
         self._own = threading.local()
-        self._forwards: dict[int, int] = {}  # thread to its forward passes under way
-        self._switching: int | None = None
+        self._forwards: Counter[tuple[str, int]] = Counter()  # adapter and thread: passes under way
+        self._changing: dict[str, int] = {}  # adapter to the thread that changes it
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Turns, ()  # a copy of a model is another model
 
-    @contextmanager
-    def forward(self, active: str) -> Iterator[None]:
-        """A forward pass with the adapter ``active``.
-
-        Raises:
-            AdapterError: another thread is switching, or has switched since this one chose.
-        """
-        me, chosen = threading.get_ident(), getattr(self._own, "chosen", active)
-        with self._lock:
-            if self._switching not in (None, me):
-                raise AdapterError(f"another thread is switching this model's adapter: {ADVICE}")
-            if chosen != active:
-                raise AdapterError(
-                    f"another thread has switched this model to the adapter {active!r} since this "
-                    f"one chose {chosen!r}: {ADVICE}"
-                )
-            self._forwards[me] = self._forwards.get(me, 0) + 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._forwards[me] -= 1
-                if not self._forwards[me]:
-                    del self._forwards[me]
-
-    @contextmanager
-    def change(self) -> Iterator[None]:
-        """Tensors of the backbone or the active adapter change.
-
-        Raises:
-            AdapterError: another thread is predicting or changing them.
-        """
-        me = threading.get_ident()
-        with self._lock:
-            if self._forwards.keys() - {me} or self._switching not in (None, me):
-                raise AdapterError(f"another thread is using this model's adapter: {ADVICE}")
-            outer, self._switching = self._switching, me
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._switching = outer
-
     def chose(self, name: str) -> None:
         """The calling thread wants to predict with the adapter ``name`` from now on."""
         self._own.chosen = name
+
+    def chosen(self, otherwise: str) -> str:
+        """What the calling thread chose; ``otherwise`` if it never did."""
+        return getattr(self._own, "chosen", otherwise)
+
+    @contextmanager
+    def forward(self, name: str) -> Iterator[None]:
+        """A forward pass with the adapter ``name``.
+
+        Raises:
+            AdapterError: another thread is changing it.
+        """
+        me = threading.get_ident()
+        with self.lock:
+            if self._changing.get(name, me) != me:
+                raise AdapterError(f"another thread is changing the adapter {name!r}: {ADVICE}")
+            self._forwards[name, me] += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self._forwards[name, me] -= 1
+                if not self._forwards[name, me]:
+                    del self._forwards[name, me]
+
+    @contextmanager
+    def change(self, name: str) -> Iterator[None]:
+        """Tensors of the adapter ``name`` change.
+
+        Raises:
+            AdapterError: another thread is predicting with it or changing it.
+        """
+        me = threading.get_ident()
+        with self.lock:
+            busy = any(used == name and thread != me for used, thread in self._forwards)
+            if busy or self._changing.get(name, me) != me:
+                raise AdapterError(f"another thread is using the adapter {name!r}: {ADVICE}")
+            outer, self._changing[name] = self._changing.get(name), me
+        try:
+            yield
+        finally:
+            with self.lock:
+                if outer is None:
+                    del self._changing[name]

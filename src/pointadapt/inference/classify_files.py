@@ -179,7 +179,7 @@ def answer_files(
     entries = list_files(paths)
     batches = [entries[k : k + batch_size] for k in range(0, len(entries), batch_size)]
     for batch, clouds in one_ahead(lambda batch: _read(batch, reader), batches):
-        done += _batch(batch, clouds, model, reader.points, top)
+        done += answer_clouds(batch, clouds, model, reader.points, top)
         if on_batch is not None:
             on_batch(len(done))
     return done
@@ -239,9 +239,18 @@ def _read(entries: list[Prediction], reader: FileReader) -> tuple[list[Predictio
     return entries, clouds
 
 
-def _batch(
+def answer_clouds(
     entries: list[Prediction], clouds: Read, model: PointModel, n: int, top: int
 ) -> list[Prediction]:
+    """The entries with what the model says of those whose clouds were read.
+
+    Args:
+        entries: files, see :func:`list_files`.
+        clouds: points and traits of files, by their number in ``entries``.
+        model: the adapter in use answers.
+        n: points of a cloud that enter the network.
+        top: how many labels to list for each file.
+    """
     if not clouds:
         return entries
     if not model.adapter.normalise:

@@ -1,0 +1,84 @@
+"""``pointadapt serve``: adapters over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from ...core import console
+from ...core.errors import ConfigError, PointAdaptError
+from ...core.fields import at_least
+from ..base import command
+
+
+@command("serve")
+@dataclass(frozen=True, kw_only=True)
+class Serve:
+    """Serve adapters over HTTP: files in, classes or labelled files out; a page for people.
+
+    Send a file with curl -T chair.ply http://127.0.0.1:8000/predict/NAME/chair.ply, or open the
+    address in a browser. It stops on Ctrl-C and SIGTERM, once what is under way is done.
+
+    Attributes:
+        adapters: adapter folders, and folders of such; each adapter is called as its folder.
+        backbone: where the backbone is now, if the adapters do not find it.
+        host: address to listen on; only this machine reaches the default.
+        port: 0 takes a free one.
+        token_file: file whose first line clients must send as a bearer token; needed where other
+            machines reach the server.
+        most: adapters in memory; those that were not asked for longest are let go.
+        max_megabytes: size of a file.
+        max_seconds: from the first byte of a file to the answer.
+        batch: clouds that are predicted together.
+        wait: milliseconds that a cloud waits for others.
+        waiting: files that may wait for their turn.
+        threads: CPU threads; 0 leaves it to torch.
+    """
+
+    adapters: Annotated[Positional[tuple[Path, ...]], arg(metavar="ADAPTER_OR_DIR …")]
+    backbone: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token_file: Path | None = None
+    most: int = 100
+    max_megabytes: int = 256
+    max_seconds: float = 120.0
+    batch: int = 32
+    wait: float = 10.0
+    waiting: int = 256
+    threads: int = 0
+
+    def run(self) -> int:
+        at_least(self, 1, "most", "max_megabytes", "max_seconds", "batch", "waiting")
+        at_least(self, 0, "wait", "threads", "port")
+        if not self.adapters:
+            raise PointAdaptError("give at least one adapter folder to serve")
+        try:
+            import fastapi  # noqa: F401
+            import prometheus_client  # noqa: F401
+            import uvicorn  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                f"serving needs {error.name}: pip install 'pointadapt[serve]'"
+            ) from error
+        from ...core.machine import use_threads
+        from ...serving.app import Limits, Serving
+        from ...serving.run import read_token, serve
+        from ...serving.shelf import Shelf
+
+        use_threads(self.threads)
+        token = "" if self.token_file is None else read_token(self.token_file)
+        limits = Limits(
+            bytes=self.max_megabytes << 20, seconds=self.max_seconds, batch=self.batch,
+            wait=self.wait / 1e3, waiting=self.waiting,
+        )  # fmt: skip
+        shelf = Shelf(self.adapters, self.backbone, self.most)
+        to, count = console.output(), len(shelf.folders())
+        serve(
+            Serving(shelf, limits, token), self.host, self.port,
+            lambda at: to.print(f"{count} adapters at {at}", soft_wrap=True),
+        )  # fmt: skip
+        return 0

@@ -1,0 +1,1 @@
+"""Answering over HTTP: many adapters on few backbones, in one process."""

@@ -1,0 +1,203 @@
+"""What an uploaded file comes to: read, given to its adapter, and answered."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import ConfigError, PointCloudError
+from ..inference.classify_files import CloudFiles, Prediction, answer_clouds, reader_of
+from ..inference.predictor import PREDICTORS
+from ..io import read_cloud
+from ..io.table import FORMATS
+from ..tasks import TASKS
+from .batches import Batches, BusyError
+from .shelf import Shelf
+
+TOP = 5  # labels of a cloud that are told
+READERS = 2  # files that are read at a time
+VIEWED = 20_000  # points of a cloud that a page is given
+FALLBACK = ".ply"  # for labelled points, where the format of the upload holds no labels
+
+Watch = Callable[[str, float], None]  # is told what was done ("read", "batch", …) and how much
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an adapter says of a file.
+
+    Attributes:
+        told: plain values, for JSON.
+        file: the labelled copy, where points are labelled.
+        points: (N, 3) some of the file's points, for a picture.
+        labels: (N,) of those, where points are labelled.
+    """
+
+    told: dict[str, Any]
+    file: Path | None = None
+    points: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    adapter: str
+    path: Path
+    points: np.ndarray
+    traits: np.ndarray
+
+
+class Answers:
+    """Answers files, those of whole clouds in batches, and those of points one by one.
+
+    Args:
+        shelf: the adapters.
+        batch: clouds that are predicted at a time.
+        wait: seconds that a cloud waits for others at most.
+        waiting: files that may wait for their turn; more are refused.
+        watch: is told how long reading takes, and how large batches are.
+    """
+
+    def __init__(
+        self, shelf: Shelf, batch: int, wait: float, waiting: int, watch: Watch = lambda *_: None
+    ) -> None:
+        self.shelf, self._watch = shelf, watch
+        self._batches = Batches(self._clouds, batch, wait, waiting)
+        self._readers = ThreadPoolExecutor(READERS, "readers")
+        self._labellers = ThreadPoolExecutor(1, "labeller")
+        self._room = threading.BoundedSemaphore(waiting)
+
+    def submit(self, adapter: str, path: Path, category: str | None = None) -> Future[Answer]:
+        """The answer, later, to the file that lies alone in its folder.
+
+        Raises:
+            BusyError: too many wait already.
+        """
+        if not self._room.acquire(blocking=False):
+            raise BusyError("the server is busy: try again in a moment")
+        answer: Future[Answer] = Future()
+        answer.add_done_callback(lambda _: self._room.release())
+        if self.labels_points(adapter):
+            self._labellers.submit(_settle, answer, self._points, adapter, path, category)
+        else:
+            self._readers.submit(self._whole, answer, adapter, path)
+        return answer
+
+    def labels_points(self, adapter: str) -> bool:
+        """Whether the adapter labels points, and says nothing of a file as a whole."""
+        return TASKS[self.shelf.config(adapter)["task"]].predictor != CloudFiles.name
+
+    def stop(self) -> None:
+        """Finish what is under way."""
+        self._readers.shutdown()
+        self._labellers.shutdown()
+        self._batches.stop()
+
+    def _whole(self, answer: Future[Answer], adapter: str, path: Path) -> None:
+        """Read a file and put it into the next batch, whose answer is that of ``answer``."""
+        try:
+            job = self._read(adapter, path)
+            batch = self._batches.submit(job)
+        except Exception as error:  # its asker hears of it
+            _settle(answer, _raise, error)
+            return
+        batch.add_done_callback(
+            lambda done: _settle(answer, lambda: Answer(done.result().to_dict(), points=job.points))
+        )
+
+    def _read(self, adapter: str, path: Path) -> _Job:
+        path, began = _as_file(path), time.perf_counter()
+        points, traits = reader_of(self.shelf.config(adapter)).measured(path)
+        self._watch("read", time.perf_counter() - began)
+        return _Job(adapter, path, points, traits)
+
+    def _clouds(self, jobs: list[_Job]) -> list[Prediction | Exception]:
+        """Answers to a batch, those for one adapter together."""
+        self._watch("batch", len(jobs))
+        answers: dict[int, Prediction | Exception] = {}
+        for adapter in dict.fromkeys(job.adapter for job in jobs):
+            rows = [k for k, job in enumerate(jobs) if job.adapter == adapter]
+            try:
+                answers |= zip(rows, self._of_one(adapter, [jobs[k] for k in rows]), strict=True)
+            except Exception as error:  # each asker hears of it
+                answers |= dict.fromkeys(rows, error)
+        return [answers[k] for k in range(len(jobs))]
+
+    def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Prediction]:
+        began = time.perf_counter()
+        with self.shelf.using(adapter) as loaded:
+            entries = [Prediction(job.path) for job in jobs]
+            clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
+            done = answer_clouds(entries, clouds, loaded.model, loaded.config["points"], TOP)
+        self._watch("predict", time.perf_counter() - began)
+        return done
+
+    def _points(self, adapter: str, path: Path, category: str | None) -> Answer:
+        path, began = _as_file(path), time.perf_counter()
+        kind = PREDICTORS[TASKS[self.shelf.config(adapter)["task"]].predictor]
+        options: dict[str, Any] = {"out": path.parent / "labelled"}
+        if hasattr(kind, "form"):
+            holds = "labels" in FORMATS[path.suffix].holds
+            options |= {"form": (path.suffix if holds else FALLBACK)[1:], "category": category}
+        elif category is not None:
+            raise ConfigError("this adapter is told no category: leave it out")
+        with self.shelf.using(adapter) as loaded:
+            row: Any = kind(**options).files([path], loaded.model).rows[0]  # type: ignore[arg-type]
+            names = loaded.model.adapter.names.parts
+        self._watch("label", time.perf_counter() - began)
+        if row.error is not None:
+            raise PointCloudError(row.error)
+        copies = (p for p in sorted(options["out"].iterdir()) if p.suffix != ".json")
+        return Answer({**row.to_dict(), "names": names}, file=next(copies))
+
+
+def _settle(answer: Future[Any], work: Callable[..., Any], *given: Any) -> None:
+    """Let ``answer`` be what ``work`` returns or raises, unless nobody waits for it any more."""
+    if answer.cancelled():
+        return
+    try:
+        answer.set_result(work(*given))
+    except Exception as error:  # its asker hears of it
+        if not answer.cancelled():
+            answer.set_exception(error)
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def viewed(answer: Answer) -> Answer:
+    """The answer with some of its points, for a picture."""
+    points, labels = answer.points, answer.labels
+    if answer.file is not None:
+        cloud = read_cloud(answer.file, nan="drop")
+        points, labels = cloud.points, cloud.labels
+    if points is None:
+        return answer
+    step = max(1, -(-len(points) // VIEWED))
+    some = None if labels is None else np.asarray(labels)[::step]
+    return replace(answer, points=np.asarray(points)[::step], labels=some)
+
+
+def _as_file(path: Path) -> Path:
+    """The upload as a file that readers take: points that came as JSON become an array."""
+    if path.suffix != ".json":
+        return path
+    try:
+        told = json.loads(path.read_bytes())
+        points = np.asarray(told["points"], np.float64)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise PointCloudError(
+            'the JSON is no cloud: send {"points": [[x, y, z], …]} with numbers alone'
+        ) from error
+    array = path.with_suffix(".npy")
+    np.save(array, points)
+    return array

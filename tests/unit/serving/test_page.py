@@ -1,0 +1,151 @@
+"""The page for people, in a real Chromium that runs without a screen."""
+
+import base64
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from pointadapt.inference.predict import predict
+from pointadapt.io import write_points
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM or sys.platform == "win32", reason="there is no Chromium on this machine"
+)
+FLAGS = ("--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader",
+         "--enable-unsafe-swiftshader", "--remote-debugging-pipe", "--disable-dev-shm-usage",
+         "--no-first-run", "--window-size=1200,900")  # fmt: skip
+
+
+class Browser:
+    """Chromium, told what to do by its debugging protocol over two pipes."""
+
+    def __init__(self, folder):
+        there, ours = os.pipe()
+        answers, theirs = os.pipe()
+
+        def as_it_expects():  # 3 is read by Chromium, 4 is written by it
+            spare = [os.dup(there), os.dup(theirs)]
+            os.dup2(spare[0], 3)
+            os.dup2(spare[1], 4)
+
+        self.process = subprocess.Popen(
+            [CHROMIUM, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            preexec_fn=as_it_expects, close_fds=False, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(there)
+        os.close(theirs)
+        self.to, self.answers = os.fdopen(ours, "wb", 0), os.fdopen(answers, "rb")
+        self.numbers, self.session, self.said = itertools.count(1), None, []
+        page = self.call("Target.createTarget", url="about:blank")["targetId"]
+        made = self.call("Target.attachToTarget", targetId=page, flatten=True)
+        self.session = made["sessionId"]
+        self.call("Runtime.enable")
+        self.call("Page.enable")
+
+    def call(self, method, **params):
+        number = next(self.numbers)
+        message = {"id": number, "method": method, "params": params}
+        message |= {"sessionId": self.session} if self.session else {}
+        self.to.write(json.dumps(message).encode() + b"\0")
+        while True:
+            text = b""
+            while not text.endswith(b"\0"):
+                byte = self.answers.read(1)
+                assert byte, "Chromium has gone"
+                text += byte
+            got = json.loads(text[:-1])
+            if got.get("id") == number:
+                assert "error" not in got, got
+                return got["result"]
+            if got.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+                self.said.append(got["params"])
+
+    def js(self, code):
+        got = self.call("Runtime.evaluate", expression=code, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in got, got
+        return got["result"].get("value")
+
+    def until(self, code, seconds=60):
+        """Wait until ``code`` is true; returns its value."""
+        end = time.monotonic() + seconds
+        while not (value := self.js(code)):
+            assert time.monotonic() < end, (code, self.js("document.body.innerText"))
+            time.sleep(0.1)
+        return value
+
+    def choose_file(self, path):
+        root = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=root, selector="#file")["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    def close(self):
+        with contextlib.suppress(OSError):
+            self.to.write(json.dumps({"id": 0, "method": "Browser.close"}).encode() + b"\0")
+        timer = threading.Timer(10, self.process.kill)
+        timer.start()
+        self.process.wait()
+        timer.cancel()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    found = Browser(tmp_path / "profile")
+    yield found
+    found.close()
+
+
+def choose(browser, adapter):
+    browser.js(f"$('adapter').value = {adapter!r}; $('adapter').dispatchEvent(new Event('change'))")
+
+
+def colours(browser):
+    """How many different colours the picture of the cloud has, its background included."""
+    url = browser.js("$('view').toDataURL('image/png')")
+    import io
+
+    from matplotlib.image import imread
+
+    picture = imread(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+    return len(np.unique((picture[..., :3] * 8).round().reshape(-1, 3), axis=0))
+
+
+def test_a_person_sees_the_class_and_the_cloud(server, served, browser, tmp_path):
+    points = np.random.default_rng(1).uniform(-1, 1, (90, 3)).astype(np.float32)
+    write_points(tmp_path / "chair.ply", points)
+    (want,) = predict([tmp_path / "chair.ply"], served / "adapters" / "shapes")
+    browser.call("Page.navigate", url=server.address)
+    assert browser.until("$('error').textContent") == "a token is needed"
+    token = server.token
+    browser.js(f"$('token').value = {token!r}; $('token').dispatchEvent(new Event('change'))")
+    assert browser.until("$('adapter').options.length") == 3
+    choose(browser, "shapes")
+    browser.choose_file(tmp_path / "chair.ply")
+    browser.until("$('view').dataset.drawn")
+    assert browser.js("$('answer').textContent") == want.label
+    assert int(browser.js("$('view').dataset.drawn")) > 50
+    assert colours(browser) > 5
+    choose(browser, "parts")
+    assert browser.js("$('category-box').hidden") is False
+    browser.js("$('category').value = 'chair'; send(last)")
+    browser.until("$('answer').textContent.endsWith('labels')")
+    assert browser.js("$('view').dataset.drawn") == "90"
+    assert "chair/" in browser.js("$('more').textContent")
+    assert browser.js("$('save').hidden") is False
+    (tmp_path / "broken.ply").write_text("ply\n")
+    browser.choose_file(tmp_path / "broken.ply")
+    browser.until("!$('error').hidden")
+    assert "broken.ply" in browser.js("$('error').textContent")
+    assert not browser.said  # no error in the page, and nothing that its policy forbids
