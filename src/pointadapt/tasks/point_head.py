@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 64  # of the embedded class
 IGNORE = -1  # the label of points that nobody labelled
-DOUBT = 0.01  # a share that a forest's answer is never below in what is mixed with the network's
+TRUST = 0.6  # how much the network counts in what is mixed with a forest, which counts the rest
+DOUBT = 0.01  # added to the forest's shares, so that no label is impossible
 
 
 class PointHead(Head):
@@ -44,8 +45,9 @@ class PointHead(Head):
     height or a colour tells by itself need not pass through the other layers.
 
     With the task's ``forest``, a random forest on these features is fitted before training
-    (:meth:`learn`). The layers train without it. What is predicted is the mean of both answers'
-    logarithms: the forest is sharp where a height decides, the network sees what is around.
+    (:meth:`learn`). The layers train without it. What is predicted is a weighted mean of both
+    answers' logarithms: the forest is sharp where a height decides, the network sees what is around
+    (``docs/decisions/a-forest-beside-the-network.md``).
 
     Args:
         config: size of the backbone.
@@ -130,7 +132,8 @@ class PointHead(Head):
         if self.forest is None:
             return output
         said = self.forest(features.flatten(0, 1)).view(output.shape)
-        return (output.float().log_softmax(dim=-1) + (said + DOUBT).log()) / 2
+        known = (said + DOUBT).log()
+        return known + TRUST * (output.float().log_softmax(dim=-1) - known)
 
     def _scaled(self, points: Tensor, features: Tensor | None) -> Tensor | None:
         """(B, N, C) what joins the points; None for a head that takes no features."""
