@@ -88,7 +88,7 @@ def test_a_forest_is_fitted_before_scenes_are_learned(config, tmp_path):
     )  # fmt: skip
     train(run)
     first = adapter(run.out)
-    assert first["head.forest.shares"].std() > 0.1  # as it began, all labels are as likely
+    assert first["head.forest.shares"].max() > 0.9  # as it began, all labels are as likely
     train(replace(run, resume=True))
     assert same(first, adapter(run.out))
 
