@@ -5,7 +5,8 @@
 Each DIR holds train/FILE and test/FILE, every point labelled; what follows it are options of the
 data set "folder_segmentation". Trained as ``pointadapt train --recipe dapt-scenes`` does it, and
 scored over every point of the test scenes as ``pointadapt score-scenes`` does, with the forest
-beside it, and once more without the forest that the adapter holds. Nothing is chosen on the test scenes. Runs that an earlier call finished are kept.
+beside it, and once more without the forest that the adapter itself holds. Nothing is chosen on the
+test scenes. Runs that an earlier call finished are kept.
 """
 
 from __future__ import annotations
