@@ -67,9 +67,9 @@ class PointForest(nn.Module):
         super().__init__()
         inner = LEAVES - 1
         self.trees = trees
-        self.register_buffer("column", torch.zeros(trees, inner, dtype=torch.int16))
+        self.register_buffer("column", torch.zeros(trees, inner, dtype=torch.int32))
         self.register_buffer("threshold", torch.zeros(trees, inner))
-        self.register_buffer("below", torch.full((trees, inner, 2), -1, dtype=torch.int16))
+        self.register_buffer("below", torch.full((trees, inner, 2), -1, dtype=torch.int32))
         shares = torch.full((trees, LEAVES, labels), 1 / labels, dtype=torch.float16)
         self.register_buffer("shares", shares)
 
