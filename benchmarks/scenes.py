@@ -65,7 +65,8 @@ def one(name: str, options: dict[str, str], seed: int, args: argparse.Namespace)
 def network_alone(adapter: Path) -> dict[str, Any]:
     """The scores without the forest that the adapter holds."""
     model = load_ready(adapter)
-    model.adapter.head.forest = None
+    head: Any = model.adapter.head
+    head.forest = None
     protocol = Protocol.of(adapter, None, None, (), about=model.adapter.about)
     data: Any = load_dataset(protocol.data, **protocol.options)
     return scores_of_scenes(model, data, "test", protocol.points)

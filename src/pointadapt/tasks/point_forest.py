@@ -87,7 +87,7 @@ class PointForest(nn.Module):
         for buffer, value in ((self.threshold, 0), (self.below, -1), (self.shares, 0)):
             buffer.fill_(value)
         for place, tree in enumerate(forest.estimators_):
-            self._take(place, tree.tree_, forest.classes_)
+            self._take(place, tree.tree_, np.asarray(forest.classes_))
 
     def _take(self, place: int, tree: Any, classes: np.ndarray) -> None:
         """Copy one of scikit-learn's trees; its nodes of both kinds have one numbering."""
