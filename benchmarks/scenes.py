@@ -5,7 +5,8 @@
 Each DIR holds train/FILE and test/FILE, every point labelled; what follows it are options of the
 data set "folder_segmentation". Trained as ``pointadapt train --recipe dapt-scenes`` does it, and
 scored over every point of the test scenes as ``pointadapt score-scenes`` does, with the forest
-beside it. Nothing is chosen on the test scenes. Runs that an earlier call finished are kept.
+beside it, and once more without the forest that the adapter itself holds. Nothing is chosen on the
+test scenes. Runs that an earlier call finished are kept.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ from rich.table import Table
 
 import pointadapt
 from _sets import parse, write_record
-from pointadapt.core.files import read_json
+from pointadapt.adapters.protocol import Protocol, load_ready
+from pointadapt.core.files import read_json, write_json
+from pointadapt.data import load_dataset
+from pointadapt.inference.score_scenes import scores_of_scenes
 
 RESULTS = Path("benchmarks/results/scenes_tiny.json")
 MEASURES = ("miou", "accuracy", "class_accuracy")
@@ -38,11 +42,15 @@ def one(name: str, options: dict[str, str], seed: int, args: argparse.Namespace)
         )  # fmt: skip
     if not (out / "scores.json").exists():
         pointadapt.score_scenes(out / "adapter", out=out / "scores.json")
-    trained, scores = read_json(out / "results.json"), read_json(out / "scores.json")
+    if not (out / "network.json").exists():
+        write_json(out / "network.json", network_alone(out / "adapter"))
+    names = ("results.json", "scores.json", "network.json")
+    trained, scores, network = (read_json(out / name) for name in names)
     config = trained["config"]
     return {
         "seed": seed,
         **{key: scores[key] for key in (*MEASURES, "per_class", "labelled", "confusion")},
+        "network_alone": {key: network[key] for key in (*MEASURES, "per_class")},
         "forest": scores["baseline"],
         "seconds": trained["seconds"],
         "settled": trained["settled"],
@@ -54,22 +62,34 @@ def one(name: str, options: dict[str, str], seed: int, args: argparse.Namespace)
     }  # fmt: skip
 
 
+def network_alone(adapter: Path) -> dict[str, Any]:
+    """The scores without the forest that the adapter holds."""
+    model = load_ready(adapter)
+    head: Any = model.adapter.head
+    head.forest = None
+    protocol = Protocol.of(adapter, None, None, (), about=model.adapter.about)
+    data: Any = load_dataset(protocol.data, **protocol.options)
+    return scores_of_scenes(model, data, "test", protocol.points)
+
+
 def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
     """All seeds of a set, with the means."""
     runs = [one(name, options, seed, args) for seed in args.seeds]
     return {
         "set": name,
         **{key: round(statistics.mean(run[key] for run in runs), 2) for key in MEASURES},
-        **{f"forest_{key}": round(statistics.mean(run["forest"][key] for run in runs), 2)
-           for key in MEASURES},
+        **{f"{which}_{key}": round(statistics.mean(run[which][key] for run in runs), 2)
+           for which in ("forest", "network_alone") for key in MEASURES},
         "runs": runs,
     }  # fmt: skip
 
 
 def show(lines: list[dict[str, Any]]) -> None:
-    table = Table("set", "recipe, mIoU %", "forest, mIoU %", "recipe, points right %", "seeds")
+    measures = ("recipe, mIoU %", "its network alone", "forest", "recipe, points right %")
+    table = Table("set", *measures, "seeds")
     for line in lines:
-        cells = [f"{line[key]:.1f}" for key in ("miou", "forest_miou", "accuracy")]
+        keys = ("miou", "network_alone_miou", "forest_miou", "accuracy")
+        cells = [f"{line[key]:.1f}" for key in keys]
         table.add_row(line["set"], *cells, str(len(line["runs"])))
     Console(width=100).print(table)
 

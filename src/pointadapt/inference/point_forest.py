@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +19,9 @@ from ..data import Clouds
 from ..data.reading.block_data import BlockData
 from ..data.reading.blocks import Scene
 from ..tasks.metrics import confusion_matrix, segmentation_scores
-
-if TYPE_CHECKING:
-    from sklearn.ensemble import RandomForestClassifier
+from ..tasks.point_forest import fitted_forest
 
 TREES = 100
-POINTS = 40_000  # of the training scenes
 AT_ONCE = 1 << 17  # points that are predicted at a time
 KEYS = ("miou", "accuracy", "class_accuracy")
 Labelled = tuple[np.ndarray, np.ndarray]  # features (m, C) and labels (m,), -1 where unknown
@@ -75,7 +72,7 @@ def _scored(
     train: Labelled, test: Iterable[Labelled], names: tuple[str, ...], seed: int
 ) -> dict[str, Any]:
     began = time.monotonic()
-    forest, used = _fitted(train, seed)
+    forest, used = fitted_forest(*train, TREES, seed)
     matrix = torch.zeros(len(names), len(names), dtype=torch.int64)
     for features, labels in test:
         for x, y in _pieces(features, labels):
@@ -91,17 +88,6 @@ def _scored(
         "trees": TREES,
         "seed": seed,
     }
-
-
-def _fitted(train: Labelled, seed: int) -> tuple[RandomForestClassifier, int]:
-    """The forest, and on how many points it was fitted."""
-    from sklearn.ensemble import RandomForestClassifier
-
-    features, labels = train
-    known = np.flatnonzero(labels >= 0)
-    some = np.random.default_rng(seed).permutation(known)[:POINTS]
-    forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=torch.get_num_threads())
-    return forest.fit(features[some], labels[some]), len(some)
 
 
 def _pieces(features: np.ndarray, labels: np.ndarray) -> Iterator[Labelled]:

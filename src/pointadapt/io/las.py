@@ -20,7 +20,8 @@ FINEST, STEPS = -9, 2**31 - 2  # coordinates are 32-bit steps of a power of ten
 CHUNK = 1_000_000  # points read at a time, so that a wrong count does not fill the memory
 HEADER = struct.Struct("<94xHIIB")  # sizes of the header and all before the points, their format
 COMPRESSED = 128
-ATTRIBUTES = ("intensity", "red", "green", "blue", "classification")
+RETURNS = ("return_number", "number_of_returns")
+ATTRIBUTES = ("intensity", "red", "green", "blue", "classification", *RETURNS)
 
 
 def read_las(path: Path) -> Cloud:

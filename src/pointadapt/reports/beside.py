@@ -117,6 +117,8 @@ def _scene_remedies(run: Mapping[str, Any]) -> str:
     tried, config = [], run.get("config", {})
     if not any("traits" in option for option in config.get("data_options", ())):
         tried.append("the traits of points (--data-options features=usual,traits)")
+    if not any(option.startswith("forest=") for option in config.get("task_options", ())):
+        tried.append("a forest beside the network (--task-options forest=50)")
     if not config.get("recipe", "").endswith("-scenes"):
         tried.append("--recipe dapt-scenes")
     more = "more labelled scenes, or more epochs"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from ..backbones import Tokens
 from ..core.errors import ConfigError
 from .inputs import parse_inputs
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NO_LINEAR_FORM = (
     "only a head that is a linear map of its inputs, or has one beside it, can be fitted: use "
@@ -36,6 +40,9 @@ class Head(nn.Module):
 
     def see(self, traits: Tensor) -> None:
         """Look at the traits (n, T) of the training clouds, before training."""
+
+    def learn(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        """Look at the training points' features (n, N, C) and labels (n, N), before training."""
 
     def sizes(self) -> tuple[float, float] | None:
         """Least and largest log radius of the training clouds; None where it is not told them."""

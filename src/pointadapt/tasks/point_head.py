@@ -17,6 +17,7 @@ from ..core.fields import at_least, share
 from .base import Head, Names, Task
 from .inputs import pooled_inputs
 from .parts import Propagation, one_hot, thirds
+from .point_forest import PointForest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 64  # of the embedded class
 IGNORE = -1  # the label of points that nobody labelled
+TRUST = 0.6  # how much the network counts in what is mixed with a forest, which counts the rest
+DOUBT = 0.01  # added to the forest's shares, so that no label is impossible
 
 
 class PointHead(Head):
@@ -40,6 +43,11 @@ class PointHead(Head):
     that colours from 0 to 1 and intensities as a scanner stores them weigh alike. With the task's
     ``linear``, a linear map of these features, which begins as 0, is added to the output: what a
     height or a colour tells by itself need not pass through the other layers.
+
+    With the task's ``forest``, a random forest on these features is fitted before training
+    (:meth:`learn`). The layers train without it. What is predicted is a weighted mean of both
+    answers' logarithms: the forest is sharp where a height decides, the network sees what is around
+    (``docs/decisions/a-forest-beside-the-network.md``).
 
     Args:
         config: size of the backbone.
@@ -75,6 +83,11 @@ class PointHead(Head):
         if own and task.linear:
             self.beside = nn.Linear(own, len(names.parts), bias=False)
             nn.init.zeros_(self.beside.weight)
+        self.forest = PointForest(len(names.parts), task.forest) if own and task.forest else None
+
+    def learn(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        if self.forest is not None:
+            self.forest.learn(features.reshape(-1, features.shape[-1]), labels.ravel(), seed)
 
     def forward(
         self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
@@ -98,7 +111,9 @@ class PointHead(Head):
         x = self.dropout(F.relu(self.norm1(x), inplace=True))
         x = F.relu(self.norm2(self.linear2(x)), inplace=True)
         x = self.linear3(x).view(b, n, -1)
-        return x if self.beside is None or own is None else x + self.beside(own)
+        if self.beside is not None and own is not None:
+            x = x + self.beside(own)
+        return x if self.training or features is None else self._with_forest(x, features)
 
     def pooled(self, levels: Sequence[Tokens], category: Tensor | None) -> Tensor:
         """(B, ·) what is known of each cloud as a whole."""
@@ -111,6 +126,14 @@ class PointHead(Head):
                 )
             parts.append(self.label(one_hot(category, self.names.classes)))
         return torch.cat(parts, dim=-1)
+
+    def _with_forest(self, output: Tensor, features: Tensor) -> Tensor:
+        """The output (B, N, labels) mixed with what the forest says of features (B, N, C)."""
+        if self.forest is None:
+            return output
+        said = self.forest(features.flatten(0, 1)).view(output.shape)
+        known = (said + DOUBT).log()
+        return known + TRUST * (output.float().log_softmax(dim=-1) - known)
 
     def _scaled(self, points: Tensor, features: Tensor | None) -> Tensor | None:
         """(B, N, C) what joins the points; None for a head that takes no features."""
@@ -141,6 +164,8 @@ class PointTask(Task):
         dropout: after the first of them.
         label_smoothing: share of the target spread over all labels.
         linear: a linear map of the points' features beside the layers.
+        forest: trees of a random forest on the points' features that is fitted to the training
+            points first, kept with the adapter, and asked in prediction as well; 0 for none.
     """
 
     head_inputs = ("token_max", "token_mean")
@@ -153,9 +178,11 @@ class PointTask(Task):
     dropout: float = 0.5
     label_smoothing: float = 0.0
     linear: bool = False
+    forest: int = 0
 
     def __post_init__(self) -> None:
         at_least(self, 1, "width")
+        at_least(self, 0, "forest")
         share(self, "dropout", "label_smoothing")
         if min(self.hidden) < 1:
             raise ConfigError(f"hidden must be two widths of at least 1, not {self.hidden}")

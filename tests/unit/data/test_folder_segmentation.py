@@ -80,6 +80,20 @@ def test_every_format_gives_points_labels_and_columns(ending, tmp_path):
         np.testing.assert_allclose(found.columns["red"], rows[:, 4] * 20000 / 65535, atol=1e-4)
 
 
+def test_returns_are_features_where_all_files_have_them(tmp_path):
+    def names():
+        found = data(tmp_path, features=("intensity", "returns"))
+        found.scenes("train")
+        return found.feature_names()
+
+    rows = MAKE["scene"](0, points=200)
+    for name in ("a.las", "b.las"):
+        write_las(tmp_path / name, rows)
+    assert names() == ("intensity", "return_number", "number_of_returns")
+    write_ply(tmp_path / "c.ply", rows, "label")
+    assert names() == ("intensity",)
+
+
 def test_precision_in_utm(tmp_path):
     rng = np.random.default_rng(0)
     rows = np.column_stack([rng.uniform(0, 20, (300, 3)), np.arange(300) % 2])

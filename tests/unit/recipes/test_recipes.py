@@ -162,7 +162,7 @@ def test_scenes_have_traits_and_blocks_from_the_density():
         if f.name not in own:
             assert len({getattr(c, f.name) for c in configs}) == 1, f.name
     data = load_dataset(configs[0].data, **key_values(configs[0].data_options))
-    assert data.features == ("usual", "traits") and not data.block
+    assert data.features == ("usual", "returns", "traits") and not data.block
     assert (configs[0].task, configs[0].backbone) == ("scene_segmentation", "tiny")
 
 

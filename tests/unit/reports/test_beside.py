@@ -66,6 +66,10 @@ def test_a_better_forest_on_points_says_what_would_help():
         "5.0 points better than this result: use it, or try the traits of points"
     )
     assert "--recipe dapt-scenes" in said
-    whole = {"config": {"data_options": ["features=usual,traits"], "recipe": "dapt-scenes"}}
-    said = baseline_remark(75.0, POINTS, 3, whole)
+    assert "--task-options forest=50" in said
+    whole = {
+        "data_options": ["features=usual,traits"], "task_options": ["forest=50"],
+        "recipe": "dapt-scenes",
+    }  # fmt: skip
+    said = baseline_remark(75.0, POINTS, 3, {"config": whole})
     assert said.endswith("use it, or try more labelled scenes, or more epochs")

@@ -139,6 +139,51 @@ def test_a_folded_model_labels_points_too(bare_backbone, toy_batch):
     )
 
 
+# ---- the forest beside it
+
+
+def colours_and_labels():
+    """Two channels for each point of the toy batch, and labels that the second one tells."""
+    colors = torch.rand(32, 64, 2, generator=torch.Generator().manual_seed(0))
+    return colors, 2 * (colors[..., 1] > 0.5).long()
+
+
+def test_a_forest_answers_in_prediction_alone(bare_backbone, toy_batch):
+    model = new_model(bare_backbone("point_vit"), dropout=0.0, forest=5).eval()
+    points, (colors, target) = toy_batch[0], colours_and_labels()
+    forest, model.adapter.head.forest = model.adapter.head.forest, None
+    alone = model(points, features=colors)
+    model.adapter.head.forest = forest
+    model.adapter.head.learn(colors.numpy(), target.numpy(), seed=0)
+    said = forest(colors.flatten(0, 1)).view(32, 64, 3)
+    want = 0.6 * alone.log_softmax(-1) + 0.4 * (said + 0.01).log()
+    torch.testing.assert_close(model(points, features=colors), want)
+    assert (said.argmax(-1) == target).float().mean() > 0.99
+    training = model.train()(points, features=colors)
+    model.adapter.head.forest = None
+    torch.testing.assert_close(model(points, features=colors), training)
+
+
+def test_a_forest_goes_with_its_adapter(bare_backbone, toy_batch, tmp_path):
+    folder = bare_backbone("point_vit")
+    model = new_model(folder, forest=5).eval()
+    points, (colors, target) = toy_batch[0], colours_and_labels()
+    model.adapter.head.learn(colors.numpy(), target.numpy(), seed=0)
+    adapter_folder.save_adapter(model, tmp_path, backbone=str(folder), points=64)
+    loaded = adapter_folder.load(tmp_path)
+    assert loaded.adapter.task.forest == 5
+    assert torch.equal(loaded(points, features=colors), model(points, features=colors))
+    assert (model(points, features=colors).argmax(-1) == target).float().mean() > 0.9
+
+
+def test_there_is_no_forest_without_features_or_trees(bare_backbone):
+    with pytest.raises(ConfigError, match="forest must be at least 0"):
+        task(forest=-1)
+    assert new_model(bare_backbone("point_vit")).adapter.head.forest is None
+    model = new_model(bare_backbone("point_vit"), features=(), forest=5)
+    assert model.adapter.head.forest is None
+
+
 # ---- loss and scores
 
 

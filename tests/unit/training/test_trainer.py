@@ -4,6 +4,7 @@ import errno
 import importlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -73,6 +74,23 @@ def identical(a, b):
 
 
 # ---- what a run leaves
+
+
+def test_a_forest_is_fitted_before_scenes_are_learned(config, tmp_path):
+    make = runpy.run_path(str(Path(__file__).parents[2] / "data/folder_segmentation/make.py"))
+    options = make["make"](tmp_path / "scenes")
+    root = options.pop("root")
+    more = (*(f"{k}={v}" for k, v in options.items()), "features=z")
+    of_points = ("width=8", "hidden=8,8", "forest=3")
+    run = replace(
+        config, data="folder_segmentation", root=root, data_options=more, epochs=1, points=32,
+        task="scene_segmentation", task_options=of_points,
+    )  # fmt: skip
+    train(run)
+    first = adapter(run.out)
+    assert first["head.forest.shares"].max() > 0.9  # as it began, all labels are as likely
+    train(replace(run, resume=True))
+    assert same(first, adapter(run.out))
 
 
 def test_what_a_run_writes(config):

@@ -12,6 +12,7 @@ import numpy as np
 from ...core.errors import ConfigError, DataLayoutError, PointCloudError
 from ...core.notes import note
 from ...io.columns import check_called
+from ...io.las import RETURNS
 from ...ops.point_traits import POINT_TRAITS, point_traits
 from ..base import DATASETS, HELD_OUT, SKIPPED, titled
 from ..reading.bad_files import (
@@ -33,7 +34,7 @@ from ..reading.widths import AUTO, Width, fitting_width
 
 PLACE = ("x", "y", "z")  # features that every scene has: the place within it, from 0 to 1
 USUAL = ("red", "green", "blue", "intensity")
-USUAL_WORD, TRAITS_WORD = "usual", "traits"  # features by the group
+USUAL_WORD, TRAITS_WORD, RETURNS_WORD = "usual", "traits", "returns"  # features by the group
 LAS_LABEL, NEVER_CLASSIFIED = "classification", 0  # of LAS
 TILES = 5  # blocks along a side of the tiles into which a single scene is split
 
@@ -73,7 +74,8 @@ class FolderSegmentation(BlockData):
             intensity where all files have them, and every column of bare arrays ("usual"); "none"
             for none. "traits" are the height above ground, the shape around and the like of each
             point, see :mod:`pointadapt.ops.point_traits`: they are taken from the whole scene, and
-            take about 10 seconds for a million points.
+            take about 10 seconds for a million points. "returns" are return_number and
+            number_of_returns where all files have them, as LAS does.
         test_fraction: share of files or tiles that becomes test where no split is given.
         columns: what x, y and z are called where columns have names, such as
             ``columns=easting,northing,height``.
@@ -124,6 +126,7 @@ class FolderSegmentation(BlockData):
         groups = {
             USUAL_WORD: (*(n for n in USUAL if n in common), *(n for n in common if n.isdigit())),
             TRAITS_WORD: POINT_TRAITS,
+            RETURNS_WORD: tuple(n for n in RETURNS if n in common),
             "none": (),
         }
         asked = self.features or (USUAL_WORD,)
