@@ -62,7 +62,7 @@ def full_data(name: str, given: dict[str, Any], args: argparse.Namespace) -> Fou
     board = pointadapt.compare(
         **given, out=args.runs / name, methods_file=LINES, methods=tuple(args.methods),
         seeds=tuple(args.seeds), lrs=tuple(args.lrs), tune_epochs=args.tune_epochs,
-        threads=args.threads,
+        threads=args.threads, jobs=args.jobs,
     )  # fmt: skip
     kept = ("accuracy", "accuracy_sd", "lr", "tuned", "trainable_parameters", "seconds", "error")
     rows: Found = {
@@ -79,7 +79,7 @@ def episodes(name: str, given: dict[str, Any], args: argparse.Namespace) -> Foun
     found: Found = {}
     for entry in entries:
         own = {**given, "method": entry.method, "options": entry.options, **entry.changes}
-        own |= {"threads": args.threads, "jobs": 1}
+        own |= {"threads": args.threads, "jobs": args.jobs}
         fits = pointadapt.make_method(entry.method).fits
         tuned = {} if fits else tune_episodes(name, entry, own, args)
         lr = {"lr": max(tuned, key=lambda rate: tuned[rate])} if tuned else {}
@@ -169,12 +169,13 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", required=True)
     parser.add_argument("--methods", nargs="+", default=[], help="default: all of promise.yaml")
     parser.add_argument(
-        "--preset", default="stem-adapter", help="what the others are tested against"
+        "--preset", default="stem-adapter-forest", help="what the others are tested against"
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--lrs", nargs="+", type=float, default=[1e-3, 3e-3, 1e-2])
     parser.add_argument("--tune-epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--runs", type=Path, default=Path("runs/promise"))
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()

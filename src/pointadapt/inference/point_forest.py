@@ -18,8 +18,8 @@ import torch
 from ..data import Clouds
 from ..data.reading.block_data import BlockData
 from ..data.reading.blocks import Scene
+from ..tasks.forest import fitted_forest
 from ..tasks.metrics import confusion_matrix, segmentation_scores
-from ..tasks.point_forest import fitted_forest
 
 TREES = 100
 AT_ONCE = 1 << 17  # points that are predicted at a time

@@ -26,6 +26,7 @@ BASE = TrainConfig(
     backbone="tiny",
     head=("cls", "patch_max", "size", "shape"),
     points=0,
+    task_options=("forest=100",),
     augment=("scale_shift", "rotate_z"),
     epochs=30,
     warmup_epochs=1,

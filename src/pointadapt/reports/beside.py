@@ -107,6 +107,8 @@ def _remedies(run: Mapping[str, Any]) -> str:
         tried.append("size and shape as inputs of the head (--head cls patch_max size shape)")
     if not run.get("fit"):
         tried.append("--start instant, --recipe instant-folder (seconds)")
+    if not any(o.startswith("forest=") for o in run.get("config", {}).get("task_options", ())):
+        tried.append("a forest beside the network (--task-options forest=100)")
     if "rotate_z" not in run["protocol"].get("augmentation", ()):
         tried.append("--augment rotate_z")
     return ", ".join([*tried, "or more training clouds" if tried else "more training clouds"])

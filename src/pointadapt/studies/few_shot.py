@@ -51,6 +51,9 @@ def few_shot(
 
 
 def _run(config: FewShotConfig, on_done: Callable[[Outcome], None] | None) -> StudyResults:
+    from ..training.setup import with_points
+
+    config = with_points(config)
     setting, folds = _episodes(config)
     jobs = [_fold(config, setting, k) for k in range(folds)]
     what = f"{setting.way}-way {setting.shot}-shot"

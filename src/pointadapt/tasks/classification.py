@@ -16,7 +16,8 @@ from ..core.errors import ConfigError, DataLayoutError
 from ..core.fields import at_least, share
 from ..core.plain import shown
 from .base import TASKS, Answer, Head, Measure, Names, Task
-from .inputs import HeadInputs
+from .forest import Forest, mixed
+from .inputs import HeadInputs, needed
 from .metrics import classification_scores
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 
 MOST_PAIRED = 16  # classes: 120 pairs
+LEAVES = 256  # of a tree of the forest
+TRUST = 0.5  # how much the network counts beside a forest, which counts the rest
 
 
 class Votes(nn.Module):
@@ -66,6 +69,8 @@ class ClassificationHead(Head):
             sets it.
         pairs: what is linear gives a number for each pair of classes, which vote; see
             :class:`Votes`. Of more than ``MOST_PAIRED`` classes one for each class.
+        forest: trees of a forest on the traits of the clouds, fitted before training. The layers
+            train without it; in prediction the logarithms of both answers are averaged.
     """
 
     weight: Tensor
@@ -74,7 +79,7 @@ class ClassificationHead(Head):
     def __init__(
         self, dim: int, inputs: Sequence[str], classes: int,
         hidden: Sequence[int] = (256, 256), dropout: float = 0.5, batchnorm: bool = True,
-        depth: int = 1, linear: bool = False, pairs: bool = False,
+        depth: int = 1, linear: bool = False, pairs: bool = False, forest: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.given = given = HeadInputs(inputs, dim, depth)
@@ -95,6 +100,8 @@ class ClassificationHead(Head):
         self.whole = not (layers or linear)  # the head is the linear map and nothing else
         last = nn.Linear(width, outputs if self.whole else classes)
         self.layers = nn.Sequential(*layers, last)
+        self.forest = Forest(classes, forest, LEAVES) if forest else None
+        self.takes_traits = given.takes_traits or self.forest is not None
 
     def forward(
         self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
@@ -102,7 +109,10 @@ class ClassificationHead(Head):
     ) -> Tensor:  # fmt: skip
         """Logits (B, classes)."""
         del points, category, features
-        return self.from_rows(self.given(tokens, traits))
+        out = self.from_rows(self.given(tokens, traits))
+        if self.forest is None or self.training:
+            return out
+        return mixed(out, self.forest(needed(traits, "a forest on the traits")), TRUST)
 
     def from_rows(self, rows: Tensor) -> Tensor:
         out = self.layers(rows)
@@ -112,6 +122,10 @@ class ClassificationHead(Head):
 
     def see(self, traits: Tensor) -> None:
         self.given.see(traits)
+
+    def learn(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
+        if self.forest is not None:
+            self.forest.learn(features, labels, seed)
 
     def sizes(self) -> tuple[float, float] | None:
         return self.given.sizes()
@@ -148,6 +162,9 @@ class Classification(Task):
         label_smoothing: share of the target spread over all classes.
         linear: the head has a fixed linear map beside its layers, which ``--start`` fits.
         pairs: what is linear gives a number for each pair of up to 16 classes, which vote.
+        forest: trees of a random forest on each cloud's size, shape and profile, which is fitted to
+            the training clouds first, kept with the adapter, and asked in prediction as well; 0 for
+            none.
     """
 
     measures = (
@@ -167,9 +184,10 @@ class Classification(Task):
     label_smoothing: float = 0.0
     linear: bool = False
     pairs: bool = False
+    forest: int = 0
 
     def __post_init__(self) -> None:
-        at_least(self, 0, "hidden")
+        at_least(self, 0, "hidden", "forest")
         if min(self.layers, default=1) < 1:
             raise ConfigError(f"layers must be widths of at least 1, not {shown(self.layers)}")
         share(self, "dropout", "label_smoothing")
@@ -201,7 +219,7 @@ class Classification(Task):
         count = len(names.classes)
         return ClassificationHead(
             config.dim, inputs, count, hidden, self.dropout, self.batchnorm, config.depth,
-            self.linear, self.pairs,
+            self.linear, self.pairs, self.forest,
         )  # fmt: skip
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..backbones import Tokens
 from ..core.errors import ConfigError
+from .forest import Forest
 from .inputs import parse_inputs
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Head(nn.Module):
         kinds: of what :meth:`rows` puts side by side: width, and whether it is traits.
         row_names: what each of those is called.
         pairs: :meth:`begin_at` takes a number for each pair of classes, not for each class.
+        forest: answers beside the network once :meth:`learn` fitted it; None for most heads.
     """
 
     blocks: tuple[int, ...] = ()
@@ -38,11 +40,21 @@ class Head(nn.Module):
     row_names: tuple[str, ...] = ()
     pairs: bool = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.forest: Forest | None = None
+
     def see(self, traits: Tensor) -> None:
         """Look at the traits (n, T) of the training clouds, before training."""
 
     def learn(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
-        """Look at the training points' features (n, N, C) and labels (n, N), before training."""
+        """Fit the forest, before training.
+
+        Args:
+            features: of the training points (n, N, C), or the traits (n, T) of the clouds.
+            labels: (n, N), or (n,).
+            seed: fixes it.
+        """
 
     def sizes(self) -> tuple[float, float] | None:
         """Least and largest log radius of the training clouds; None where it is not told them."""

@@ -130,6 +130,20 @@ def _doubt(radius: float, low: float, high: float) -> str:
     )
 
 
+def needed(traits: Tensor | None, wanted: str) -> Tensor:
+    """``traits`` of clouds, for what is ``wanted`` of them.
+
+    Raises:
+        ConfigError: they are not given.
+    """
+    if traits is None:
+        raise ConfigError(
+            f"this model takes {wanted} of each cloud, which normalised points do not show: "
+            "model(points, traits=pointadapt.ops.cloud_traits(clouds as they came))"
+        )
+    return traits
+
+
 class HeadInputs(nn.Module):
     """The inputs of a head side by side, (B, width).
 
@@ -203,11 +217,6 @@ class HeadInputs(nn.Module):
                 yield (tokens if number is None else levels[number]).pool(item.source)
 
     def _scaled(self, traits: Tensor | None) -> Tensor:
-        if traits is None:
-            wanted = ", ".join(item.name for item in self.items if item.of_cloud)
-            raise ConfigError(
-                f"this model takes {wanted} of each cloud, which normalised points do not show: "
-                "model(points, traits=pointadapt.ops.cloud_traits(clouds as they came))"
-            )
-        scaled = (traits.to(self.mean) - self.mean) / self.deviation
+        wanted = ", ".join(item.name for item in self.items if item.of_cloud)
+        scaled = (needed(traits, wanted).to(self.mean) - self.mean) / self.deviation
         return scaled.clamp(-CLIP, CLIP)

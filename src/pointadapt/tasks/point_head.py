@@ -15,9 +15,9 @@ from ..backbones.base import BackboneConfig
 from ..core.errors import ConfigError, DataLayoutError
 from ..core.fields import at_least, share
 from .base import Head, Names, Task
+from .forest import Forest, mixed
 from .inputs import pooled_inputs
 from .parts import Propagation, one_hot, thirds
-from .point_forest import PointForest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 LABEL_WIDTH = 64  # of the embedded class
 IGNORE = -1  # the label of points that nobody labelled
 TRUST = 0.6  # how much the network counts in what is mixed with a forest, which counts the rest
-DOUBT = 0.01  # added to the forest's shares, so that no label is impossible
 
 
 class PointHead(Head):
@@ -83,7 +82,7 @@ class PointHead(Head):
         if own and task.linear:
             self.beside = nn.Linear(own, len(names.parts), bias=False)
             nn.init.zeros_(self.beside.weight)
-        self.forest = PointForest(len(names.parts), task.forest) if own and task.forest else None
+        self.forest = Forest(len(names.parts), task.forest) if own and task.forest else None
 
     def learn(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
         if self.forest is not None:
@@ -132,8 +131,7 @@ class PointHead(Head):
         if self.forest is None:
             return output
         said = self.forest(features.flatten(0, 1)).view(output.shape)
-        known = (said + DOUBT).log()
-        return known + TRUST * (output.float().log_softmax(dim=-1) - known)
+        return mixed(output, said, TRUST)
 
     def _scaled(self, points: Tensor, features: Tensor | None) -> Tensor | None:
         """(B, N, C) what joins the points; None for a head that takes no features."""

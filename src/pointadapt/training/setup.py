@@ -208,8 +208,9 @@ def show_clouds(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
     adapter = model.eval().adapter
     if adapter.head.takes_traits:
         adapter.head.see(torch.from_numpy(clouds.known_traits))
-    if adapter.task.per_point and adapter.names.features and clouds.features is not None:
-        adapter.head.learn(clouds.features, adapter.task.target(clouds), config.seed)
+    if adapter.head.forest is not None:
+        seen = clouds.features if adapter.task.per_point else clouds.known_traits
+        adapter.head.learn(seen, adapter.task.target(clouds), config.seed)
     shown = TrainingClouds(clouds.points, config.points, config.seed, device, adapter.normalise)
     adapter.method.prepare(adapter.taps, model.backbone, shown)
     model.train(was_training)

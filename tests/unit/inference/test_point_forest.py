@@ -44,7 +44,7 @@ def test_there_is_none_without_features():
 
 
 def test_training_points_are_a_sample(monkeypatch):
-    monkeypatch.setattr("pointadapt.tasks.point_forest.POINTS", 30)
+    monkeypatch.setattr("pointadapt.tasks.forest.POINTS", 30)
     assert forest_on_blocks(blocks(0), blocks(1))["points"] == 30
 
 

@@ -179,6 +179,14 @@ def test_methods_and_seeds_may_be_added(config, here):
         compare(replace(config, epochs=2))
 
 
+def test_chosen_points_are_chosen_once_for_all_runs(config, here):
+    own = replace(config, methods=("linear_probe",), method_options=(), seeds=(0,), points=0)
+    tuned = replace(own, lrs=(1e-3, 3e-3), tune_epochs=1, groups=8, group_size=8)
+    first = compare(tuned)
+    assert first["protocol"]["points"] == 64
+    assert compare(tuned)["methods"] == first["methods"]
+
+
 def test_a_method_that_fails_does_not_stop_the_others(config, here, capsys):
     failing = replace(config, method_options=("d:head=cls,rank=4", "linear_probe:head=nothing"))
     seen = []

@@ -62,3 +62,24 @@ def test_hidden_layers_alone_cannot_begin_there():
     assert make_task("classification", {"linear": True}).begins_linear
     with pytest.raises(ConfigError, match="hidden=0 or linear=true"):
         head_of(3).begin_at(torch.zeros(3, 8), torch.zeros(3))
+
+
+def test_a_forest_on_the_traits_answers_in_prediction_alone():
+    rng = np.random.default_rng(0)
+    traits = rng.normal(size=(5, 29)).astype(np.float32)
+    labels = np.array([0, 1, 2, 0, 1])
+    torch.manual_seed(0)
+    alone, head = head_of(3, dropout=0), head_of(3, dropout=0, forest=7)
+    assert alone.forest is None and not alone.takes_traits
+    head.load_state_dict(alone.state_dict(), strict=False)
+    head.learn(traits, labels, seed=0)
+    tokens, seen = some_tokens(), torch.from_numpy(traits)
+    torch.testing.assert_close(head(tokens, traits=seen), alone(tokens))  # while it trains
+    said = head.forest(seen)
+    assert said.argmax(dim=1).tolist() == labels.tolist()
+    want = 0.5 * alone.eval()(tokens).log_softmax(dim=1) + 0.5 * (said + 0.01).log()
+    torch.testing.assert_close(head.eval()(tokens, traits=seen), want)
+    with pytest.raises(ConfigError, match="takes a forest on the traits of each cloud"):
+        head(tokens)
+    with pytest.raises(ConfigError, match="forest must be at least 0"):
+        make_task("classification", {"forest": -1})

@@ -18,7 +18,7 @@ class CompareConfig(TrainConfig):
     Attributes:
         methods: names of methods, LABEL=METHOD for a method under a name of your own, or "all".
         method_options: what is a method's own, as LABEL:key=value,key=value: its options, lr,
-            min_lr, warmup_epochs, weight_decay, clip, drop_path, head and start.
+            min_lr, warmup_epochs, weight_decay, clip, drop_path, head, start and task_options.
         methods_file: the same in YAML, a line for each: "dapt-r64: {method: dapt, rank: 64}".
         seeds: a run for each.
         lrs: learning rates to choose among, for each method that is given none of its own: a short

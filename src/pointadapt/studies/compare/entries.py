@@ -14,7 +14,8 @@ from ...core.fields import build
 from ...methods import METHODS, make_method
 
 # What a method may have of its own: what its authors tune. All else is the protocol.
-TUNED = ("lr", "min_lr", "warmup_epochs", "weight_decay", "clip", "drop_path", "head", "start")
+TUNED = ("lr", "min_lr", "warmup_epochs", "weight_decay", "clip", "drop_path", "head", "start",
+         "task_options")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from pointadapt.core.errors import ConfigError
-from pointadapt.tasks import point_forest
-from pointadapt.tasks.point_forest import PointForest, fitted_forest
+from pointadapt.tasks.forest import DEPTH, Forest, fitted_forest, mixed
 
 
 def points(count=400, seed=0):
@@ -19,20 +18,19 @@ def points(count=400, seed=0):
     return features, labels
 
 
-def learned(trees=5, seed=3):
+def learned(trees=5, seed=3, leaves=1024):
     features, labels = points()
-    forest = PointForest(4, trees)
+    forest = Forest(4, trees, leaves)
     forest.learn(features, labels, seed)
     return forest
 
 
 @pytest.mark.parametrize("leaves", [3, 1024])
-def test_it_answers_as_scikit_learn_does(monkeypatch, leaves):
-    monkeypatch.setattr(point_forest, "LEAVES", leaves)
-    limits = {"max_leaf_nodes": leaves, "max_depth": point_forest.DEPTH}
+def test_it_answers_as_scikit_learn_does(leaves):
+    limits = {"max_leaf_nodes": leaves, "max_depth": DEPTH}
     theirs, used = fitted_forest(*points(), 5, 3, **limits)
     features, _ = points(300, seed=1)
-    ours = learned()(torch.from_numpy(features)).numpy()
+    ours = learned(leaves=leaves)(torch.from_numpy(features)).numpy()
     assert used == (points()[1] >= 0).sum()
     assert theirs.classes_.tolist() == [0, 2, 3]
     np.testing.assert_allclose(ours[:, [0, 2, 3]], theirs.predict_proba(features), atol=1e-3)
@@ -40,19 +38,19 @@ def test_it_answers_as_scikit_learn_does(monkeypatch, leaves):
 
 
 def test_before_it_has_learned_all_labels_are_as_likely():
-    said = PointForest(4, 2)(torch.randn(3, 5))
+    said = Forest(4, 2)(torch.randn(3, 5))
     assert torch.equal(said, torch.full((3, 4), 0.25))
 
 
 def test_it_goes_through_a_file():
-    forest, other = learned(), PointForest(4, 5)
+    forest, other = learned(), Forest(4, 5)
     other.load_state_dict(forest.state_dict())
     features = torch.from_numpy(points(seed=2)[0])
     assert torch.equal(forest(features), other(features))
 
 
 def test_learning_again_leaves_nothing_of_before():
-    forest, features = PointForest(4, 3), points(seed=2)[0]
+    forest, features = Forest(4, 3), points(seed=2)[0]
     forest.learn(*points(seed=5))
     forest.learn(*points()[:1], np.full(400, 1))  # one label alone: trees of one leaf
     said = forest(torch.from_numpy(features))
@@ -60,5 +58,13 @@ def test_learning_again_leaves_nothing_of_before():
 
 
 def test_points_without_labels_teach_nothing():
-    with pytest.raises(ConfigError, match="needs labelled points"):
-        PointForest(4, 3).learn(points()[0], np.full(400, -1))
+    with pytest.raises(ConfigError, match="needs labels"):
+        Forest(4, 3).learn(points()[0], np.full(400, -1))
+
+
+def test_what_is_mixed_is_a_weighted_mean_of_logarithms():
+    output, shares = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    p = output.softmax(dim=1)
+    want = 0.25 * p.log() + 0.75 * torch.tensor([[0.01, 1.01]]).log()
+    torch.testing.assert_close(mixed(output, shares, 0.25), want)
+    torch.testing.assert_close(mixed(output, shares, 1.0).softmax(dim=1), p)

@@ -1,4 +1,4 @@
-"""A random forest on the features of points that an adapter's head holds as tensors.
+"""A random forest that an adapter's head holds as tensors, and answers beside the network.
 
 Breiman, Random Forests, Machine Learning 45, 2001, as scikit-learn fits it. The trees are arrays of
 a size that the options alone fix, so that they are saved, loaded and exported like any other
@@ -18,8 +18,8 @@ from ..core.errors import ConfigError
 if TYPE_CHECKING:
     from sklearn.ensemble import RandomForestClassifier
 
-POINTS = 40_000  # of the training scenes that a forest is fitted to
-LEAVES = 1024  # of a tree, at most
+POINTS = 40_000  # of the training data that a forest is fitted to, at most
+DOUBT = 0.01  # added to a forest's shares
 DEPTH = 24  # decisions from the root to a leaf, at most
 
 
@@ -44,8 +44,8 @@ def fitted_forest(
     return forest.fit(features[some], labels[some]), len(some)
 
 
-class PointForest(nn.Module):
-    """Shares of the labels among what points of these features were, by a forest's trees.
+class Forest(nn.Module):
+    """Shares of the labels among what had these features, points or clouds, by a forest's trees.
 
     All labels are as likely before :meth:`learn`. No parameter: nothing in it trains by gradients.
 
@@ -56,6 +56,7 @@ class PointForest(nn.Module):
     Args:
         labels: how many.
         trees: how many.
+        leaves: of a tree, at most.
     """
 
     column: Tensor
@@ -63,26 +64,26 @@ class PointForest(nn.Module):
     below: Tensor
     shares: Tensor
 
-    def __init__(self, labels: int, trees: int) -> None:
+    def __init__(self, labels: int, trees: int, leaves: int = 1024) -> None:
         super().__init__()
-        inner = LEAVES - 1
-        self.trees = trees
+        inner = leaves - 1
+        self.trees, self.leaves = trees, leaves
         self.register_buffer("column", torch.zeros(trees, inner, dtype=torch.int32))
         self.register_buffer("threshold", torch.zeros(trees, inner))
         self.register_buffer("below", torch.full((trees, inner, 2), -1, dtype=torch.int32))
-        shares = torch.full((trees, LEAVES, labels), 1 / labels, dtype=torch.float16)
+        shares = torch.full((trees, leaves, labels), 1 / labels, dtype=torch.float16)
         self.register_buffer("shares", shares)
 
     @torch.no_grad()
     def learn(self, features: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
-        """Fit the trees to points with features (m, C) and labels (m,), -1 where unknown.
+        """Fit the trees to features (m, C) and labels (m,), -1 where unknown.
 
         Raises:
-            ConfigError: no point is labelled.
+            ConfigError: nothing is labelled.
         """
         if not (labels >= 0).any():
-            raise ConfigError("a forest needs labelled points, and there is none")
-        limits = {"max_leaf_nodes": LEAVES, "max_depth": DEPTH}
+            raise ConfigError("a forest needs labels, and there is none")
+        limits = {"max_leaf_nodes": self.leaves, "max_depth": DEPTH}
         forest, _ = fitted_forest(features, labels, self.trees, seed, **limits)
         for buffer, value in ((self.threshold, 0), (self.below, -1), (self.shares, 0)):
             buffer.fill_(value)
@@ -119,6 +120,16 @@ class PointForest(nn.Module):
         leaf = -1 - node
         each = (self.shares[k].float()[leaf[:, k]] for k in range(trees))
         return sum(each, torch.zeros((), device=features.device)) / trees
+
+
+def mixed(output: Tensor, shares: Tensor, trust: float) -> Tensor:
+    """A network's output (…, labels) and a forest's shares as one output, of log-probabilities.
+
+    The logarithms are averaged, ``trust`` of the network's and the rest of the forest's, to whose
+    shares a little is added, so that no label is impossible.
+    """
+    known = (shares + DOUBT).log()
+    return known + trust * (output.float().log_softmax(dim=-1) - known)
 
 
 def _not_above(thresholds: np.ndarray) -> np.ndarray:
