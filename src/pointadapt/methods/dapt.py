@@ -180,9 +180,7 @@ class DaptBlockTaps(ScaleShiftBlockTaps):
     def __init__(self, options: Dapt, dim: int, fc1: int, carries: bool = True) -> None:
         super().__init__()
         self.adapter = DynamicAdapter(options, dim) if carries else None
-        self.add_scale_shifts(
-            dim, fc1, options.std if options.scale_shift_sites == "all" else None
-        )
+        self.add_scale_shifts(dim, fc1, options.std if options.scale_shift_sites == "all" else None)
         self.prompts = options.prompts if carries and options.prompt else 0
         self.serial = options.placement == "serial"
         self.prompt_gelu = options.prompt_activation == "gelu"
