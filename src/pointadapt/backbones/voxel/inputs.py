@@ -141,5 +141,8 @@ def together(clouds: Sequence[Voxels]) -> Voxels:
         raise PointCloudError("a batch needs at least one cloud")
     counts = torch.tensor([len(cloud.grid) for cloud in clouds], device=clouds[0].grid.device)
     batch = torch.arange(len(clouds), device=counts.device).repeat_interleave(counts)
-    parts = ([c.grid for c in clouds], [c.coord for c in clouds], [c.features for c in clouds])
-    return Voxels(*(torch.cat(part) for part in parts), batch)
+    grid, coord, features = (
+        torch.cat([getattr(cloud, name) for cloud in clouds])
+        for name in ("grid", "coord", "features")
+    )
+    return Voxels(grid, coord, features, batch)
