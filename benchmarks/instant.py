@@ -7,6 +7,7 @@ Each DIR holds train/CLASS/FILE and test/CLASS/FILE; what follows it are options
 computed once a set, of clouds that are not augmented, and every method gets the same ones:
 
 - instant: as ``pointadapt train --method instant`` fits it, from the bundled ``tiny``;
+- instant, forest: the same with the forest beside it, as the recipe keeps it (``forest=100``);
 - its parts: tokens alone, traits alone (the same linear fit), and tokens of random weights;
 - forest: as ``--baseline`` has it;
 - probe: the usual three-layer head on CLS and patch_max, AdamW at the rate of
@@ -38,13 +39,24 @@ from pointadapt.inference.forward import head_rows
 from pointadapt.inference.linear_svm import random_twin
 from pointadapt.methods import make_method
 from pointadapt.methods.linear_fit import LinearFit, Rows, votes
+from pointadapt.tasks.classification import LEAVES, TRUST
+from pointadapt.tasks.forest import Forest, mixed
 from pointadapt.tasks.metrics import classification_scores
 from pointadapt.training.schedule import warmup_cosine
 from pointadapt.training.setup import build_model, with_points
 
 RESULTS = Path("benchmarks/results/instant_tiny.json")
 EPOCHS, BATCH, RATE = 30, 32, 1e-2  # of the probe
-METHODS = ("instant", "tokens alone", "traits alone", "tokens, random weights", "forest", "probe")
+TREES = 100  # of the forest beside the instant fit, as the recipe has it
+METHODS = (
+    "instant",
+    "instant, forest",
+    "tokens alone",
+    "traits alone",
+    "tokens, random weights",
+    "forest",
+    "probe",
+)
 
 
 class Features:
@@ -86,7 +98,12 @@ def linear(f: Features, name: str, at: np.ndarray, seed: int) -> dict[str, Any]:
     classes = len(f.train.classes)
     rows = Rows(x[at][:, columns], f.train.labels[at], classes, kinds, True, groups, seed=seed)
     fit: LinearFit = make_method("instant").fit(rows)
-    found = scores(votes(fit(y[:, columns]), classes), f.test)
+    said = torch.from_numpy(votes(fit(y[:, columns]), classes))
+    if name == "instant, forest":
+        forest = Forest(classes, TREES, LEAVES)
+        forest.learn(f.train.known_traits[at], f.train.labels[at], seed)
+        said = mixed(said, forest(torch.from_numpy(f.test.known_traits)), TRUST)
+    found = scores(said.numpy(), f.test)
     return {**found, "strength": fit.facts["strength"]}
 
 

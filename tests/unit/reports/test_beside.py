@@ -20,6 +20,8 @@ def test_a_result_that_is_behind_says_what_it_lacks():
     assert "--start instant" in said and "rotate_z" in said
     own = {"augmentation": ["rotate_z"]}
     whole = {"protocol": own, "head_inputs": ["size"], "fit": {"x": 1}}
+    assert "--task-options forest=100" in baseline_remark(70.0, FOREST, 1000, whole)
+    whole["config"] = {"task_options": ["forest=50"]}
     assert baseline_remark(70.0, FOREST, 1000, whole).endswith("try more training clouds")
 
 
