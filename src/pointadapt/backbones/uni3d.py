@@ -238,7 +238,7 @@ def _join(parts: dict[str, Tensor], names: list[str], name: str) -> None:
 def infer_config(state: Mapping[str, Tensor], facts: Published, source: str) -> Uni3DConfig:
     """The configuration that tensors (under our names) were made with; the rest is given."""
     basic: dict[str, Any] = sizes(state, facts, source)
-    basic["group_size"] = facts.group_size or 64
+    basic["group_size"] = 64 if facts.group_size is None else facts.group_size
     hidden = width(state, "blocks.0.mlp.fc2.weight", source, 1)
     gated = width(state, "blocks.0.mlp.fc1.weight", source) == 2 * hidden
     norm = "blocks.0.mlp.norm.weight" in state

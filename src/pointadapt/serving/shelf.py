@@ -151,6 +151,6 @@ def _adapters_in(place: Path) -> list[Path]:
 
 
 def _name(folder: Path) -> str:
-    """The folder's name; that of a run where training called it "adapter"."""
+    """The folder's name; that of the run where it lies in one's folder."""
     path = Path(os.path.abspath(folder))  # not resolved: a link may give it another name
-    return path.parent.name if path.name == PLAIN else path.name
+    return (path.parent if path == path.parent / PLAIN else path).name

@@ -141,7 +141,7 @@ def sizes(state: Mapping[str, Tensor], facts: Published, source: str) -> dict[st
         "depth": 1 + max(blocks),
         "heads": max(1, dim // 64) if facts.heads is None else facts.heads,
         "groups": facts.groups or 64,
-        "group_size": facts.group_size or 32,
+        "group_size": 32 if facts.group_size is None else facts.group_size,
     }
 
 
