@@ -28,7 +28,8 @@ OnBatch = Callable[[int, int], None]  # is told how many files are done, and of 
 @torch.no_grad()
 def embed(
     paths: Paths, adapter: PointModel | Path | str, *, backbone: Path | str | None = None,
-    per_point: bool = False, nan: NonFinite | None = None, on_batch: OnBatch | None = None,
+    per_point: bool = False, out: Path | str | None = None, nan: NonFinite | None = None,
+    on_batch: OnBatch | None = None,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """What the network, with an adapter, makes of files; a bad one is reported in its place.
 
@@ -37,6 +38,7 @@ def embed(
         adapter: an adapter folder, or a loaded model.
         backbone: where the backbone is now, if the adapter does not know.
         per_point: also a feature of each point that was read.
+        out: also write them to this .npz file.
         nan: what to do with points that are not finite; by default as in training.
         on_batch: called after each batch.
 
@@ -78,9 +80,12 @@ def embed(
             on_batch(done, len(good))
     if not rows:
         raise ConfigError(f"no file could be read: {bad[0][1]}" if bad else "there are no files")
-    out = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    arrays = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
     names, errors = zip(*bad, strict=True) if bad else ((), ())
-    return {**out, "bad": np.array(names, str), "errors": np.array(errors, str)}
+    arrays |= {"bad": np.array(names, str), "errors": np.array(errors, str)}
+    if out is not None:
+        write_features(out, arrays)
+    return arrays
 
 
 def _features(
@@ -117,7 +122,25 @@ def write_features(path: Path | str, features: dict[str, np.ndarray]) -> None:
         np.savez_compressed(file, **features)  # type: ignore[arg-type]
 
 
-def suggest(features: dict[str, np.ndarray], count: int) -> list[dict[str, Any]]:
+def suggest(
+    paths: Paths, adapter: PointModel | Path | str, *, count: int = 20,
+    backbone: Path | str | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Which of these files to label next, see :func:`choose`; files that are bad are left out.
+
+    Args:
+        paths: files and folders without labels.
+        adapter: an adapter folder, or a loaded model.
+        count: how many files.
+        backbone: where the backbone is now, if the adapter does not know.
+
+    Raises:
+        AdapterError, ConfigError: as :func:`embed` and :func:`choose`.
+    """
+    return choose(embed(paths, adapter, backbone=backbone), count)
+
+
+def choose(features: dict[str, np.ndarray], count: int) -> list[dict[str, Any]]:
     """Which files to label next: far from all chosen before, and those that the adapter doubts.
 
     Greedy k-centre choice (Sener and Savarese, ICLR 2018) on the features "mean" and "max", each of

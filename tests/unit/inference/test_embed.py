@@ -9,7 +9,7 @@ import torch
 from pointadapt.adapters import folder as adapter_folder
 from pointadapt.cli.main import main
 from pointadapt.core.errors import ConfigError
-from pointadapt.inference.embed import embed, suggest
+from pointadapt.inference.embed import choose, embed, suggest
 from pointadapt.inference.predict import predict
 
 
@@ -56,23 +56,23 @@ def features(rows, probabilities=None):
 def test_suggestions_cover_what_there_is():
     """Two heaps and one far away: one of each, before a second of any."""
     rows = [[0, 0], [0.01, 0], [0, 0.01], [5, 5], [5.01, 5], [-9, 4]]
-    found = [row["path"] for row in suggest(features(rows), 3)]
+    found = [row["path"] for row in choose(features(rows), 3)]
     assert found[0] == "f5"
     assert {found[1] in ("f3", "f4"), found[2] in ("f0", "f1", "f2")} == {True} or {
         found[2] in ("f3", "f4"), found[1] in ("f0", "f1", "f2"),
     } == {True}  # fmt: skip
-    assert len(suggest(features(rows), 99)) == 6
+    assert len(choose(features(rows), 99)) == 6
     with pytest.raises(ConfigError):
-        suggest(features(rows), 0)
+        choose(features(rows), 0)
 
 
 def test_doubt_decides_between_files_that_are_as_far():
     rows = [[-1, 0], [1, 0]]
     sure, unsure = [0.99, 0.01], [0.5, 0.5]
-    first = suggest(features(rows, [sure, unsure]), 1)[0]
+    first = choose(features(rows, [sure, unsure]), 1)[0]
     assert first["path"] == "f1" and first["doubt"] == pytest.approx(1)
-    assert suggest(features(rows, [unsure, sure]), 1)[0]["path"] == "f0"
-    assert suggest(features(rows), 1)[0]["doubt"] is None
+    assert choose(features(rows, [unsure, sure]), 1)[0]["path"] == "f0"
+    assert choose(features(rows), 1)[0]["doubt"] is None
 
 
 def test_the_command_prints_a_list(micro_adapter, own_files, capsys):
@@ -81,3 +81,4 @@ def test_the_command_prints_a_list(micro_adapter, own_files, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert len({row["path"] for row in rows}) == 3
     assert all(0 <= row["doubt"] <= 1 for row in rows)
+    assert suggest([own_files], micro_adapter, count=3)[0]["path"] == rows[0]["path"]

@@ -43,16 +43,16 @@ class Embed:
             raise PointAdaptError(f"{self.out}: features are written to .npz files")
         from ...core.files import check_target
         from ...core.machine import use_threads
-        from ...inference.embed import embed, write_features
+        from ...inference.embed import embed
 
         check_target(self.out)
         use_threads(self.threads)
         with console.stages("files") as stage:
             found = embed(
                 self.paths, self.adapter, backbone=self.backbone, per_point=self.per_point,
+                out=self.out,
                 on_batch=lambda done, of: stage("embedding", done, of),
             )  # fmt: skip
-        write_features(self.out, found)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in found.items() if v.ndim > 1)
         console.output().print(f"{self.out}: {len(found['paths'])} files, {shapes}", soft_wrap=True)
         for error in found["errors"]:

@@ -42,7 +42,7 @@ class Suggest:
         if not self.paths:
             raise PointAdaptError("give at least one file or folder")
         from ...core.machine import use_threads
-        from ...inference.embed import embed, suggest
+        from ...inference.embed import choose, embed
 
         use_threads(self.threads)
         with console.stages("files") as stage:
@@ -50,7 +50,7 @@ class Suggest:
                 self.paths, self.adapter, backbone=self.backbone,
                 on_batch=lambda done, of: stage("embedding", done, of),
             )  # fmt: skip
-        rows = suggest(found, self.count)
+        rows = choose(found, self.count)
         if self.json:
             console.print_json(rows)
         else:
