@@ -8,7 +8,8 @@
   thread got. The adapters have their own CLS tokens, BatchNorm statistics and, one in five, whole
   backbones.
 - "mixed": 32 clouds for 32 adapters (``PointModel.mixed``) against 32 clouds for one of them, in
-  turns: the ratio is the cost of mixing.
+  turns: the ratio is the cost of mixing. The ratio of
+  processor time says it also where the machine is busy.
 """
 
 from __future__ import annotations
@@ -132,20 +133,26 @@ def mixed_rows(args: Any) -> list[dict[str, Any]]:
         names = [f"n{k}" for k in range(CLOUDS)]
         for name in names:
             add_moved(model, name, method)
+        calls = {
+            "one adapter": lambda m=model, n=names: m(points, adapter=n[0]),
+            "mixed": lambda m=model, n=names: m.mixed(points, n),
+        }
         with torch.no_grad():
-            times = in_turns(
-                {
-                    "one adapter": lambda m=model, n=names: m(points, adapter=n[0]),
-                    "mixed": lambda m=model, n=names: m.mixed(points, n),
-                },
-                args.seconds, device=args.device,
-            )  # fmt: skip
+            times = in_turns(calls, args.seconds, device=args.device)
+            used = processor_ms(calls)
             check(model, points, names)
         rows += [
-            {"what": what, "method": method, "clouds": CLOUDS, **found.columns()}
+            {"what": what, "method": method, "clouds": CLOUDS, **found.columns(),
+             "processor_ms": used[what], "processor_ratio": used[what] / used["one adapter"]}
             for what, found in times.items()
-        ]
+        ]  # fmt: skip
     return rows
+
+
+def processor_ms(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """The median of processor time, the calls taking turns."""
+    times = [{name: median_ms(call, 1) for name, call in calls.items()} for _ in range(5)]
+    return {name: statistics.median(turn[name] for turn in times) for name in calls}
 
 
 def check(model: PointModel, points: Tensor, names: Sequence[str]) -> None:

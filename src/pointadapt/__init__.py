@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .core.errors import PointAdaptError
     from .data import load_dataset
     from .data.checking.verify import verify_data
+    from .inference.embed import embed, suggest
+    from .inference.export import export
     from .inference.linear_svm import probe
     from .inference.predict import predict
     from .inference.score_scenes import pool_scores, score_scenes
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from .reports.data_sheet import show_data
     from .reports.evaluation import evaluate
     from .reports.inspection import inspect
+    from .serving.serve import serve
     from .studies.compare import compare
     from .studies.cross_validate import cross_validate
     from .studies.demo import demo
@@ -71,7 +74,9 @@ _HOME = {  # public name -> the module that defines it
     "convert": "adapters.convert",
     "cross_validate": "studies.cross_validate",
     "demo": "studies.demo",
+    "embed": "inference.embed",
     "evaluate": "reports.evaluation",
+    "export": "inference.export",
     "fetch": "pretrained.fetch",
     "few_shot": "studies.few_shot",
     "fold": "adapters.fold",
@@ -90,7 +95,9 @@ _HOME = {  # public name -> the module that defines it
     "robustness": "studies.robustness",
     "save_adapter": "adapters.folder",
     "score_scenes": "inference.score_scenes",
+    "serve": "serving.serve",
     "show_data": "reports.data_sheet",
+    "suggest": "inference.embed",
     "train": "training.trainer",
     "verify_data": "data.checking.verify",
     "write_points": "io",
@@ -114,7 +121,9 @@ __all__ = [
     "convert",
     "cross_validate",
     "demo",
+    "embed",
     "evaluate",
+    "export",
     "fetch",
     "few_shot",
     "fold",
@@ -133,7 +142,9 @@ __all__ = [
     "robustness",
     "save_adapter",
     "score_scenes",
+    "serve",
     "show_data",
+    "suggest",
     "train",
     "verify_data",
     "write_points",

@@ -28,6 +28,9 @@ OF_THE_SCREEN = {  # what a command does besides its call
     "predict": {"csv", "picture", "threads"},  # writes the rows that came back
     "probe": {"threads"},  # torch's, of the whole process
     "score-scenes": {"threads"},
+    "embed": {"threads"},
+    "serve": {"threads"},
+    "suggest": {"threads"},
 }
 ACTIONS = {"data verify": (Verify, "verify_data"), "data show": (Show, "show_data")}
 OPTIONS = {name: (cls, CALLS.get(name, name.replace("-", "_"))) for name, cls in COMMANDS.items()}

@@ -130,7 +130,7 @@ class PointViT(Backbone):
         """The CLS token before patch tokens (B, G, D), and its position before theirs."""
 
         def join(first: Tensor, rest: Tensor) -> Tensor:
-            return torch.cat([first.expand(len(rest), -1, -1).to(rest.dtype), rest], dim=1)
+            return torch.cat([first.expand(rest.shape[0], -1, -1).to(rest.dtype), rest], dim=1)
 
         return join(self.cls_token, x), join(self.cls_pos, pos)
 

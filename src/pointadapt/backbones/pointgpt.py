@@ -171,7 +171,7 @@ class PointGPT(Backbone):
         """
 
         def join(first: Tensor, second: Tensor, rest: Tensor) -> Tensor:
-            both = torch.cat([first.view(1, 1, -1), second], dim=1).expand(len(rest), -1, -1)
+            both = torch.cat([first.view(1, 1, -1), second], dim=1).expand(rest.shape[0], -1, -1)
             return torch.cat([both.to(rest.dtype), rest], dim=1)
 
         own = self.patches(points, self.config.groups, self.config.group_size)

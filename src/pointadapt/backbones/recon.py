@@ -168,7 +168,7 @@ class ReCon(Backbone):
 
         def join(what: str, rest: Tensor) -> Tensor:
             first = torch.cat([getattr(self, f"{name}_{what}") for name in NAMES], dim=1)
-            return torch.cat([first.expand(len(rest), -1, -1).to(rest.dtype), rest], dim=1)
+            return torch.cat([first.expand(rest.shape[0], -1, -1).to(rest.dtype), rest], dim=1)
 
         own = self.patches(points, self.config.groups, self.config.group_size)
         x, pos = join("token", taps.patch_out(own.x)), join("pos", own.pos)

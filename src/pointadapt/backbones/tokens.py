@@ -130,7 +130,7 @@ class Tokens:
         start = first if name.startswith("patch") else self.prefix
         part = self.x[:, start : first if name.startswith("prompt") else None]
         if part.shape[1] == 0 and self.most_prompts == 0:
-            return self.x.new_zeros(len(self.x), self.x.shape[2])
+            return self.x.new_zeros(self.x.shape[0], self.x.shape[2])
         if part.shape[1] == 0:
             raise ConfigError(
                 f"head input {name!r} needs prompt tokens, but this method adds none: "

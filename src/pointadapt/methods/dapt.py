@@ -200,7 +200,7 @@ class DaptBlockTaps(ScaleShiftBlockTaps):
         if not self.prompts:
             return tokens
         if self.prompt_tokens is not None:
-            return tokens.insert_prompts(self.prompt_tokens.expand(len(tokens.x), -1, -1))
+            return tokens.insert_prompts(self.prompt_tokens.expand(tokens.x.shape[0], -1, -1))
         return tokens.insert_prompts(self.internal_prompts(memo))
 
     def token_scale(self) -> nn.Module | None:

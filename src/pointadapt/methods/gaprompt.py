@@ -201,7 +201,7 @@ class GaPromptTaps(Taps):
 
     def points_in(self, points: Tensor) -> tuple[Tensor, Any]:
         points, shape = self.shift(points)
-        added = (self.points * self.factor).expand(len(points), -1, -1).to(points.dtype)
+        added = (self.points * self.factor).expand(points.shape[0], -1, -1).to(points.dtype)
         return torch.cat([points, added], dim=1), self.shape(shape).unsqueeze(1)
 
     def tokens_in(self, tokens: Tokens, view: CloudView) -> Tokens:
@@ -244,7 +244,7 @@ class GaPromptBlockTaps(BlockTaps):
         if self.prompts is None:
             return tokens
         shape: Shape = tokens.context
-        prompts = self.dropout(self.prompts.expand(len(tokens.x), -1, -1))
+        prompts = self.dropout(self.prompts.expand(tokens.x.shape[0], -1, -1))
         return tokens.insert_prompts(prompts + 0.5 * shape.vector + shape.position)
 
     def block_out(self, tokens: Tokens, memo: Any) -> Tokens:

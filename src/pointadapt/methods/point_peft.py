@@ -212,7 +212,7 @@ class PointPeftBlockTaps(BlockTaps):
         if self.number is None:
             return tokens
         prompts: Tensor = tokens.context.prompts[self.number]
-        return tokens.insert_prompts(prompts.expand(len(tokens.x), -1, -1))
+        return tokens.insert_prompts(prompts.expand(tokens.x.shape[0], -1, -1))
 
     def mlp(self, x: Tensor, out: Tensor, tokens: Tokens) -> tuple[Tensor, Any]:
         return out, self.adapter(tokens.x, tokens.context) if self.parallel else None

@@ -66,5 +66,5 @@ class PromptBlockTaps(BlockTaps):
         self.dropout = nn.Dropout(options.dropout)
 
     def block_in(self, tokens: Tokens) -> Tokens:
-        prompts: Tensor = self.dropout(self.prompts.expand(len(tokens.x), -1, -1))
+        prompts: Tensor = self.dropout(self.prompts.expand(tokens.x.shape[0], -1, -1))
         return tokens.replace_prompts(prompts) if tokens.prompts else tokens.insert_prompts(prompts)

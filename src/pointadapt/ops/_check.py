@@ -88,3 +88,8 @@ def _check_finite(points: Tensor, what: str) -> None:
             f"first in cloud {first} ({int(bad[first].sum())} of its {bad.shape[1]} points): "
             "remove or replace them"
         )
+
+
+def is_exporting() -> bool:
+    """Whether the forward is being written down for another runtime, in its plain operators."""
+    return getattr(torch.compiler, "is_exporting", lambda: False)()  # torch 2.7 has it

@@ -13,6 +13,7 @@ from pointadapt.ops._check import (
     check_layout,
     check_points,
     check_same_batch,
+    is_exporting,
 )
 from pointadapt.ops._distance import block_size, split_axes, squared_distances
 from pointadapt.ops._kernels import MOST_NEIGHBORS, kernels, reference
@@ -51,6 +52,7 @@ def knn(queries: Tensor, points: Tensor, k: int, *, check: bool = True) -> tuple
     queries, points = queries.detach().to(dtype), points.detach().to(dtype)
     # As for sampling: compiled, the distances round differently and ties fall otherwise.
     nearest = _nearest_opaque if torch.compiler.is_compiling() else _nearest
+    nearest = _nearest_exported if is_exporting() else nearest
     return nearest(split_axes(queries), split_axes(points), k)
 
 
@@ -92,6 +94,13 @@ def _nearest_opaque(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Te
 def _(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     shape = (*queries.shape[1:], k)
     return queries.new_empty(shape), torch.empty(shape, dtype=torch.int64, device=queries.device)
+
+
+def _nearest_exported(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The search in operators that every runtime has, of which ONNX' TopK breaks ties as we do."""
+    difference = queries.unsqueeze(3) - points.unsqueeze(2)
+    x, y, z = (difference * difference).unbind(0)
+    return ((x + y) + z).topk(k, largest=False)
 
 
 def _smallest(dist2: Tensor, k: int, width: int) -> tuple[Tensor, Tensor]:

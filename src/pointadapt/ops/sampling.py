@@ -10,7 +10,13 @@ import torch
 from torch import Tensor
 
 from pointadapt.core.errors import PointCloudError
-from pointadapt.ops._check import at_least_float32, check_count, check_layout, check_points
+from pointadapt.ops._check import (
+    at_least_float32,
+    check_count,
+    check_layout,
+    check_points,
+    is_exporting,
+)
 from pointadapt.ops._distance import split_axes
 from pointadapt.ops._kernels import kernels, reference
 
@@ -65,6 +71,7 @@ def farthest_point_sample(
     axes = split_axes(at_least_float32(points))
     # Compiled, the distances round differently and other points are picked: the loop stays eager.
     sample = _sample_opaque if torch.compiler.is_compiling() else _sample
+    sample = _sample_exported if is_exporting() else sample
     return sample(axes, m, start, rule == "pointnet2")
 
 
@@ -143,6 +150,22 @@ def _sample_opaque(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
 @_sample_opaque.register_fake
 def _(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
     return torch.empty((axes.shape[1], m), dtype=torch.int64, device=axes.device)
+
+
+def _sample_exported(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
+    """The loop written out, in operators that every runtime has; the same indices."""
+    nearest = torch.full_like(axes[0], torch.inf)
+    if ball:
+        nearest = nearest.masked_fill(_ball(axes), -1.0)
+    last = torch.full_like(axes[0, :, :1], start, dtype=torch.int64)
+    picked = [last]
+    for _ in range(m - 1):
+        diff = axes - axes.gather(2, last.unsqueeze(0).expand(3, -1, -1))
+        x, y, z = (diff * diff).unbind(0)
+        nearest = torch.minimum(nearest, (x + y) + z)
+        last = nearest.argmax(dim=1, keepdim=True)
+        picked.append(last)
+    return torch.cat(picked, dim=1)
 
 
 def normalize(points: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def is_local(host: str) -> bool:
         return False
 
 
-def serve(
+def run(
     serving: Serving, host: str, port: int, on_start: Callable[[str], None] = lambda _: None
 ) -> None:
     """Answer on ``host`` and ``port`` (0: any) until SIGTERM or Ctrl-C, then finish what is begun.

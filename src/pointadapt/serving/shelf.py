@@ -19,7 +19,7 @@ from ..adapters.model import PointModel
 from ..adapters.protocol import load_ready
 from ..core.errors import AdapterError, UnknownNameError
 
-PLAIN = "adapter"  # what training calls the folder inside its own
+PLAIN = Path("adapter")  # what training calls the folder inside its own
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,6 @@ def _adapters_in(place: Path) -> list[Path]:
 
 
 def _name(folder: Path) -> str:
-    """The folder's name; that of the run where it lies in one's folder."""
+    """The folder's name; that of a run where training called it "adapter"."""
     path = Path(os.path.abspath(folder))  # not resolved: a link may give it another name
-    return (path.parent if path == path.parent / PLAIN else path).name
+    return path.parent.name if Path(path.name) == PLAIN else path.name

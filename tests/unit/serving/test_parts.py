@@ -11,7 +11,7 @@ pytest.importorskip("fastapi")
 
 from pointadapt.serving.app import Limits, Serving
 from pointadapt.serving.batches import Batches, BusyError
-from pointadapt.serving.run import is_local, read_token, serve
+from pointadapt.serving.run import is_local, read_token, run
 from pointadapt.serving.shelf import Shelf
 
 
@@ -116,8 +116,8 @@ def test_others_are_served_with_a_token_alone(folders):
     serving = Serving(Shelf([folders]), Limits())
     try:
         with pytest.raises(ConfigError, match="pass --token-file"):
-            serve(serving, "0.0.0.0", 0)
+            run(serving, "0.0.0.0", 0)
         with pytest.raises(PointAdaptError, match="cannot listen on"):
-            serve(serving, "127.0.0.1", 70000)
+            run(serving, "127.0.0.1", 70000)
     finally:
         serving.stop()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
 
 from ...core import console
-from ...core.errors import ConfigError, PointAdaptError
+from ...core.errors import PointAdaptError
 from ...core.fields import at_least
 from ..base import command
 
@@ -56,29 +56,15 @@ class Serve:
         at_least(self, 0, "wait", "threads", "port")
         if not self.adapters:
             raise PointAdaptError("give at least one adapter folder to serve")
-        try:
-            import fastapi  # noqa: F401
-            import prometheus_client  # noqa: F401
-            import uvicorn  # noqa: F401
-        except ImportError as error:
-            raise ConfigError(
-                f"serving needs {error.name}: pip install 'pointadapt[serve]'"
-            ) from error
         from ...core.machine import use_threads
-        from ...serving.app import Limits, Serving
-        from ...serving.run import read_token, serve
-        from ...serving.shelf import Shelf
+        from ...serving.serve import serve
 
         use_threads(self.threads)
-        token = "" if self.token_file is None else read_token(self.token_file)
-        limits = Limits(
-            bytes=self.max_megabytes << 20, seconds=self.max_seconds, batch=self.batch,
-            wait=self.wait / 1e3, waiting=self.waiting,
-        )  # fmt: skip
-        shelf = Shelf(self.adapters, self.backbone, self.most)
-        to, count = console.output(), len(shelf.folders())
-        serve(
-            Serving(shelf, limits, token), self.host, self.port,
-            lambda at: to.print(f"{count} adapters at {at}", soft_wrap=True),
-        )  # fmt: skip
+        options = {f.name: getattr(self, f.name) for f in fields(self)}
+        del options["threads"]
+        serve(**options, on_start=_tell)
         return 0
+
+
+def _tell(count: int, address: str) -> None:
+    console.output().print(f"{count} adapters at {address}", soft_wrap=True)

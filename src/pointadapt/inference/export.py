@@ -1,0 +1,168 @@
+"""An adapter for other runtimes: points in, probabilities out, as ONNX or as torch's own program.
+
+Cutting a cloud into patches is inside, in plain operators: the same indices as here. The number of
+clouds and of points is free.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..adapters import folder as adapter_folder
+from ..adapters.model import Adapter, PointModel, told_of
+from ..core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
+from ..core.files import atomic
+from ..ops import cloud_traits
+from .classify_files import CloudFiles
+
+Target = Literal["onnx", "torch"]
+TARGETS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2"}
+TOLERANCE = 1e-4  # largest difference of a probability
+OPSET = 18
+MOST = 1 << 20  # clouds, and points of one
+
+
+class Whole(nn.Module):
+    """Everything between points (B, N, 3), as their file has them, and (B, classes)."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        super().__init__()
+        self.backbone, self.adapter = adapter.backbone, adapter
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Probabilities, or what else the adapter's task makes of its output."""
+        own, points = self.adapter, points.float()
+        traits = cloud_traits(points) if own.head.takes_traits else None
+        told, seen = told_of(own, None, None, traits), own.prepared(points)
+        return own.task.activate(own.head(self.backbone(seen, own.taps), seen, **told))
+
+
+def export(
+    adapter: Path | str, out: Path | str, *, to: Target = "onnx", backbone: Path | str | None = None
+) -> dict[str, Any]:
+    """Write the adapter in ``adapter``, with its backbone, to the file ``out``.
+
+    The program takes float32 ``points`` (B, N, 3), upright as in training, and gives
+    ``probabilities`` (B, classes). Training used ``points`` points a cloud, spread by farthest
+    point sampling: give it as many. It is run once, and compared with the adapter.
+
+    Returns:
+        The file, the names of the classes, the number of points, and the largest difference.
+
+    Raises:
+        ConfigError: the adapter labels points, or its method cannot be written down.
+        PointAdaptError: a package is missing, or the file answers otherwise than the adapter.
+    """
+    if to not in get_args(Target):
+        raise UnknownNameError("target", to, TARGETS)
+    model = adapter_folder.load(adapter, backbone=backbone)
+    about, own = model.adapter.about, model.adapter
+    if own.task.predictor != CloudFiles.name:
+        raise ConfigError(f"{adapter} labels points ({own.task.name}): only classes are exported")
+    whole, few = Whole(own).eval(), int(about["points"])
+    program = _program(whole, model, few, own.method.title)
+    out = Path(out)
+    with atomic(out) as temporary:
+        file = temporary.with_suffix(TARGETS[to])
+        try:
+            if to == "onnx":
+                _write_onnx(program, file, list(own.classes), few)
+            else:
+                torch.export.save(program, file)
+            error = _difference(file, to, whole, few)
+            file.replace(temporary)
+        finally:
+            file.unlink(missing_ok=True)
+    return {"file": str(out), "to": to, "classes": list(own.classes), "points": few,
+            "largest_difference": error, "bytes": out.stat().st_size}  # fmt: skip
+
+
+def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
+    """The forward written down, for any number of clouds and of points."""
+    c = model.backbone.config
+    free = {
+        0: torch.export.Dim("clouds", min=1, max=MOST),
+        1: torch.export.Dim("points", min=max(c.groups, c.group_size) + 1, max=MOST),
+    }
+    try:
+        with _quiet(), torch.no_grad():
+            return torch.export.export(
+                whole, (_some(3, n),), dynamic_shapes={"points": free}, strict=False
+            )
+    except Exception as error:  # torch's tracing raises what it likes
+        raise ConfigError(f"{title} cannot be exported: {first_line(error)}") from error
+
+
+def _write_onnx(program: Any, file: Path, classes: list[str], n: int) -> None:
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[onnx]'") from error
+    with _quiet():
+        made = torch.onnx.export(
+            program, (), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=["points"], output_names=["probabilities"],
+        )  # fmt: skip
+    assert made is not None
+    proto = made.model_proto
+    about = {"classes": "\n".join(classes), "points": str(n)}
+    onnx.helper.set_model_props(proto, about)
+    onnx.save(proto, file)
+
+
+def _difference(file: Path, to: Target, whole: Whole, n: int) -> float:
+    """The largest one between the file's answers and the adapter's, for two sizes of batches.
+
+    Raises:
+        PointAdaptError: it is not small.
+    """
+    run, worst = _opened(file, to), 0.0
+    for clouds, points in ((1, n), (4, n + 7)):
+        given = _some(clouds, points)
+        with torch.no_grad():
+            want = whole(given).numpy()
+        worst = max(worst, float(np.abs(run(given) - want).max()))
+    if not worst <= TOLERANCE:
+        raise PointAdaptError(f"the exported file answers otherwise, by {worst:.1g}: not written")
+    return worst
+
+
+def _opened(file: Path, to: Target) -> Any:
+    if to == "torch":
+        module = torch.export.load(file).module()
+        return lambda points: module(points).detach().numpy()
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[onnx]'") from error
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    return lambda points: session.run(None, {"points": points.numpy()})[0]
+
+
+def _some(clouds: int, points: int) -> Tensor:
+    draw = torch.Generator().manual_seed(clouds)
+    return torch.rand(clouds, points, 3, generator=draw) * 2 - 1
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What torch's exporters tell of their own progress is for their makers."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

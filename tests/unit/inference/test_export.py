@@ -1,0 +1,76 @@
+"""``pointadapt export``: files that other runtimes run, held against the adapter."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from pointadapt.adapters import folder as adapter_folder
+from pointadapt.cli.main import main
+from pointadapt.core.errors import PointAdaptError
+from pointadapt.inference import export as exporting
+from pointadapt.inference.forward import predict_probabilities
+from pointadapt.ops import farthest_point_sample, knn
+from pointadapt.ops.neighbors import _nearest_exported
+from pointadapt.ops.sampling import _sample_exported
+
+
+@pytest.mark.parametrize("rule", ["plain", "pointnet2"])
+def test_the_exported_search_finds_the_same_points(rule):
+    """Also among equal points and equal distances."""
+    draw = torch.Generator().manual_seed(0)
+    rough = torch.randint(-2, 3, (2, 97, 3), generator=draw) * 0.3
+    points = torch.cat([rough, torch.randn(2, 97, 3, generator=draw) * 0.1], dim=1)
+    axes = points.permute(2, 0, 1).contiguous()
+    want = farthest_point_sample(points, 60, rule=rule)
+    assert torch.equal(_sample_exported(axes, 60, 0, rule == "pointnet2"), want)
+    fine = torch.randn(2, 97, 3, generator=draw)
+    fine_axes = fine.permute(2, 0, 1).contiguous()
+    for got, known in zip(
+        _nearest_exported(fine_axes[..., :9], fine_axes, 8), knn(fine[:, :9], fine, 8), strict=True
+    ):
+        assert torch.equal(got, known)
+
+
+def clouds(count, n):
+    return np.random.default_rng(n).uniform(-2, 3, (count, n, 3)).astype(np.float32)
+
+
+def answers(adapter, points):
+    model = adapter_folder.load(adapter)
+    return predict_probabilities(model, points, points.shape[1]).numpy()
+
+
+def test_torch(micro_adapter, tmp_path, capsys):
+    out = tmp_path / "a.pt2"
+    assert main(["export", str(micro_adapter), "--to", "torch", "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["largest_difference"] < 1e-5
+    assert [p.name for p in tmp_path.iterdir()] == ["a.pt2"]
+    program = torch.export.load(out).module()
+    for count, n in ((1, 64), (5, 90)):
+        points = clouds(count, n)
+        got = program(torch.from_numpy(points)).detach().numpy()
+        np.testing.assert_allclose(got, answers(micro_adapter, points), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_onnx(micro_adapter, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    out = tmp_path / "a.onnx"
+    assert main(["export", str(micro_adapter), "--out", str(out)]) == 0
+    session = onnxruntime.InferenceSession(out)
+    about = session.get_modelmeta().custom_metadata_map
+    assert about["classes"].split("\n") == [*adapter_folder.load(micro_adapter).classes]
+    for count, n in ((1, 64), (5, 90)):
+        points = clouds(count, n)
+        (got,) = session.run(None, {"points": points})
+        np.testing.assert_allclose(got, answers(micro_adapter, points), atol=1e-4)
+
+
+def test_a_file_that_answers_otherwise_is_not_written(micro_adapter, tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "_opened", lambda *_: lambda points: np.zeros((1, 1)) + 2)
+    with pytest.raises(PointAdaptError, match="answers otherwise"):
+        exporting.export(micro_adapter, tmp_path / "a.pt2", to="torch")
+    assert not [*tmp_path.iterdir()]
