@@ -32,16 +32,24 @@ MOST = 1 << 20  # clouds, and points of one
 
 
 class Whole(nn.Module):
-    """Everything between points (B, N, 3), as their file has them, and (B, classes)."""
+    """Everything between points (B, N, 3), as their file has them, and (B, classes).
+
+    A head that takes the traits of clouds is given them (B, 29) beside the points: their main axes
+    are no operator of other runtimes.
+    """
 
     def __init__(self, adapter: Adapter) -> None:
         super().__init__()
         self.backbone, self.adapter = adapter.backbone, adapter
 
-    def forward(self, points: Tensor) -> Tensor:
+    def given(self, points: Tensor) -> dict[str, Tensor]:
+        """What goes in for these clouds, by the names of the inputs."""
+        traits = {"traits": cloud_traits(points)} if self.adapter.head.takes_traits else {}
+        return {"points": points, **traits}
+
+    def forward(self, points: Tensor, traits: Tensor | None = None) -> Tensor:
         """Probabilities, or what else the adapter's task makes of its output."""
         own, points = self.adapter, points.float()
-        traits = cloud_traits(points) if own.head.takes_traits else None
         told, seen = told_of(own, None, None, traits), own.prepared(points)
         return own.task.activate(own.head(self.backbone(seen, own.taps), seen, **told))
 
@@ -52,11 +60,14 @@ def export(
     """Write the adapter in ``adapter``, with its backbone, to the file ``out``.
 
     The program takes float32 ``points`` (B, N, 3), upright as in training, and gives
-    ``probabilities`` (B, classes). Training used ``points`` points a cloud, spread by farthest
-    point sampling: give it as many. It is run once, and compared with the adapter.
+    ``probabilities`` (B, classes); where the head takes traits of clouds, float32 ``traits``
+    (B, 29) as well, see :func:`pointadapt.ops.cloud_traits`. Training used ``points`` points a
+    cloud, spread by farthest point sampling: give it as many. It is run once, and compared with the
+    adapter.
 
     Returns:
-        The file, the names of the classes, the number of points, and the largest difference.
+        The file, the names of the inputs and of the classes, the number of points, and the largest
+        difference.
 
     Raises:
         ConfigError: the adapter labels points, or its method cannot be written down.
@@ -69,21 +80,24 @@ def export(
     if own.task.predictor != CloudFiles.name:
         raise ConfigError(f"{adapter} labels points ({own.task.name}): only classes are exported")
     whole, few = Whole(own).eval(), int(about["points"])
+    inputs = list(whole.given(_some(1, few)))
     program = _program(whole, model, few, own.method.title)
     out = Path(out)
     with atomic(out) as temporary:
         file = temporary.with_suffix(TARGETS[to])
         try:
             if to == "onnx":
-                _write_onnx(program, file, list(own.classes), few)
+                _write_onnx(program, file, inputs, _about(own, few))
             else:
                 torch.export.save(program, file)
             error = _difference(file, to, whole, few)
             file.replace(temporary)
         finally:
             file.unlink(missing_ok=True)
-    return {"file": str(out), "to": to, "classes": list(own.classes), "points": few,
-            "largest_difference": error, "bytes": out.stat().st_size}  # fmt: skip
+    return {
+        "file": str(out), "to": to, "inputs": inputs, "classes": list(own.classes), "points": few,
+        "largest_difference": error, "bytes": out.stat().st_size,
+    }  # fmt: skip
 
 
 def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
@@ -93,16 +107,23 @@ def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
         0: torch.export.Dim("clouds", min=1, max=MOST),
         1: torch.export.Dim("points", min=max(c.groups, c.group_size) + 1, max=MOST),
     }
+    given = whole.given(_some(3, n))
+    shapes = {"points": free, "traits": {0: free[0]} if "traits" in given else None}
     try:
         with _quiet(), torch.no_grad():
             return torch.export.export(
-                whole, (_some(3, n),), dynamic_shapes={"points": free}, strict=False
+                whole, (), given, dynamic_shapes={k: shapes[k] for k in given}, strict=False
             )
     except Exception as error:  # torch's tracing raises what it likes
         raise ConfigError(f"{title} cannot be exported: {first_line(error)}") from error
 
 
-def _write_onnx(program: Any, file: Path, classes: list[str], n: int) -> None:
+def _about(own: Adapter, n: int) -> dict[str, str]:
+    """What the ONNX file says of itself."""
+    return {"classes": "\n".join(own.classes), "points": str(n)}
+
+
+def _write_onnx(program: Any, file: Path, inputs: list[str], about: dict[str, str]) -> None:
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -111,11 +132,10 @@ def _write_onnx(program: Any, file: Path, classes: list[str], n: int) -> None:
     with _quiet():
         made = torch.onnx.export(
             program, (), dynamo=True, opset_version=OPSET, verbose=False,
-            input_names=["points"], output_names=["probabilities"],
+            input_names=inputs, output_names=["probabilities"],
         )  # fmt: skip
     assert made is not None
     proto = made.model_proto
-    about = {"classes": "\n".join(classes), "points": str(n)}
     onnx.helper.set_model_props(proto, about)
     onnx.save(proto, file)
 
@@ -128,9 +148,9 @@ def _difference(file: Path, to: Target, whole: Whole, n: int) -> float:
     """
     run, worst = _opened(file, to), 0.0
     for clouds, points in ((1, n), (4, n + 7)):
-        given = _some(clouds, points)
+        given = whole.given(_some(clouds, points))
         with torch.no_grad():
-            want = whole(given).numpy()
+            want = whole(**given).numpy()
         worst = max(worst, float(np.abs(run(given) - want).max()))
     if not worst <= TOLERANCE:
         raise PointAdaptError(f"the exported file answers otherwise, by {worst:.1g}: not written")
@@ -140,13 +160,13 @@ def _difference(file: Path, to: Target, whole: Whole, n: int) -> float:
 def _opened(file: Path, to: Target) -> Any:
     if to == "torch":
         module = torch.export.load(file).module()
-        return lambda points: module(points).detach().numpy()
+        return lambda given: module(**given).detach().numpy()
     try:
         import onnxruntime
     except ImportError as error:
         raise PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[onnx]'") from error
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    return lambda points: session.run(None, {"points": points.numpy()})[0]
+    return lambda given: session.run(None, {k: v.numpy() for k, v in given.items()})[0]
 
 
 def _some(clouds: int, points: int) -> Tensor:

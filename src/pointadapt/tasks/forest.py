@@ -112,7 +112,7 @@ class Forest(nn.Module):
         column, threshold = self.column.flatten().long(), self.threshold.flatten()
         children = self.below.flatten().long()
         values = features.float()
-        node = torch.zeros(len(values), trees, dtype=torch.int64, device=features.device)
+        node = torch.zeros(values.shape[0], trees, dtype=torch.int64, device=features.device)
         for _ in range(DEPTH):
             at = first + node.clamp(min=0)
             second = values.gather(1, column[at]) > threshold[at]

@@ -7,13 +7,17 @@ import pytest
 import torch
 
 from pointadapt.adapters import folder as adapter_folder
+from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.inference import export as exporting
 from pointadapt.inference.forward import predict_probabilities
-from pointadapt.ops import farthest_point_sample, knn
+from pointadapt.methods import make_method
+from pointadapt.ops import cloud_traits, farthest_point_sample, knn
 from pointadapt.ops.neighbors import _nearest_exported
 from pointadapt.ops.sampling import _sample_exported
+from pointadapt.pretrained.load import load_backbone
+from pointadapt.tasks import make_task
 
 
 @pytest.mark.parametrize("rule", ["plain", "pointnet2"])
@@ -55,6 +59,26 @@ def test_torch(micro_adapter, tmp_path, capsys):
         np.testing.assert_allclose(got, answers(micro_adapter, points), atol=1e-5)
 
 
+def test_with_a_forest_it_takes_traits_beside_points(
+    micro_backbone, toy_batch, tmp_path
+):
+    task = make_task("classification", {"hidden": 0, "forest": 3})
+    net, head = load_backbone(micro_backbone), ("patch_max", "size")
+    classes = ("a", "b", "c", "d")
+    model = PointModel(net, Adapter(net, make_method("linear_probe"), task, classes, head)).eval()
+    points, labels = toy_batch
+    traits = cloud_traits(points)
+    model.adapter.head.see(traits)
+    model.adapter.head.learn(traits.numpy(), labels.numpy(), 0)
+    adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
+    done = exporting.export(tmp_path / "a", tmp_path / "a.pt2", to="torch")
+    assert done["inputs"] == ["points", "traits"] and done["largest_difference"] < 1e-5
+    program = torch.export.load(tmp_path / "a.pt2").module()
+    got = program(points=points, traits=traits)
+    want = model(model.adapter.prepared(points), traits=traits).softmax(dim=1)
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.slow
 def test_onnx(micro_adapter, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -70,7 +94,7 @@ def test_onnx(micro_adapter, tmp_path):
 
 
 def test_a_file_that_answers_otherwise_is_not_written(micro_adapter, tmp_path, monkeypatch):
-    monkeypatch.setattr(exporting, "_opened", lambda *_: lambda points: np.zeros((1, 1)) + 2)
+    monkeypatch.setattr(exporting, "_opened", lambda *_: lambda given: np.zeros((1, 1)) + 2)
     with pytest.raises(PointAdaptError, match="answers otherwise"):
         exporting.export(micro_adapter, tmp_path / "a.pt2", to="torch")
     assert not [*tmp_path.iterdir()]

@@ -48,6 +48,8 @@ class Export:
                 console.output(), done["file"],
                 [
                     ("takes", f"points (clouds, points, 3), {done['points']} of a cloud"),
+                    *[("and", "traits (clouds, 29): pointadapt.ops.cloud_traits")]
+                    * ("traits" in done["inputs"]),
                     ("gives", f"probabilities of {len(done['classes'])} classes"),
                     ("differs by", f"{done['largest_difference']:.1g} at most"),
                     ("size", console.size(done["bytes"])),
