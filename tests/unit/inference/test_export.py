@@ -55,7 +55,7 @@ def test_torch(micro_adapter, tmp_path, capsys):
     program = torch.export.load(out).module()
     for count, n in ((1, 64), (5, 90)):
         points = clouds(count, n)
-        got = program(torch.from_numpy(points)).detach().numpy()
+        got = program(points=torch.from_numpy(points)).detach().numpy()
         np.testing.assert_allclose(got, answers(micro_adapter, points), atol=1e-5)
 
 
