@@ -210,6 +210,7 @@ def show_clouds(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
         adapter.head.see(torch.from_numpy(clouds.known_traits))
     if adapter.head.forest is not None:
         seen = clouds.features if adapter.task.per_point else clouds.known_traits
+        assert seen is not None  # a head of points has a forest only where they have features
         adapter.head.learn(seen, adapter.task.target(clouds), config.seed)
     shown = TrainingClouds(clouds.points, config.points, config.seed, device, adapter.normalise)
     adapter.method.prepare(adapter.taps, model.backbone, shown)
