@@ -27,7 +27,9 @@ CLASSES = ("ball", "bar", "helix", "plate")
 no_peft = pytest.mark.skipif(not find_spec("peft"), reason="the extra [peft] is not installed")
 PEFT = [pytest.param(name, marks=no_peft) for name in ("peft:lora", "peft:ia3")]
 each_method = pytest.mark.parametrize("name", [*METHODS, *PEFT])
-each_family = pytest.mark.parametrize("family", list(BACKBONES))
+SHORT = ("point_vit", "uni3d")  # one of plain blocks, one of gated ones; make test-all takes all
+FAMILIES = [f if f in SHORT else pytest.param(f, marks=pytest.mark.slow) for f in BACKBONES]
+each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
 def new_adapter(net, name, seed=0, **options):
