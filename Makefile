@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+export MARKED ?= not slow
 
 .PHONY: demo test test-all pytest lint docs clean
 .DEFAULT_GOAL := demo
@@ -36,11 +37,11 @@ docs: $(STAMP)
 test: $(STAMP)
 	@$(MAKE) --no-print-directory -j 3 lint docs pytest  # side by side: each has its own verdict
 
-pytest: $(STAMP)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
+test-all: MARKED = slow or not slow
+test-all: test
 
-test-all: lint docs
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "slow or not slow"
+pytest: $(STAMP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "$(MARKED)"
 
 clean:
 	rm -rf $(VENV) runs demo site .pytest_cache .ruff_cache

@@ -50,6 +50,16 @@ def start(args: argparse.Namespace) -> None:
         keep_large_blocks()
 
 
+def processor_ms(call: Callable[[], object], runs: int) -> list[float]:
+    """Milliseconds of processor time of each run, whatever else the machine does."""
+    took = []
+    for _ in range(runs):
+        began = time.process_time()
+        call()
+        took.append(1e3 * (time.process_time() - began))
+    return took
+
+
 @dataclass
 class Timing:
     """Seconds of one variant: the median and the best of its runs, and its ratio to the first."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
@@ -25,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from _measure import TOY, in_turns, parser, report, start
+from _measure import TOY, in_turns, parser, processor_ms, report, start
 from _models import CLASSES, MICRO, clouds
 from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
@@ -63,15 +62,6 @@ def add_moved(model: PointModel, name: str, method: str) -> None:
                 value.abs_()
 
 
-def median_ms(call: Callable[[], object], repeats: int) -> float:
-    times = []
-    for _ in range(repeats):
-        began = time.process_time()
-        call()
-        times.append(time.process_time() - began)
-    return 1e3 * statistics.median(times)
-
-
 def many_rows(args: Any) -> list[dict[str, Any]]:
     """What choosing and loading take, with more and more adapters loaded."""
     model, rows = build(args.size, args.device), []
@@ -83,8 +73,12 @@ def many_rows(args: Any) -> list[dict[str, Any]]:
             while len(model.adapters) < count:
                 model.add(f"n{len(model.adapters)}", adapter(model.backbone, "dapt"))
             names = cycle(model.adapters)
-            use = median_ms(lambda names=names: model.use(next(names)), REPEATS)
-            load = median_ms(lambda: load_one(model, folder), min(REPEATS, 20))
+            use = statistics.median(
+                processor_ms(lambda names=names: model.use(next(names)), REPEATS)
+            )
+            load = statistics.median(
+                processor_ms(lambda: load_one(model, folder), min(REPEATS, 20))
+            )
             rows += [
                 {"what": "use", "loaded": count, "processor_ms": use},
                 {"what": "load_into", "loaded": count, "processor_ms": load},
@@ -139,7 +133,7 @@ def mixed_rows(args: Any) -> list[dict[str, Any]]:
         }
         with torch.no_grad():
             times = in_turns(calls, args.seconds, device=args.device)
-            used = processor_ms(calls)
+            used = in_processor_ms(calls)
             check(model, points, names)
         rows += [
             {"what": what, "method": method, "clouds": CLOUDS, **found.columns(),
@@ -149,9 +143,9 @@ def mixed_rows(args: Any) -> list[dict[str, Any]]:
     return rows
 
 
-def processor_ms(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
+def in_processor_ms(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
     """The median of processor time, the calls taking turns."""
-    times = [{name: median_ms(call, 1) for name, call in calls.items()} for _ in range(5)]
+    times = [{name: processor_ms(call, 1)[0] for name, call in calls.items()} for _ in range(5)]
     return {name: statistics.median(turn[name] for turn in times) for name in calls}
 
 

@@ -11,13 +11,12 @@ machine whose processor does not compute in bfloat16, that is imitated and slowe
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from _measure import TOY, in_turns, parser, report, start
+from _measure import TOY, in_turns, parser, processor_ms, report, start
 from pointadapt.backbones.voxel.levels import Voxels
 from pointadapt.backbones.voxel.network import PTv3
 from pointadapt.backbones.voxel.sizes import SIZES
@@ -73,16 +72,6 @@ def lora_step(net: PTv3, voxels: Voxels, half: bool) -> Callable[[], object]:
     return call
 
 
-def processor_ms(call: Callable[[], object], runs: int) -> float:
-    """The least processor time of a run, whatever else the machine does."""
-    took = []
-    for _ in range(runs):
-        began = time.process_time()
-        call()
-        took.append(time.process_time() - began)
-    return 1e3 * min(took)
-
-
 def main() -> None:
     own = parser(__doc__, seconds=20)
     own.add_argument("--sizes", nargs="+", default=["concerto_tiny", "concerto_base"])
@@ -108,7 +97,7 @@ def main() -> None:
             rows.append({
                 "network": size, "what": name, "voxels": len(voxels.grid),
                 "voxels_per_second": round(len(voxels.grid) / timing.median), **timing.columns(),
-                "processor_ms": processor_ms(named[name], 1 if TOY else 3),
+                "processor_ms": min(processor_ms(named[name], 1 if TOY else 3)),
             })  # fmt: skip
     report("modern_{}", "Point Transformer V3 family, random weights", rows, args)
 

@@ -32,7 +32,8 @@ import pointadapt
 from _ranks import against, picture, ranks, whole
 from _sets import parse, write_record
 from pointadapt.core.config import TrainConfig
-from pointadapt.core.files import read_json
+from pointadapt.core.fields import build
+from pointadapt.core.files import read_json, write_json
 from pointadapt.inference.forest import random_forest
 from pointadapt.studies.compare.entries import Entry, make_entries
 from pointadapt.training.setup import load_clouds
@@ -112,8 +113,6 @@ def tune_episodes(
 
 def _typed(given: dict[str, Any]) -> dict[str, Any]:
     """Values as text, as the command line gives them, in their own types."""
-    from pointadapt.core.fields import build
-
     made = build(TrainConfig, given, "a set")
     return {key: getattr(made, key) for key in given}
 
@@ -125,9 +124,6 @@ def forest(runs: list[str], seeds: list[int]) -> dict[str, Any]:
         values = read_json(Path(run) / "results.json")["config"]
         path = Path(run) / "forest.json"
         if not path.exists():
-            from pointadapt.core.fields import build
-            from pointadapt.core.files import write_json
-
             train, test, _ = load_clouds(build(TrainConfig, values, "a run"))
             write_json(path, random_forest(train, test, seed))
         scores.append(read_json(path)["accuracy"])

@@ -32,7 +32,8 @@ class Adapter(nn.Module):
         about: what its folder says of it; empty if it was not loaded.
         sizes: least and largest log radius of the training clouds, in a user's own unit; None if
             they were not a user's.
-        moves: tensors of its backbone that it has for itself, see :func:`movable`.
+        moves: names of the tensors of its backbone that it has for itself -> whether its file has
+            them even if they did not change.
     """
 
     def __init__(

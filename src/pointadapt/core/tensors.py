@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .errors import CheckpointError, PointAdaptError, first_line
-from .files import atomic
+from .files import atomic, load_state
 from .limits import check_memory, memory_named
 from .plain import shown
 
@@ -47,6 +48,30 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     with _opened(path):
         check_memory(path.stat().st_size, path)
         return load_file(path)
+
+
+def read_tensors(path: Path) -> Any:
+    """What a file that others wrote holds, as safetensors or as torch saves it; no code in it runs.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or holds code.
+        PointAdaptError: it is larger than the free memory.
+    """
+    return read_safetensors(path) if is_safetensors(path) else load_state(path)
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether it begins as such a file does (eight bytes of a length, then ``{``), or is named so.
+
+    What begins as torch's files do is none, whatever its name.
+    """
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+    except OSError:
+        return False
+    torchs = start.startswith((b"PK\3\4", b"\x80"))
+    return start[8:] == b"{" or (path.suffix == ".safetensors" and not torchs)
 
 
 def stored_numbers(path: Path) -> int:

@@ -178,7 +178,7 @@ def answer_files(
     done: list[Prediction] = []
     entries = list_files(paths)
     batches = [entries[k : k + batch_size] for k in range(0, len(entries), batch_size)]
-    for batch, clouds in one_ahead(lambda batch: _read(batch, reader), batches):
+    for batch, clouds in one_ahead(lambda batch: read_clouds(batch, reader), batches):
         done += answer_clouds(batch, clouds, model, reader.points, top)
         if on_batch is not None:
             on_batch(len(done))
@@ -227,7 +227,7 @@ def reader_of(
 Read = dict[int, tuple[np.ndarray, np.ndarray]]  # points and traits of files, by number
 
 
-def _read(entries: list[Prediction], reader: FileReader) -> tuple[list[Prediction], Read]:
+def read_clouds(entries: list[Prediction], reader: FileReader) -> tuple[list[Prediction], Read]:
     """The entries, those that cannot be read with their error, and the clouds of the others."""
     clouds: Read = {}
     for i, entry in enumerate(entries):

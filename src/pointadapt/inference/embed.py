@@ -12,12 +12,12 @@ import torch
 from ..adapters.model import PointModel
 from ..adapters.protocol import load_ready
 from ..backbones import Tokens
-from ..core.errors import ConfigError, PointAdaptError
+from ..core.errors import ConfigError
 from ..core.files import atomic
 from ..io import NonFinite
 from ..ops import gather_points, interpolate
 from ..ops.subset import taken_index
-from .classify_files import Prediction, list_files, reader_of
+from .classify_files import Read, list_files, read_clouds, reader_of
 from .predictor import Paths
 from .prefetch import one_ahead
 
@@ -55,27 +55,17 @@ def embed(
     model = load_ready(adapter, backbone)
     model.eval()
     reader = reader_of(model.adapter.about, nan=nan)
-    entries, rows = list_files(paths), []
+    rows: list[dict[str, np.ndarray]] = []
+    entries, done = list_files(paths), 0
     bad = [(str(entry.path), entry.error) for entry in entries if entry.error is not None]
     good = [entry for entry in entries if entry.error is None]
     batches = [good[k : k + BATCH] for k in range(0, len(good), BATCH)]
-
-    def read(batch: list[Prediction]) -> list[Any]:
-        found: list[Any] = []
-        for entry in batch:
-            try:
-                found.append((entry.path, *reader.measured(entry.path)))
-            except PointAdaptError as error:
-                found.append((entry.path, error))
-        return found
-
-    done = 0
-    for found in one_ahead(read, batches):
-        bad += [(str(one[0]), str(one[1])) for one in found if len(one) == 2]
-        clouds = [one for one in found if len(one) == 3]
+    for batch, clouds in one_ahead(lambda batch: read_clouds(batch, reader), batches):
+        bad += [(str(entry.path), entry.error) for entry in batch if entry.error is not None]
         if clouds:
-            rows.append(_features(model, clouds, reader.points, per_point))
-        done += len(found)
+            names = np.array([str(batch[k].path) for k in clouds])
+            rows.append({"paths": names, **_features(model, clouds, reader.points, per_point)})
+        done += len(batch)
         if on_batch is not None:
             on_batch(done, len(good))
     if not rows:
@@ -88,12 +78,12 @@ def embed(
     return arrays
 
 
-def _features(
-    model: PointModel, clouds: list[tuple[Path, np.ndarray, np.ndarray]], n: int, per_point: bool
-) -> dict[str, np.ndarray]:
+def _features(model: PointModel, clouds: Read, n: int, per_point: bool) -> dict[str, np.ndarray]:
     own, device = model.adapter, next(model.parameters()).device
-    points = torch.from_numpy(np.stack([points for _, points, _ in clouds])).to(device)
-    traits = torch.from_numpy(np.stack([traits for _, _, traits in clouds])).to(device)
+    points, traits = (
+        torch.from_numpy(np.stack(arrays)).to(device)
+        for arrays in zip(*clouds.values(), strict=True)
+    )
     whole = own.prepared(points)
     index = taken_index(whole, n)
     seen = whole if index is None else gather_points(whole, index)
@@ -106,8 +96,7 @@ def _features(
         found["probabilities"] = own.task.activate(found["logits"].float())
     if per_point:
         found |= {"points": points, "features": _of_points(tokens, whole)}
-    names = np.array([str(path) for path, _, _ in clouds])
-    return {"paths": names, **{k: v.float().cpu().numpy() for k, v in found.items()}}
+    return {k: v.float().cpu().numpy() for k, v in found.items()}
 
 
 def _of_points(tokens: Tokens, points: torch.Tensor) -> torch.Tensor:

@@ -42,10 +42,14 @@ class Whole(nn.Module):
         super().__init__()
         self.backbone, self.adapter = adapter.backbone, adapter
 
+    @property
+    def inputs(self) -> list[str]:
+        """Names of what goes in."""
+        return ["points", "traits"] if self.adapter.head.takes_traits else ["points"]
+
     def given(self, points: Tensor) -> dict[str, Tensor]:
         """What goes in for these clouds, by the names of the inputs."""
-        traits = {"traits": cloud_traits(points)} if self.adapter.head.takes_traits else {}
-        return {"points": points, **traits}
+        return {k: cloud_traits(points) if k == "traits" else points for k in self.inputs}
 
     def forward(self, points: Tensor, traits: Tensor | None = None) -> Tensor:
         """Probabilities, or what else the adapter's task makes of its output."""
@@ -80,14 +84,13 @@ def export(
     if own.task.predictor != CloudFiles.name:
         raise ConfigError(f"{adapter} labels points ({own.task.name}): only classes are exported")
     whole, few = Whole(own).eval(), int(about["points"])
-    inputs = list(whole.given(_some(1, few)))
     program = _program(whole, model, few, own.method.title)
     out = Path(out)
     with atomic(out) as temporary:
         file = temporary.with_suffix(TARGETS[to])
         try:
             if to == "onnx":
-                _write_onnx(program, file, inputs, _about(own, few))
+                _write_onnx(program, file, whole.inputs, _about(own, few))
             else:
                 torch.export.save(program, file)
             error = _difference(file, to, whole, few)
@@ -95,8 +98,8 @@ def export(
         finally:
             file.unlink(missing_ok=True)
     return {
-        "file": str(out), "to": to, "inputs": inputs, "classes": list(own.classes), "points": few,
-        "largest_difference": error, "bytes": out.stat().st_size,
+        "file": str(out), "to": to, "inputs": whole.inputs, "classes": list(own.classes),
+        "points": few, "largest_difference": error, "bytes": out.stat().st_size,
     }  # fmt: skip
 
 
@@ -107,13 +110,13 @@ def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
         0: torch.export.Dim("clouds", min=1, max=MOST),
         1: torch.export.Dim("points", min=max(c.groups, c.group_size) + 1, max=MOST),
     }
-    given = whole.given(_some(3, n))
-    shapes = {"points": free, "traits": {0: free[0]} if "traits" in given else None}
+    shapes = {"points": free, "traits": {0: free[0]}}
     try:
         with _quiet(), torch.no_grad():
             return torch.export.export(
-                whole, (), given, dynamic_shapes={k: shapes[k] for k in given}, strict=False
-            )
+                whole, (), whole.given(_some(3, n)), strict=False,
+                dynamic_shapes={k: shapes[k] for k in whole.inputs},
+            )  # fmt: skip
     except Exception as error:  # torch's tracing raises what it likes
         raise ConfigError(f"{title} cannot be exported: {first_line(error)}") from error
 

@@ -10,6 +10,11 @@ from ..backbones import Folding
 from .base import METHODS, ClsMethod, Foldable, Method
 
 
+def is_norm(name: str) -> bool:
+    """Whether a backbone's parameter is the weight or bias of a LayerNorm or BatchNorm."""
+    return bool(re.search(r"(^|\.)norm\d*\.(weight|bias)$", name))
+
+
 @METHODS.register("norm")
 @dataclass(frozen=True)
 class Norm(ClsMethod):
@@ -36,9 +41,7 @@ class Norm(ClsMethod):
     def trainable(self, name: str) -> bool:
         if super().trainable(name):
             return True
-        if not re.search(r"(^|\.)norm\d*\.(weight|bias)$", name):
-            return False
-        return self.batchnorm_affine or not name.startswith("encoder.")
+        return is_norm(name) and (self.batchnorm_affine or not name.startswith("encoder."))
 
     @property
     def foldable(self) -> Foldable:

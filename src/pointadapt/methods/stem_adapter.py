@@ -8,13 +8,11 @@ patch of points into a token: it is what meets a new sensor first, and it is sma
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from .adaptformer import AdaptFormer
 from .base import METHODS
-
-_NORM = re.compile(r"(^|\.)norm\d*\.weight$")
+from .norm import is_norm
 
 
 @METHODS.register("stem_adapter")
@@ -48,8 +46,6 @@ class StemAdapter(AdaptFormer):
     def trainable(self, name: str) -> bool:
         if super().trainable(name):
             return True
-        return (
-            (self.stem and name.startswith("encoder."))
-            or (self.biases and name.endswith(".bias"))
-            or (self.norms and bool(_NORM.search(name)) and not name.startswith("encoder."))
-        )
+        if name.startswith("encoder."):
+            return self.stem or (self.biases and name.endswith(".bias"))
+        return self.biases if name.endswith(".bias") else self.norms and is_norm(name)

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ..backbones.published.torch_pointcloud import official
 from ..core.errors import CheckpointError
-from ..core.files import load_state
 from ..core.plain import shown
-from ..core.tensors import read_safetensors
+from ..core.tensors import read_tensors
 
 CONTAINERS = (
     "base_model", "model", "state_dict", "model_state_dict", "net", "network", "module", "weights",
@@ -35,7 +34,7 @@ def read_published(path: Path | str) -> dict[str, Tensor]:
         CheckpointError: it is missing, damaged, holds code, no tensors, or two under one name.
     """
     path = Path(path)
-    state: Any = read_safetensors(path) if is_safetensors(path) else load_state(path)
+    state = read_tensors(path)
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds no dictionary of tensors, but {type(state).__name__}")
     tensors: dict[str, Tensor] = {}
@@ -50,20 +49,6 @@ def read_published(path: Path | str) -> dict[str, Tensor]:
         keys = shown([str(key) for key in list(state)[:5]])
         raise CheckpointError(f"{path} holds no tensors; its keys are {keys}")
     return official(tensors)
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether it begins as such a file does (eight bytes of a length, then ``{``), or is named so.
-
-    What begins as torch's files do is none, whatever its name.
-    """
-    try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-    except OSError:
-        return False
-    torchs = start.startswith((b"PK\3\4", b"\x80"))
-    return start[8:] == b"{" or (path.suffix == ".safetensors" and not torchs)
 
 
 def _inside(state: Mapping[Any, Any]) -> Mapping[Any, Any]:

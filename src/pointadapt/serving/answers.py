@@ -82,7 +82,7 @@ class Answers:
             BusyError: too many wait already.
         """
         if not self._room.acquire(blocking=False):
-            raise BusyError("the server is busy: try again in a moment")
+            raise BusyError
         answer: Future[Answer] = Future()
         answer.add_done_callback(lambda _: self._room.release())
         if self.labels_points(adapter):

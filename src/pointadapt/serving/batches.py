@@ -18,6 +18,9 @@ J = TypeVar("J")
 class BusyError(PointAdaptError):
     """More is waiting than may; ask again later."""
 
+    def __init__(self) -> None:
+        super().__init__("the server is busy: try again in a moment")
+
 
 @dataclass(frozen=True)
 class _Waiting(Generic[J]):
@@ -53,7 +56,7 @@ class Batches(Generic[J]):
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
-            raise BusyError("the server is busy: try again in a moment") from None
+            raise BusyError from None
         return waiting.answer
 
     def stop(self) -> None:

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ...core.errors import CheckpointError, UnknownNameError
-from ...core.files import load_state
 from ...core.plain import shown
-from ...core.tensors import check_numbers, read_safetensors
+from ...core.tensors import check_numbers, read_tensors
 from .config import PTv3Config
 from .network import PTv3
 from .released import our_config, our_name
@@ -36,8 +35,7 @@ def load_released(path: Path | str, size: str = "", **changes: Any) -> PTv3:
     """
     if size and size not in SIZES:
         raise UnknownNameError("published size", size, SIZES)
-    safe = str(path).endswith(".safetensors")
-    held: Any = read_safetensors(Path(path)) if safe else load_state(path)
+    held = read_tensors(Path(path))
     tensors = _named(held, str(path))
     config = SIZES[size] if size else _config_of(held, str(path))
     config = replace(config, mask_token="stem.mask_token" in tensors)

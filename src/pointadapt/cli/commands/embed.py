@@ -10,8 +10,8 @@ from tyro.conf import Positional, arg
 
 from ...core import console
 from ...core.errors import PointAdaptError
-from ...core.fields import at_least
 from ..base import command
+from ..features import check, embedded, tell_bad
 
 
 @command("embed")
@@ -36,25 +36,13 @@ class Embed:
     threads: int = 0
 
     def run(self) -> int:
-        at_least(self, 0, "threads")
-        if not self.paths:
-            raise PointAdaptError("give at least one file or folder")
+        check(self)
         if self.out.suffix != ".npz":
             raise PointAdaptError(f"{self.out}: features are written to .npz files")
         from ...core.files import check_target
-        from ...core.machine import use_threads
-        from ...inference.embed import embed
 
         check_target(self.out)
-        use_threads(self.threads)
-        with console.stages("files") as stage:
-            found = embed(
-                self.paths, self.adapter, backbone=self.backbone, per_point=self.per_point,
-                out=self.out,
-                on_batch=lambda done, of: stage("embedding", done, of),
-            )  # fmt: skip
+        found = embedded(self, per_point=self.per_point, out=self.out)
         shapes = ", ".join(f"{k} {v.shape}" for k, v in found.items() if v.ndim > 1)
         console.output().print(f"{self.out}: {len(found['paths'])} files, {shapes}", soft_wrap=True)
-        for error in found["errors"]:
-            console.error_line(str(error))
-        return 2 if len(found["errors"]) else 0
+        return tell_bad(found)

@@ -9,10 +9,10 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ...core import console
-from ...core.errors import PointAdaptError
 from ...core.fields import at_least
 from ...reports import terminal as report
 from ..base import command
+from ..features import check, embedded, tell_bad
 
 
 @command("suggest")
@@ -38,18 +38,10 @@ class Suggest:
 
     def run(self) -> int:
         at_least(self, 1, "count")
-        at_least(self, 0, "threads")
-        if not self.paths:
-            raise PointAdaptError("give at least one file or folder")
-        from ...core.machine import use_threads
-        from ...inference.embed import choose, embed
+        check(self)
+        from ...inference.embed import choose
 
-        use_threads(self.threads)
-        with console.stages("files") as stage:
-            found = embed(
-                self.paths, self.adapter, backbone=self.backbone,
-                on_batch=lambda done, of: stage("embedding", done, of),
-            )  # fmt: skip
+        found = embedded(self)
         rows = choose(found, self.count)
         if self.json:
             console.print_json(rows)
@@ -60,6 +52,4 @@ class Suggest:
                 for row in rows
             ]  # fmt: skip
             report.lines(lines, console.output())
-        for error in found["errors"]:
-            console.error_line(str(error))
-        return 2 if len(found["errors"]) else 0
+        return tell_bad(found)
