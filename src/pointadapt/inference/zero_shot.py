@@ -20,6 +20,8 @@ from ..core.errors import ConfigError, FileFormatError, PointAdaptError, Unknown
 from ..core.fields import at_least
 from ..data.sets.folder import Axis, Folder
 from ..io import NON_FINITE, NonFinite
+from ..io.arrays import load_npz
+from ..io.opening import naming
 from ..ops import normalize
 from .classify_files import Prediction, list_files
 from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
@@ -36,13 +38,13 @@ def read_embeddings(path: Path | str, names: Sequence[str] = ()) -> tuple[tuple[
         FileFormatError: the file is missing or holds something else.
         UnknownNameError: a name is not in it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            known, rows = file["names"], file["embeddings"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise FileFormatError(
-            f"{path}: no .npz file with the arrays names and embeddings can be read ({error})"
-        ) from error
+    path = Path(path)
+    with naming(path):
+        held = load_npz(path)
+    if not {"names", "embeddings"} <= held.keys():
+        there = ", ".join(held) or "nothing"
+        raise FileFormatError(f"{path}: needs the arrays names and embeddings; it holds {there}")
+    known, rows = held["names"], held["embeddings"]
     bad = known.dtype.kind != "U" or rows.dtype.kind != "f" or rows.ndim != 2
     if bad or known.shape != rows.shape[:1] or not len(rows):
         raise FileFormatError(

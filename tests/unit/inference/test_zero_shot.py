@@ -54,6 +54,13 @@ def test_files_that_hold_something_else(content, tmp_path):
         read_embeddings(tmp_path / "none.npz")
 
 
+@pytest.mark.parametrize("content", [b"no archive", b"PK\3\4 cut short", b"\x93NUMPY"])
+def test_files_of_another_kind(content, tmp_path):
+    (tmp_path / "other.npz").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"other\.npz"):
+        read_embeddings(tmp_path / "other.npz")
+
+
 def test_scores_are_cosines_and_their_softmax(net, texts, toy_batch):
     _, table = read_embeddings(texts)
     cosines, sure = name_scores(net, toy_batch[0][:4], table)
