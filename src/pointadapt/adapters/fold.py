@@ -19,6 +19,10 @@ from ..tasks.metrics import parameter_counts
 from . import folder as adapter_folder
 from .model import Adapter, PointModel
 
+FROZEN = (
+    "this adapter asks the frozen backbone as well, which folding would replace: train it with "
+    "--task-options instant=false"
+)
 TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold
 
 
@@ -30,9 +34,11 @@ def fold_model(model: PointModel) -> PointModel:
     head and, of DAPT, the dynamic adapters and prompts. ``model`` is left as it is.
 
     Raises:
-        CannotFold: the method adds nothing that frozen layers could take up, or this family's
+        CannotFold: the adapter asks the frozen backbone as well, the method adds nothing that frozen layers could take up, or this family's
             layers compute something else with it.
     """
+    if model.adapter.head.frozen_fit is not None:
+        raise CannotFold(FROZEN)
     old, folding = model.adapter, Folding(model.backbone)
     method = old.method.fold(folding, old.taps)
     net = folding.backbone()

@@ -65,7 +65,7 @@ from .setup import (
     truth_of,
     with_points,
 )
-from .start import fit_head, kept_start, trial
+from .start import fit_beside, fit_head, kept_start, trial
 from .step import make_step
 
 AGREE = 10  # optimizer steps after which several processes ask one another whether to stop
@@ -183,6 +183,7 @@ class _Run:
         """What comes before the first epoch: the method looks at the clouds, a head is fitted."""
         show_clouds(self.model, self.train_set, self.config)
         with self.acc.autocast():
+            fit_beside(self.model, self.train_set, self.config)
             self.fit = fit_head(self.model, self.train_set, self.config)
         if self.fit:
             row = {"epoch": 0, **self._select()}
