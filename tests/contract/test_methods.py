@@ -148,7 +148,8 @@ def test_saved_and_loaded_is_equal_bit_for_bit(name, family, bare_backbone, toy_
 
 @pytest.mark.parametrize(
     ("family", "second"),
-    [(f, "dapt") for f in BACKBONES] + [("point_vit", "full"), ("point_vit", "linear_probe")],
+    [pytest.param(f, "dapt", marks=[pytest.mark.slow] * (f not in SHORT)) for f in BACKBONES]
+    + [("point_vit", "full"), ("point_vit", "linear_probe")],
 )
 @each_method
 def test_switching_is_exact(name, second, family, bare_backbone, toy_batch, tmp_path):

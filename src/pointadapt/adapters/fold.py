@@ -34,8 +34,8 @@ def fold_model(model: PointModel) -> PointModel:
     head and, of DAPT, the dynamic adapters and prompts. ``model`` is left as it is.
 
     Raises:
-        CannotFold: the adapter asks the frozen backbone as well, the method adds nothing that frozen layers could take up, or this family's
-            layers compute something else with it.
+        CannotFold: the adapter asks the frozen backbone as well, the method adds nothing that
+            frozen layers could take up, or this family's layers compute something else with it.
     """
     if model.adapter.head.frozen_fit is not None:
         raise CannotFold(FROZEN)

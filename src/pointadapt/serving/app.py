@@ -151,8 +151,8 @@ class Serving:
     async def _receive(self, request: Request, path: Path) -> None:
         """Write the body to ``path``.
 
-        What is too large is read to its end, up to ``DRAINED`` times the limit, and not kept: who is
-        still sending when the connection closes sees a broken pipe and not the answer.
+        What is too large is read to its end, up to ``DRAINED`` times the limit, and not kept: who
+        is still sending when the connection closes sees a broken pipe and not the answer.
         """
         most, got = self.limits.bytes, 0
         too_large = HTTPException(413, f"the file is larger than {most:,} bytes")

@@ -20,7 +20,7 @@ from .forest import Forest, mixed
 from .frozen_fit import FrozenFit
 from .inputs import HeadInputs, needed
 from .metrics import classification_scores
-from .pairs import Votes, voting
+from .pairs import voting
 
 if TYPE_CHECKING:
     import numpy as np
