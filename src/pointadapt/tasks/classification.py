@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 
 LEAVES = 256  # of a tree of the forest
-TRUST = 0.5  # how much the network counts beside a forest, which counts the rest
 
 
 class ClassificationHead(Head):
@@ -94,7 +93,7 @@ class ClassificationHead(Head):
         out = self.from_rows(self.given(tokens, traits))
         if self.forest is None or self.training:
             return out
-        return mixed(out, self.forest(needed(traits, "a forest on the traits")), TRUST)
+        return mixed(out, self.forest(needed(traits, "a forest on the traits")))
 
     def from_rows(self, rows: Tensor) -> Tensor:
         out = self.layers(rows)
