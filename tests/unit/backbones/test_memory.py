@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones.layers import LeanAttention, attend, linear
+from pointadapt.backbones.layers import LeanAttention, attend
+from pointadapt.backbones.linear import linear
 from pointadapt.backbones.memory import again, dropped, keeping
 from pointadapt.methods import make_method
 from pointadapt.methods.modules import ScaleShift
@@ -80,7 +81,7 @@ def test_less_is_kept(micro_backbone, toy_batch):
     for keep in ("all", "lean", "recompute"):
         model.keep = keep
         size[keep] = kept_bytes(lambda: model(toy_batch[0]))
-    assert size["recompute"] < size["lean"] < 0.65 * size["all"]
+    assert size["recompute"] < size["lean"] < 0.75 * size["all"]
 
 
 def test_factors_of_the_hidden_layer_keep_nothing_of_it(micro_backbone, toy_batch):
@@ -93,30 +94,6 @@ def test_factors_of_the_hidden_layer_keep_nothing_of_it(micro_backbone, toy_batc
         size[keep] = kept_bytes(lambda: model(toy_batch[0]))
     channels = net.config.hidden + 2 * net.config.dim
     assert size["all"] - size["lean"] >= net.config.depth * tokens * channels * 4  # bytes
-
-
-def test_a_scale_shift_by_its_output_has_the_gradients_of_one_by_its_input():
-    torch.manual_seed(0)
-    module = ScaleShift(5, 0.3)
-    x = torch.randn(4, 3, 5, requires_grad=True)
-    upstream = torch.randn(4, 3, 5)
-    want = torch.autograd.grad(module(x), (x, module.gamma, module.beta), upstream)
-    with keeping("lean"):
-        y = module.keeping_output(x)
-    assert "ScaleShiftByOutput" in type(y.grad_fn).__name__
-    torch.testing.assert_close(
-        torch.autograd.grad(y, (x, module.gamma, module.beta), upstream), want
-    )
-
-
-def test_a_channel_that_is_nearly_switched_off_is_found_by_its_input():
-    module = ScaleShift(5, 0.0)
-    with torch.no_grad():
-        module.gamma[3] = 1e-6
-    x = torch.randn(2, 3, 5, requires_grad=True)
-    with keeping("lean"):
-        y = module.keeping_output(x)
-    assert "ScaleShiftByOutput" not in type(y.grad_fn).__name__
 
 
 def test_a_scale_shift_and_its_layer_norm_are_one_operation():
