@@ -175,6 +175,13 @@ class Taps(nn.Module):
         """What the run asks for (``--drop-path``); for taps that have stochastic depth too."""
         del rate
 
+    def deciding(self) -> tuple[Any, ...]:
+        """What decides which operations a forward pass is, and may change from epoch to epoch.
+
+        A captured step is captured anew where it has changed.
+        """
+        return ()
+
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""
         return x

@@ -126,6 +126,9 @@ class ScaleShiftTaps(Taps):
                 block.fold(folding, i)
         fold_scale_shift(folding, "norm_out", self.ss_out)
 
+    def deciding(self) -> tuple[bool, ...]:
+        return tuple(m.by_output for m in self.modules() if isinstance(m, ScaleShift))
+
     def patch_out(self, x: Tensor) -> Tensor:
         return self.ss_patch(x)
 

@@ -1,16 +1,20 @@
 """Keeping less for the backward changes no loss and no gradient."""
 
 import gc
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones.layers import LeanAttention, attend
+from pointadapt.backbones import Tokens, memory
+from pointadapt.backbones.layers import Block, LeanAttention, attend, set_drop_path
 from pointadapt.backbones.linear import linear
 from pointadapt.backbones.memory import again, dropped, keeping
 from pointadapt.methods import make_method
+from pointadapt.methods.dapt import DaptBlockTaps
 from pointadapt.methods.modules import ScaleShift
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
@@ -198,3 +202,34 @@ def test_dropout_of_everything_is_zero_not_nan():
     x, dropout = torch.randn(3, 4, requires_grad=True), torch.nn.Dropout(1.0)
     with keeping("lean"):
         assert not dropped(x, dropout).any()
+
+
+def kept_or_found_again(monkeypatch, mode):
+    """What a DAPT block asks to keep, shape by shape, and whether a recipe takes its place."""
+    asked, find = [], memory._Recipes.find
+
+    def watched(self, tensor):
+        found = find(self, tensor)
+        asked.append((tuple(tensor.shape), found is not None))
+        return found
+
+    with monkeypatch.context() as patch, mode:
+        patch.setattr(memory._Recipes, "find", watched)
+        taps = DaptBlockTaps(make_method("dapt", {"dropout": 0.2, "rank": 4}), 12, 48)
+        for module in taps.modules():
+            if isinstance(module, ScaleShift):
+                module.by_output = True  # training looks at it, which it cannot do here
+        block = Block(12, 3).requires_grad_(False)
+        set_drop_path(torch.nn.ModuleList([block, block]), 0.2)
+        x = torch.randn(2, 7, 12, requires_grad=True)
+        with keeping("lean"):
+            block(Tokens(x=x, centers=x, pos=x[..., :0]), taps).x.sum().backward()
+    return asked
+
+
+def test_what_is_kept_follows_from_the_operations_alone(monkeypatch):
+    """Fake tensors have no values and no addresses, and the same of them is kept."""
+    real = kept_or_found_again(monkeypatch, nullcontext())
+    fake = kept_or_found_again(monkeypatch, FakeTensorMode(allow_non_fake_inputs=True))
+    assert real == fake
+    assert {found for _, found in real} == {True, False}
