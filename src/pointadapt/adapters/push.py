@@ -137,7 +137,10 @@ def _make_room(hub: HfApi, to: Repository, private: bool) -> None:
 
 def _commit(hub: HfApi, to: Repository, files: dict[str, Path | bytes]) -> Any:
     from huggingface_hub import CommitOperationAdd
+    from huggingface_hub.utils import disable_progress_bars
 
+    if not console.output(stderr=True).is_terminal:
+        disable_progress_bars()
     return hub.create_commit(
         to.name, [CommitOperationAdd(name, content) for name, content in files.items()],
         commit_message="Adapter",

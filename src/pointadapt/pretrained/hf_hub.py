@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ..core.errors import FetchError, first_line
 from ..core.foreign_text import one_line
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _HUB = re.compile("hf:/.*", re.DOTALL)
 _REPOSITORY = re.compile(r"hf:/{1,2}(\w[\w.-]*/\w[\w.-]*)(?:@(\w[\w.-]*))?")  # a Path has one slash
 _SHA256, COMMIT = re.compile("[0-9a-f]{64}"), re.compile("[0-9a-f]{40}")
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
 class NoAnswerError(FetchError):
@@ -163,7 +165,14 @@ def answers(address: str) -> Iterator[None]:
                 f"{address}: the Hub refuses this ({why}): set HF_TOKEN to a token that may do it, "
                 "or log in with 'hf auth login'"
             ) from error
+        if status is None:
+            why = f"no answer from {_host()} ({_ERRNO.sub('', why)})"
         raise NoAnswerError(f"{address}: {why}") from error
+
+
+def _host() -> str:
+    """The Hub, or its mirror that the environment names."""
+    return urlsplit(os.environ.get("HF_ENDPOINT", "")).hostname or "huggingface.co"
 
 
 def _stated(sha256: str) -> str:
