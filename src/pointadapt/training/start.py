@@ -80,7 +80,10 @@ def trial(config: TrainConfig, train: Callable[[TrainConfig], dict[str, Any]]) -
     if not config.start or config.select != "last":
         return {}
     out = config.out / TRIAL
-    changes = {"out": out, "select": "val", "baseline": False, "tensorboard": False, "votes": 0}
+    changes = {
+        "out": out, "select": "val", "baseline": False, "tensorboard": False, "tracker": (),
+        "votes": 0,
+    }  # fmt: skip
     own = replace(config, resume=(out / "checkpoint.pt").exists(), **changes)
     found = _finished(own) or train(own)
     first, last = found["held_out"]["scores"][0], found["held_out"]["scores"][-1]

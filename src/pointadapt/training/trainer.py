@@ -67,6 +67,7 @@ from .setup import (
 )
 from .start import fit_beside, fit_head, kept_start, trial
 from .step import make_step
+from .trackers import check_trackers
 
 AGREE = 10  # optimizer steps after which several processes ask one another whether to stop
 
@@ -89,6 +90,7 @@ def train(config: TrainConfig | Path | str | None = None, **options: Any) -> Tra
 def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     """:func:`train`; waits ``patience`` seconds for another run in ``config.out`` to end."""
     check_names(config)
+    check_trackers(config.tracker)
     accelerator = make_accelerator(config.precision, config.accumulate)
     keep_large_blocks()
     use_threads(config.threads)
