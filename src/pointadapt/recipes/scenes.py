@@ -64,7 +64,6 @@ SCENES = (
         backbone="ptv3:tiny",
         data_options=("features=usual,returns,traits", "blocks=400", "test_blocks=64", "least=256"),
         epochs=6,
-        schedule="cosine",
         drop_path=0.1,
     ),
 )
