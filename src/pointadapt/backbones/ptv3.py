@@ -78,9 +78,9 @@ class VoxelConfig(BackboneConfig):
 def sized(name: str) -> VoxelConfig:
     """A published size of :data:`.voxel.sizes.SIZES`, with what its clouds were in pre-training.
 
-    The linear layer to the classes of its own data is left out.
+    The linear layer to the classes of its own data is left out, and the mask token of pre-training.
     """
-    network = replace(SIZES[name], classes=0)
+    network = replace(SIZES[name], classes=0, mask_token=False)
     return VoxelConfig(network=network, recipe=recipe_of(network))
 
 
@@ -103,7 +103,6 @@ class PointTransformerV3(Backbone):
 
     config_class = VoxelConfig
     sizes: ClassVar[dict[str, Any]] = {"tiny": VoxelConfig(), **{name: sized(name) for name in SIZES}}
-    optional = ("net.stem.mask_token",)
     sites = ()
     pointwise = True
 
