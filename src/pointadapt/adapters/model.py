@@ -134,9 +134,9 @@ class PointModel(nn.Module):
 
     ``forward`` takes points (B, N, 3), prepared (:meth:`Adapter.prepared`), for a task that is told
     it the class (B,) of each cloud, for one that takes them the features (B, N, C) of the points,
-    of which the backbone sees what it ``takes``, and for a head that takes them the traits (B, T) of the
-    clouds as they came; it returns the head's output of the adapter in use, or of the one called
-    ``adapter``. ``keep`` says what it keeps for the backward, see
+    of which the backbone sees what it ``takes``, and for a head that takes them the traits (B, T)
+    of the clouds as they came; it returns the head's output of the adapter in use, or of the one
+    called ``adapter``. ``keep`` says what it keeps for the backward, see
     :class:`pointadapt.core.config.TrainConfig`.
 
     Adapters share the backbone's memory, but for the few tensors that each one moves (a trained CLS

@@ -16,8 +16,7 @@ from ..core.registry import Registry
 from .taps import Taps
 from .tokens import CloudView, Tokens
 
-
-SITES = ("points_in", "patch_out", "tokens_in", "norm_out", "tokens_out")  # of the whole cloud
+SITES = ("points_in", "patch_out", "tokens_in", "norm_out", "tokens_out")  # outside blocks
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,8 @@ class Backbone(nn.Module):
             stands for the block's number. Empty where what follows such a layer is not its tap.
         positions_enter: how the position embedding enters whatever a method asks for; "" where
             ``Taps.position`` says it.
-        sites: sites of the whole cloud that it calls; those of a block all families have.
+        sites: sites outside blocks that it calls, or each of its stages does; those of a block all
+            families have.
         pointwise: a token for each point, whose ``centers`` are the points as heads take them.
 
     Attributes:
@@ -132,6 +132,18 @@ class Backbone(nn.Module):
         Empty for a family of one width, which is a backbone itself.
         """
         return ()
+
+    def check_one_width(self, what: str) -> None:
+        """Refuse ``what`` for a family of stages.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        if self.stage_views():
+            raise ConfigError(
+                f"{what} is written for backbones of one width and a fixed number of tokens, which "
+                f"{self.name} has not"
+            )
 
     def fold_layer(self, site: str) -> str:
         """Of ``fold_layers``, "" where there is none."""

@@ -102,8 +102,12 @@ class PointTransformerV3(Backbone):
     """
 
     config_class = VoxelConfig
-    sizes: ClassVar[dict[str, Any]] = {"tiny": VoxelConfig(), **{name: sized(name) for name in SIZES}}
-    sites = ()
+    sizes: ClassVar[dict[str, Any]] = {
+        "tiny": VoxelConfig(),
+        **{name: sized(name) for name in SIZES},
+    }
+    positions_enter = "once"
+    sites = ("patch_out", "norm_out")
     pointwise = True
 
     def __init__(self, config: VoxelConfig) -> None:

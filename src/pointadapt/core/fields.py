@@ -54,9 +54,7 @@ def convert(value: Any, hint: Any, what: str) -> Any:
     if hint is Any:
         return value
     if isinstance(hint, type) and is_dataclass(hint):
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{what} must be a table of options, not {shown(value)}")
-        return build(hint, value, what)
+        return _inner(value, hint, what)
     if origin in (typing.Union, types.UnionType):
         if value is None or (isinstance(value, str) and value.lower() == "none"):
             return None
@@ -75,6 +73,15 @@ def convert(value: Any, hint: Any, what: str) -> Any:
             raise ConfigError(f"{what} must be {len(args)} values, not {len(items)}")
         return tuple(items)
     return _scalar(value, hint, what)
+
+
+def _inner(value: Any, cls: type[T], what: str) -> T:
+    """A dataclass inside another one."""
+    if isinstance(value, cls):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{what} must be a table of options, not {shown(value)}")
+    return build(cls, value, what)
 
 
 def _scalar(value: Any, hint: Callable[[Any], Any], what: str) -> Any:

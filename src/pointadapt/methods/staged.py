@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..backbones import Backbone, Folding, Taps
@@ -27,7 +28,29 @@ def attach(method: Method, backbone: Backbone) -> Taps:
         ConfigError: the method uses a site that stages do not have.
     """
     views = backbone.stage_views()
-    return StagedTaps(_of_stages(method, views)) if views else method.attach(backbone)
+    if not views:
+        return method.attach(backbone)
+    taps = StagedTaps(_of_stages(method, views))
+    _try(backbone, taps)
+    return taps
+
+
+@torch.no_grad()
+def _try(backbone: Backbone, taps: Taps) -> None:
+    """Run a small cloud, so that what a block refuses is refused where it is attached.
+
+    Raises:
+        ConfigError: a block refuses it.
+    """
+    modes = {module: module.training for module in (*backbone.modules(), *taps.modules())}
+    cloud = torch.rand(1, 16, 3, generator=torch.Generator().manual_seed(0))
+    try:
+        backbone.eval()
+        taps.eval()
+        backbone(cloud.to(next(backbone.parameters()).device), taps.to(cloud.device))
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def fold(method: Method, folding: Folding, taps: Taps) -> Method:

@@ -152,13 +152,15 @@ _SHA256 = {  # as their page states them
     "concerto_large_origin": "a1646f9d3e6db53cfaef5fd3ed8fd91b040a1331a957e47bbec864716e345466",
 }
 _FOLDERS = {
-    "ptv3_scannet": "scannet-semseg-pt-v3m1-0-base", "ptv3_nuscenes": "nuscenes-semseg-pt-v3m1-0-base",
-    "ptv3_scannet200": "scannet200-semseg-pt-v3m1-0-base", "ptv3_s3dis_rpe": "s3dis-semseg-pt-v3m1-0-rpe",
-}  # fmt: skip
+    "ptv3_scannet": "scannet-semseg-pt-v3m1-0-base",
+    "ptv3_scannet200": "scannet200-semseg-pt-v3m1-0-base",
+    "ptv3_nuscenes": "nuscenes-semseg-pt-v3m1-0-base",
+    "ptv3_s3dis_rpe": "s3dis-semseg-pt-v3m1-0-rpe",
+}
 
 
 def _tag(name: str, size: str) -> Tag:
-    kind = name.split("_")[0]
+    kind = name.split("_", maxsplit=1)[0]
     page = f"https://huggingface.co/{_HOSTS[kind]}"
     folder = _FOLDERS.get(name)
     return Tag(
