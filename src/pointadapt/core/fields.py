@@ -53,8 +53,6 @@ def convert(value: Any, hint: Any, what: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if isinstance(hint, type) and is_dataclass(hint):
-        return _inner(value, hint, what)
     if origin in (typing.Union, types.UnionType):
         if value is None or (isinstance(value, str) and value.lower() == "none"):
             return None
@@ -85,6 +83,8 @@ def _inner(value: Any, cls: type[T], what: str) -> T:
 
 
 def _scalar(value: Any, hint: Callable[[Any], Any], what: str) -> Any:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _inner(value, hint, what)
     if hint is bool:
         text = str(value).lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):
