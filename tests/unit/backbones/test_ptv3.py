@@ -100,9 +100,8 @@ def test_a_network_of_metres_gets_them_and_its_head_the_unit_ball():
     tokens = model.tokens(points)
     assert torch.equal(tokens.centers, normalize(points))
     assert model(points).shape == (2, 40, 2)
-    shrunk = model.tokens(points * 0.001)  # all in one voxel now
-    assert torch.equal(shrunk.patches[0, 0], shrunk.patches[0, 1])
-    assert not torch.equal(tokens.patches[0, 0], tokens.patches[0, 1])
+    shrunk = model.tokens(points * 0.001)  # the four voxels around the middle
+    assert len(shrunk.patches[0].unique(dim=0)) <= 4 < len(tokens.patches[0].unique(dim=0))
 
 
 @pytest.mark.parametrize("method", ["linear_probe", "lora", "full"])
