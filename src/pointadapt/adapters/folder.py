@@ -47,6 +47,7 @@ FORMAT = 1
 DIGEST = "weights_sha256"  # key of the configuration; folders of old have none
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds before a folder is read again
 SIZED = 100.0  # largest logarithm of a radius: float32 has no larger numbers
+INPUT = ("recipe", "grid")  # the same of a backbone over voxels; others have none
 MOST_POINTS = 1 << 24  # of a cloud that enters a network
 FILES = re.compile(  # what an adapter may consist of; on the Hub there may be more
     r"adapter_config\.json|adapter_model\.safetensors|"
@@ -90,7 +91,7 @@ def save_adapter(
             "name": name,
             "family": net.name,
             "seed": net.seed,
-            **{key: getattr(net.config, key) for key in SHAPE},
+            **{key: getattr(net.config, key) for key in _shape_of(net)},
             "sha256": net.fingerprint,
         },
         "method": adapter.method.name,
@@ -368,9 +369,14 @@ def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:
             f"{folder} was made for the backbone {needs['name']} (sha256 {needs['sha256'][:12]}…), "
             f"not for this one (sha256 {net.fingerprint[:12]}…): pass --backbone with the right one"
         )
-    for key in SHAPE:
-        if needs[key] != getattr(net.config, key):
+    for key in _shape_of(net):
+        if needs.get(key) != getattr(net.config, key):
             raise AdapterError(
-                f"{folder} needs {key}={needs[key]}, but this backbone was built with "
+                f"{folder} needs {key}={needs.get(key)}, but this backbone was built with "
                 f"{getattr(net.config, key)}"
             )
+
+
+def _shape_of(net: Backbone) -> tuple[str, ...]:
+    """What of a backbone's configuration no tensor tells."""
+    return (*SHAPE, *(key for key in INPUT if hasattr(net.config, key)))

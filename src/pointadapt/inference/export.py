@@ -81,7 +81,7 @@ def export(
         difference.
 
     Raises:
-        ConfigError: the adapter labels points, or its method cannot be written down.
+        ConfigError: the adapter labels points, or its method or backbone cannot be written down.
         PointAdaptError: a package is missing, or the file answers otherwise than the adapter.
     """
     if to not in get_args(Target):
@@ -90,6 +90,7 @@ def export(
     about, own = model.adapter.about, model.adapter
     if own.task.predictor != CloudFiles.name:
         raise ConfigError(f"{adapter} labels points ({own.task.name}): only classes are exported")
+    model.backbone.check_one_width("export")
     whole, few = Whole(model).eval(), int(about["points"])
     program = _program(whole, model, few, own.method.title)
     out = Path(out)

@@ -34,7 +34,7 @@ class ScaleShift(nn.Module):
 
     def train(self, mode: bool = True) -> ScaleShift:
         if mode and not self.gamma.is_meta:
-            self.by_output = float(self.gamma.detach().abs().amin()) >= SMALLEST_GAMMA
+            self.by_output = self._large()
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,9 +51,16 @@ class ScaleShift(nn.Module):
 
     def after_linear(self, layer: nn.Module, x: Tensor) -> Tensor:
         """γ ⊙ (W x + b) + β: of a frozen layer as one, of weight γ ⊙ W and bias γ ⊙ b + β."""
-        if is_frozen(layer) and (self.by_output or not torch.is_grad_enabled()):
+        if is_frozen(layer) and (not torch.is_grad_enabled() or self._tells()):
             return scaled_linear(layer, x, self.gamma, self.beta)  # type: ignore[arg-type]
         return self(linear(layer, x))
+
+    def _tells(self) -> bool:
+        """``by_output``; in evaluation looked at anew, lest answers depend on earlier training."""
+        return self.by_output if self.training else self._large()
+
+    def _large(self) -> bool:
+        return float(self.gamma.detach().abs().amin()) >= SMALLEST_GAMMA
 
 
 def scale_shift(dim: int, std: float | None) -> nn.Module:

@@ -51,6 +51,7 @@ def run(config: InspectConfig, on_progress: OnProgress | None = None) -> Inspect
     use_threads(config.threads)
     began, tell = time.monotonic(), on_progress or (lambda *_: None)
     model = load_ready(config.adapter, config.backbone)
+    model.backbone.check_one_width("inspect")
     subject = subject_of(config, model)
     view = View(config, model, subject, tell)
     facts = view.facts()
