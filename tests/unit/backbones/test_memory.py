@@ -258,8 +258,10 @@ def test_a_term_is_had_back_from_the_sum():
 def test_of_a_block_ten_widths_a_token_are_kept(name, depth, most, toy_batch):
     """x, q, k, v, what attention gives, its projection, and four before the GELU; not the MLP's."""
     options, size = {"rank": 1} if name == "dapt" else {}, []
-    for depth in (depth, depth + 1):
-        net = load_backbone("point_vit:tiny", dim=48, depth=depth, heads=2, groups=32, group_size=8)
+    for blocks in (depth, depth + 1):
+        net = load_backbone(
+            "point_vit:tiny", dim=48, depth=blocks, heads=2, groups=32, group_size=8
+        )
         net.set_drop_path(0.2)
         task = make_task("classification")
         model = PointModel(net, Adapter(net, make_method(name, options), task, CLASSES)).train()
