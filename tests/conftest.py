@@ -3,7 +3,7 @@
 import runpy
 import signal
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +15,13 @@ TOY = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "data/toy/mak
 MICRO = {
     "dim": 24, "depth": 2, "heads": 2, "groups": 8, "group_size": 8,
     "encoder_widths": (8, 16, 16), "sampling_rule": "plain",
+}  # fmt: skip
+
+
+STAGES = {
+    "depths": (1, 2), "channels": (12, 24), "heads": (2, 3), "patch_sizes": (16, 16),
+    "decoder_depths": (1,), "decoder_channels": (18,), "decoder_heads": (2,),
+    "decoder_patch_sizes": (16,),
 }  # fmt: skip
 
 
@@ -40,6 +47,15 @@ def micro_backbone(tmp_path_factory) -> Path:
 def no_progress_lines(monkeypatch):
     """A machine that is busy does not make a quick command say how far it is."""
     monkeypatch.setattr(progress_lines, "FIRST", 3600.0)
+
+
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    """The forest that stands beside each result took most of the time of a toy's training."""
+    from pointadapt.inference import forest, point_forest
+
+    monkeypatch.setattr(forest, "TREES", 10)
+    monkeypatch.setattr(point_forest, "TREES", 10)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +104,11 @@ def bare_backbone(tmp_path_factory):
             known = {f.name for f in fields(cls.config_class)}
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(11)
-                net = cls(cls.config_class(**{k: v for k, v in MICRO.items() if k in known}))
+                small = {k: v for k, v in MICRO.items() if k in known}
+                if "network" in known:  # a network of stages
+                    stages = replace(cls.config_class().network, **STAGES)
+                    small = {"network": stages, "grid": 0.25}
+                net = cls(cls.config_class(**small))
                 for name, buffer in net.named_buffers():
                     if name.endswith("running_mean"):
                         buffer.normal_(0, 0.1)

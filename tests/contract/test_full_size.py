@@ -21,13 +21,13 @@ from pointadapt.tasks import make_task
 
 def smallest(family):
     """The smallest published size, or the smallest at all where none is published."""
-    published = {t.size for t in all_tags().values() if t.family == family}
+    published = {t.size: t.parameters for t in all_tags().values() if t.family == family}
     sizes = BACKBONES[family].sizes
-    return min(published or sizes, key=lambda size: (sizes[size].dim, sizes[size].depth))
+    return min(published or sizes, key=lambda s: (published.get(s), sizes[s].dim, sizes[s].depth))
 
 
 @pytest.mark.parametrize("family", list(BACKBONES))
-def test_forward_dapt_step_and_adapter_file(family, toy_batch, tmp_path):
+def test_forward_a_step_and_adapter_file(family, toy_batch, tmp_path):
     # few patches: time is in them, and no parameter
     net = load_backbone(f"{family}:{smallest(family)}", groups=6, group_size=8)
     folder = save_backbone(net, tmp_path / "b", torch.float32)
@@ -38,7 +38,12 @@ def adapt_and_load_again(folder, toy_batch, tmp_path):
     points, labels = toy_batch[0][:4], toy_batch[1][:4]
     net = load_backbone(folder)
     torch.manual_seed(0)
-    adapter = Adapter(net, make_method("dapt"), make_task("classification"), tuple("abcd"))
+    adapter = Adapter(
+        net,
+        make_method("lora" if net.stage_views() else "dapt"),
+        make_task("classification"),
+        tuple("abcd"),
+    )
     model = PointModel(net, adapter).train()
     optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=1e-3)
     before = [p.detach().clone() for p in adapter.parameters()]

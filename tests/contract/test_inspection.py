@@ -1,25 +1,28 @@
 """Any method on any family of backbones can be looked into, and is left as it was."""
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
 import torch
+from families import ONE_WIDTH, STAGED, marked, pairs
 
+from pointadapt.adapters.folder import save_adapter
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones import BACKBONES, BlockTaps, Taps
+from pointadapt.backbones import BlockTaps, Taps
+from pointadapt.core.errors import ConfigError
 from pointadapt.inference.forward import Inputs
 from pointadapt.methods import METHODS, make_method
 from pointadapt.ops import cloud_traits
 from pointadapt.pretrained.load import load_backbone
+from pointadapt.reports.inspection import inspect
 from pointadapt.reports.inspection.measure import look
 from pointadapt.reports.inspection.worth import Scorer, worth_of_inputs, worth_of_prompts
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")
-no_peft = pytest.mark.skipif(not find_spec("peft"), reason="the extra [peft] is not installed")
-each_method = pytest.mark.parametrize("name", [*METHODS, pytest.param("peft:lora", marks=no_peft)])
-each_family = pytest.mark.parametrize("family", list(BACKBONES))
+each_method = pytest.mark.parametrize("name", [*METHODS, marked("peft:lora")])
+each_pair = pytest.mark.parametrize(
+    ("name", "family"), pairs((*METHODS, "peft:lora"), families=ONE_WIDTH)
+)
 
 
 def new_model(folder, name, seed=0, task="classification", **options):
@@ -45,8 +48,7 @@ def scored(model, batch):
     return inputs, seen, Scorer(model, labels[:20], labels[:20], seen.outputs)
 
 
-@each_family
-@each_method
+@each_pair
 def test_a_look_shows_each_block_and_changes_nothing(name, family, bare_backbone, toy_batch):
     model = new_model(bare_backbone(family), name)
     before = {k: v.clone() for k, v in model.state_dict().items()}
@@ -69,7 +71,7 @@ def test_a_look_shows_each_block_and_changes_nothing(name, family, bare_backbone
     assert [len(m._forward_hooks) for m in model.modules()] == hooks
 
 
-@each_family
+@pytest.mark.parametrize("family", ONE_WIDTH)
 def test_a_method_that_changes_nothing_shows_nothing(family, bare_backbone, toy_batch):
     seen = scored(new_model(bare_backbone(family), "linear_probe"), toy_batch)[1]
     assert seen.prompts == 0 and not seen.scales
@@ -80,7 +82,7 @@ def test_a_method_that_changes_nothing_shows_nothing(family, bare_backbone, toy_
         assert row["change"] == row["bare_change"] > 0
 
 
-@each_family
+@pytest.mark.parametrize("family", ONE_WIDTH)
 def test_what_full_training_moved_is_not_in_the_bare_backbone(family, bare_backbone, toy_batch):
     model = new_model(bare_backbone(family), "full")
     seen = scored(model, toy_batch)[1]
@@ -197,3 +199,12 @@ def test_a_model_that_labels_points_shows_its_blocks(bare_backbone, toy_batch):
     seen = look(model, Inputs(toy_batch[0][:5].numpy()), 64)
     assert seen.outputs is None and seen.rows is None
     assert len(seen.changes) == len(seen.scales) == 2
+
+
+@pytest.mark.parametrize("family", STAGED)
+def test_a_family_of_stages_is_refused_in_one_line(family, bare_backbone, tmp_path):
+    model = new_model(bare_backbone(family), "lora")
+    save_adapter(model, tmp_path / "a", backbone=str(bare_backbone(family)), points=64)
+    with pytest.raises(ConfigError, match="inspect is written for backbones of one width"):
+        inspect(tmp_path / "a", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -5,18 +5,17 @@ import dataclasses
 import json
 import sys
 import typing
-from importlib.util import find_spec
 
 import pytest
 import torch
+from families import REFUSED, STAGED, marked, pairs
 
 from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.fold import fold_model
 from pointadapt.adapters.model import Adapter, PointModel, told_of
-from pointadapt.backbones import BACKBONES
 from pointadapt.backbones.folder import save_backbone
 from pointadapt.cli import listing
-from pointadapt.core.errors import AdapterError, CannotFold
+from pointadapt.core.errors import AdapterError, CannotFold, ConfigError
 from pointadapt.methods import METHODS, Method, make_method
 from pointadapt.methods.training_clouds import TrainingClouds
 from pointadapt.ops import cloud_traits
@@ -24,12 +23,9 @@ from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 CLASSES = ("ball", "bar", "helix", "plate")
-no_peft = pytest.mark.skipif(not find_spec("peft"), reason="the extra [peft] is not installed")
-PEFT = [pytest.param(name, marks=no_peft) for name in ("peft:lora", "peft:ia3")]
-each_method = pytest.mark.parametrize("name", [*METHODS, *PEFT])
-SHORT = ("point_vit", "uni3d")  # one of plain blocks, one of gated ones; make test-all takes all
-FAMILIES = [f if f in SHORT else pytest.param(f, marks=pytest.mark.slow) for f in BACKBONES]
-each_family = pytest.mark.parametrize("family", FAMILIES)
+EVERY = [marked(name) for name in (*METHODS, "peft:lora", "peft:ia3")]
+each_method = pytest.mark.parametrize("name", EVERY)
+each_pair = pytest.mark.parametrize(("name", "family"), pairs())
 
 
 def new_adapter(net, name, seed=0, **options):
@@ -78,8 +74,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-@each_family
-@each_method
+@each_pair
 def test_trains_what_it_declares_and_nothing_else(name, family, bare_backbone, toy_batch):
     model = new_model(bare_backbone(family), name)
     before, method = tensors(model.backbone), model.adapter.method
@@ -94,8 +89,15 @@ def test_trains_what_it_declares_and_nothing_else(name, family, bare_backbone, t
     assert not same(head_before, tensors(model.adapter))
 
 
-@each_family
-@each_method
+@pytest.mark.parametrize("family", STAGED)
+@pytest.mark.parametrize("name", [marked(name) for name in REFUSED])
+def test_what_has_no_place_in_a_stage_says_so(name, family, bare_backbone):
+    with pytest.raises(ConfigError, match="inside blocks") as caught:
+        new_adapter(load_backbone(bare_backbone(family)), name)
+    assert "\n" not in str(caught.value)
+
+
+@each_pair
 def test_starts_as_it_says(name, family, bare_backbone, toy_batch):
     net = load_backbone(bare_backbone(family)).eval()
     taps = new_adapter(net, name).taps.eval()
@@ -105,8 +107,7 @@ def test_starts_as_it_says(name, family, bare_backbone, toy_batch):
     assert torch.equal(*patches) == METHODS[name].starts_as_pretrained
 
 
-@each_family
-@each_method
+@each_pair
 def test_adapter_holds_every_tensor_that_moved(name, family, bare_backbone, toy_batch):
     folder = bare_backbone(family)
     model = new_model(folder, name)
@@ -116,8 +117,7 @@ def test_adapter_holds_every_tensor_that_moved(name, family, bare_backbone, toy_
         assert torch.equal(value, fresh[key]) or f"backbone.{key}" in state, key
 
 
-@each_family
-@each_method
+@each_pair
 @pytest.mark.parametrize("batchnorm", ["train", "frozen"])
 def test_batchnorm_moves_only_where_it_may(name, family, batchnorm, bare_backbone, toy_batch):
     model = new_model(bare_backbone(family), name, batchnorm=batchnorm)
@@ -129,8 +129,7 @@ def test_batchnorm_moves_only_where_it_may(name, family, batchnorm, bare_backbon
     assert moved == (list(before) if batchnorm == "train" else [])
 
 
-@each_family
-@each_method
+@each_pair
 def test_saved_and_loaded_is_equal_bit_for_bit(name, family, bare_backbone, toy_batch, tmp_path):
     model = new_model(bare_backbone(family), name)
     steps(model, toy_batch)
@@ -146,11 +145,14 @@ def test_saved_and_loaded_is_equal_bit_for_bit(name, family, bare_backbone, toy_
     assert loaded.classes == CLASSES
 
 
-@pytest.mark.parametrize(
-    ("family", "second"),
-    [(f, "dapt") for f in BACKBONES] + [("point_vit", "full"), ("point_vit", "linear_probe")],
-)
-@each_method
+SECOND = {"point_vit": ("dapt", "full", "linear_probe"), **dict.fromkeys(STAGED, ("lora",))}
+SWITCHES = [
+    pytest.param(*pair.values, second, marks=pair.marks)
+    for pair in pairs() for second in SECOND.get(pair.values[1], ("dapt",))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "family", "second"), SWITCHES)
 def test_switching_is_exact(name, second, family, bare_backbone, toy_batch, tmp_path):
     folder = bare_backbone(family)
     model = new_model(folder, name)
@@ -243,8 +245,7 @@ def test_overfits_64_clouds(name, bare_backbone, toy_batch_64):
     assert right > 0.9
 
 
-@each_family
-@each_method
+@each_pair
 def test_may_look_at_the_clouds_first(name, family, bare_backbone, toy_batch, tmp_path):
     """What it finds is the same again, lies in the buffers of its taps alone, and is saved."""
     clouds, found = TrainingClouds(toy_batch[0].numpy(), 64), []
@@ -266,8 +267,7 @@ def test_may_look_at_the_clouds_first(name, family, bare_backbone, toy_batch, tm
     )
 
 
-@each_family
-@each_method
+@each_pair
 def test_bfloat16(name, family, bare_backbone, toy_batch):
     model = new_model(bare_backbone(family), name).train()
     with torch.autocast("cpu", torch.bfloat16):
@@ -335,6 +335,8 @@ def assert_folds_as_it_says(model, batch):
     method, before = model.adapter.method, tensors(model)
     expected = outputs(model, batch)
     no_layer = bool(model.adapter.taps.state_dict()) and not model.backbone.fold_layers
+    if model.backbone.stage_views():  # what enters a stage's blocks comes from no layer
+        no_layer = any(name.endswith("ss_patch.gamma") for name in model.adapter.taps.state_dict())
     if method.foldable == "no" or no_layer:
         with pytest.raises(CannotFold) as caught:
             fold_model(model)
@@ -351,8 +353,7 @@ def assert_folds_as_it_says(model, batch):
     assert new < old or old == 0
 
 
-@each_family
-@each_method
+@each_pair
 def test_folds_as_it_says(name, family, bare_backbone, toy_batch):
     """The same output within 1e-5 after real training steps, or CannotFold."""
     model = new_model(bare_backbone(family), name)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from modern import arrays, close, close_gradient, needed
-from pointadapt.backbones.voxel.inputs import RECIPES, prepared
+from pointadapt.backbones.voxel.inputs import RECIPES, placed
 from pointadapt.ops.curves import ORDERS, serialise
 from pointadapt.ops.sparse_conv import find_neighbors, submanifold_conv
 from pointadapt.ops.voxels import grid_sample
@@ -59,8 +59,7 @@ def test_clouds_as_the_released_transforms_prepare_them(kind):
     s, which = arrays("clouds"), kind.split("_")[1]
     recipe = replace(RECIPES[kind if kind in RECIPES else "concerto"], grid=1.0)  # of no account
     raw = [s[f"{which}_raw_{part}"] for part in ("coord", "color", "normal")]
-    got = prepared(raw[0], raw[1].float() / 255, raw[2], recipe)
-    whole = torch.cat([got.coord, got.color, got.normal], dim=1)
+    whole = torch.cat([placed(raw[0], recipe), raw[1].float() / 255, raw[2]], dim=1)
     # which point of a voxel the released code keeps is free: the nearest of its points is one
     rows, inverse = s[f"{kind}_feat"], s[f"{kind}_inverse"].long()
     apart = (whole - rows[inverse]).abs().amax(dim=1)
@@ -70,5 +69,5 @@ def test_clouds_as_the_released_transforms_prepare_them(kind):
 
 def test_an_object_in_the_unit_ball():
     s = arrays("clouds")
-    got = prepared(s["object_raw_coord"], None, None, RECIPES["utonia_object"])
-    close(got.coord, s["utonia_object_normalize_coord"], "coordinates", 3e-6)
+    got = placed(s["object_raw_coord"], RECIPES["utonia_object"])
+    close(got, s["utonia_object_normalize_coord"], "coordinates", 3e-6)

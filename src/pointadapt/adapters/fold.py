@@ -15,10 +15,16 @@ from ..backbones import Folding
 from ..backbones.folder import save_backbone
 from ..core.errors import AdapterError, CannotFold
 from ..core.results import FoldReport
+from ..methods.staged import fold as fold_taps
 from ..tasks.metrics import parameter_counts
 from . import folder as adapter_folder
 from .model import Adapter, PointModel
 
+FROZEN = (
+    "this adapter asks the frozen backbone as well, which folding would replace: train it with "
+    "--task-options instant=false"
+)
+FEWEST = 64  # points of a made-up cloud, of families that cut no patches
 TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold
 
 
@@ -30,11 +36,13 @@ def fold_model(model: PointModel) -> PointModel:
     head and, of DAPT, the dynamic adapters and prompts. ``model`` is left as it is.
 
     Raises:
-        CannotFold: the method adds nothing that frozen layers could take up, or this family's
-            layers compute something else with it.
+        CannotFold: the adapter asks the frozen backbone as well, the method adds nothing that
+            frozen layers could take up, or this family's layers compute something else with it.
     """
+    if model.adapter.head.frozen_fit is not None:
+        raise CannotFold(FROZEN)
     old, folding = model.adapter, Folding(model.backbone)
-    method = old.method.fold(folding, old.taps)
+    method = fold_taps(old.method, folding, old.taps)
     net = folding.backbone()
     with torch.random.fork_rng(devices=[]):
         names = old.names
@@ -100,7 +108,7 @@ def fold(adapter: Path | str, out: Path | str, backbone: Path | str | None = Non
 def _check(model: PointModel, folded: PointModel) -> None:
     """Compare both on made-up clouds: a family may compute otherwise than its layers' names say."""
     config, training = model.backbone.config, model.training
-    count = 2 * max(config.groups, config.group_size)
+    count = 2 * max(config.groups, config.group_size, FEWEST)
     points = torch.rand(2, count, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
     points = points.to(next(model.parameters()).device)
     model.eval()

@@ -14,6 +14,7 @@ from ..backbones.memory import Keep, keeping
 from ..backbones.twin import twin
 from ..core.errors import AdapterError, UnknownNameError
 from ..methods import Method
+from ..methods.staged import attach
 from ..ops import normalize
 from ..tasks import Task
 from .turns import Turns
@@ -28,7 +29,8 @@ class Adapter(nn.Module):
         names: what the task's labels are called.
         taps: the method's modules.
         head: the task's module.
-        normalise: each cloud is centred and scaled before the network, see :meth:`prepared`.
+        normalise: each cloud is centred and scaled before the network, see :meth:`prepared`; never
+            for a backbone that takes metres.
         about: what its folder says of it; empty if it was not loaded.
         sizes: least and largest log radius of the training clouds, in a user's own unit; None if
             they were not a user's.
@@ -42,12 +44,14 @@ class Adapter(nn.Module):
         normalise: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.normalise = normalise
+        self.normalise = normalise and not backbone.metric
         self.method, self.task, self.names = method, task, task.names(classes, parts, features)
         self.head_inputs = tuple(head_inputs) or task.head_inputs or method.default_head()
-        self.taps = method.attach(backbone)
+        self.taps = attach(method, backbone)
         self.head = task.make_head(backbone.config, self.head_inputs, self.names)
         self.taps.wanted = self.head.blocks
+        if self.head.frozen_fit is not None:
+            backbone.check_one_width("the task option instant=true")
         self.about: dict[str, Any] = {}
         self.sizes: tuple[float, float] | None = None
         self._held: tuple[Backbone, ...] = ()  # in a tuple, so that it is no child
@@ -73,6 +77,18 @@ class Adapter(nn.Module):
         """(B, N, 3) clouds as the network takes them: in the unit ball, or as they are stored."""
         return normalize(points.float()) if self.normalise else points.float()
 
+    def for_backbone(self, features: Tensor | None) -> Tensor | None:
+        """What the backbone takes of the features (B, N, C) of points, (B, N, F).
+
+        Those that the data do not have are zero; None if there are none that it takes.
+        """
+        known, wanted = self.names.features, self.backbone.takes
+        if features is None or not set(known) & set(wanted):
+            return None
+        zero = torch.zeros_like(features[..., 0])
+        each = [features[..., known.index(n)] if n in known else zero for n in wanted]
+        return torch.stack(each, dim=-1)
+
     def join(self, backbone: Backbone, moves: dict[str, bool]) -> None:
         """Run over ``backbone`` from now on, of which no other adapter has the tensors that move.
 
@@ -89,6 +105,19 @@ class Adapter(nn.Module):
         places = {f"taps.{k}": v for k, v in self.taps.state_dict().items()}
         places |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
         return places | {f"backbone.{k}": tensor_at(self.backbone, k).detach() for k in self.moves}
+
+    def joined(
+        self, output: Tensor, frozen: Callable[[], Backbone], points: Tensor,
+        traits: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        """The head's ``output``, with what the frozen backbone tells of the same prepared points.
+
+        In training it stays as it is, and so it does for most heads.
+        """
+        fit = self.head.frozen_fit
+        if fit is None or self.training:
+            return output
+        return fit.join(output, fit.rows(frozen(), points, traits))
 
     def mode(self, training: bool) -> None:
         """Put taps, head and backbone in training or evaluation mode."""
@@ -120,9 +149,9 @@ class PointModel(nn.Module):
 
     ``forward`` takes points (B, N, 3), prepared (:meth:`Adapter.prepared`), for a task that is told
     it the class (B,) of each cloud, for one that takes them the features (B, N, C) of the points,
-    which the frozen backbone does not see, and for a head that takes them the traits (B, T) of the
-    clouds as they came; it returns the head's output of the adapter in use, or of the one called
-    ``adapter``. ``keep`` says what it keeps for the backward, see
+    of which the backbone sees what it ``takes``, and for a head that takes them the traits (B, T)
+    of the clouds as they came; it returns the head's output of the adapter in use, or of the one
+    called ``adapter``. ``keep`` says what it keeps for the backward, see
     :class:`pointadapt.core.config.TrainConfig`.
 
     Adapters share the backbone's memory, but for the few tensors that each one moves (a trained CLS
@@ -143,6 +172,7 @@ class PointModel(nn.Module):
         moves = self._movable(adapter)
         plain = twin(backbone.requires_grad_(False), moves)
         self._plain = (plain,)  # as the weights file has it; in a tuple, so that it is no child
+        self._frozen: tuple[Backbone, ...] = ()
         adapter.join(backbone, moves)
         adapter.release(True)
 
@@ -184,7 +214,27 @@ class PointModel(nn.Module):
         self, adapter: Adapter, points: Tensor, category: Tensor | None, features: Tensor | None,
         traits: Tensor | None,
     ) -> Tensor:  # fmt: skip
-        return adapter.head(self._tokens(adapter, points), points, category, features, traits)
+        tokens = self._tokens(adapter, points, features)
+        seen = tokens.centers if adapter.backbone.pointwise else points
+        out = adapter.head(tokens, seen, category, features, traits)
+        return adapter.joined(out, self.frozen, points, traits)
+
+    def frozen(self) -> Backbone:
+        """The backbone as its weights file has it, to predict with; what the file lacks is 0."""
+        if not self._frozen:
+            missing = self._kinds.keys() - self._base
+            frozen = twin(self._plain[0], missing).to(next(self.parameters()).device).eval()
+            with torch.no_grad():
+                for name in missing:
+                    tensor_at(frozen, name).zero_()
+            self._frozen = (frozen,)
+        return self._frozen[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PointModel:
+        """As every module; what :meth:`frozen` made is made anew where the model is then."""
+        self._frozen = ()
+        super()._apply(fn, recurse)
+        return self
 
     def mixed(
         self, points: Tensor, adapters: Sequence[str], category: Tensor | None = None,
@@ -219,14 +269,17 @@ class PointModel(nn.Module):
             answers |= zip(index, self(points[index], *part, adapter=name), strict=True)
         return [answers[row] for row in range(len(points))]
 
-    def tokens(self, points: Tensor) -> Tokens:
-        """What the head of the adapter in use is given of prepared points (B, N, 3)."""
-        return self._tokens(self.adapter, points)
+    def tokens(self, points: Tensor, features: Tensor | None = None) -> Tokens:
+        """What the head of the adapter in use is given of prepared points (B, N, 3).
 
-    def _tokens(self, adapter: Adapter, points: Tensor) -> Tokens:
+        ``features`` (B, N, C) of the points are for a backbone that takes some of them.
+        """
+        return self._tokens(self.adapter, points, features)
+
+    def _tokens(self, adapter: Adapter, points: Tensor, features: Tensor | None = None) -> Tokens:
         keep = "all" if self.keep == "lean" and not adapter.taps.lean else self.keep
         with keeping(keep):
-            return adapter.backbone(points, adapter.taps)
+            return adapter.backbone(points, adapter.taps, adapter.for_backbone(features))
 
     def called(self, name: str) -> Adapter:
         """The adapter called ``name``.

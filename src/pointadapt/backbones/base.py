@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,8 @@ from ..core.registry import Registry
 from .memory import again, instead
 from .taps import Taps
 from .tokens import CloudView, Tokens
+
+SITES = ("points_in", "patch_out", "tokens_in", "norm_out", "tokens_out")  # outside blocks
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,15 @@ class Backbone(nn.Module):
             stands for the block's number. Empty where what follows such a layer is not its tap.
         positions_enter: how the position embedding enters whatever a method asks for; "" where
             ``Taps.position`` says it.
+        sites: sites outside blocks that it calls, or each of its stages does; those of a block all
+            families have.
+        pointwise: a token for each point, whose ``centers`` are the points as heads take them.
 
     Attributes:
         config: the configuration.
+        takes: names of the features of points that it is given besides coordinates, as data sets
+            call them.
+        metric: its coordinates keep their unit, metres; else they are prepared as data sets say.
         base_keys: names of the tensors that came from its weights file, all when random. Others
             (a CLS token that pre-training did not have) belong to each adapter.
         seed: what fixed the tensors that came from no file.
@@ -103,6 +111,10 @@ class Backbone(nn.Module):
     sizes: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[tuple[str, ...]] = ()
     positions_enter: ClassVar[Literal["", "once"]] = ""
+    sites: ClassVar[tuple[str, ...]] = SITES
+    pointwise: ClassVar[bool] = False
+    takes: tuple[str, ...] = ()
+    metric: bool = False
     fold_layers: ClassVar[Mapping[str, str]] = {
         "patch_out": "encoder.linear4", "norm_out": "norm",
         "norm1": "blocks.{}.norm1", "qkv": "blocks.{}.attn.qkv", "proj": "blocks.{}.attn.proj",
@@ -115,6 +127,25 @@ class Backbone(nn.Module):
         self.base_keys: tuple[str, ...] = ()
         self.fingerprint = ""
         self.seed = 0
+
+    def stage_views(self) -> Sequence[Any]:
+        """Its stages as backbones of one width each, in the order of the forward.
+
+        Empty for a family of one width, which is a backbone itself.
+        """
+        return ()
+
+    def check_one_width(self, what: str) -> None:
+        """Refuse ``what`` for a family of stages.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        if self.stage_views():
+            raise ConfigError(
+                f"{what} is written for backbones of one width and a fixed number of tokens, which "
+                f"{self.name} has not"
+            )
 
     def fold_layer(self, site: str) -> str:
         """Of ``fold_layers``, "" where there is none."""
@@ -145,20 +176,28 @@ class Backbone(nn.Module):
         tokens = replace(self.embed(points, taps), most_prompts=taps.most_prompts)
         return taps.tokens_in(tokens, CloudView(self, points, memo))
 
-    def forward(self, points: Tensor, taps: Taps | None = None) -> Tokens:
+    def forward(
+        self, points: Tensor, taps: Taps | None = None, features: Tensor | None = None
+    ) -> Tokens:
         """Tokens after the last LayerNorm.
 
         Args:
             points: (B, N, 3), N at least the number of groups and the group size.
             taps: what a method adds; nothing when None.
+            features: (B, N, F) what it ``takes`` of each point; families that take nothing are not
+                given any.
         """
+        del features
         taps = taps if taps is not None else Taps(self.config.depth)
         return self.encode(self.begin(points, taps), taps)
 
-    def __call__(self, points: Tensor, taps: Taps | None = None) -> Tokens:
+    def __call__(
+        self, points: Tensor, taps: Taps | None = None, features: Tensor | None = None
+    ) -> Tokens:
         """:meth:`forward`, on the network that the taps name."""
         net = self if taps is None else taps.host(self)
-        return super(Backbone, net).__call__(points, taps)
+        given = () if features is None else (features,)
+        return super(Backbone, net).__call__(points, taps, *given)
 
     def normalised(self, x: Tensor) -> Tensor:
         """(B, T, D) features of a block as its LayerNorm after the last block gives them."""

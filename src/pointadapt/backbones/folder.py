@@ -100,7 +100,7 @@ def fill(backbone: Backbone, tensors: dict[str, Tensor], source: str) -> list[st
             raise CheckpointError(
                 f"{source}: tensor {shown(key)} is of type {value.dtype}, not {state[key].dtype}"
             )
-    if not any(key.startswith("blocks.") for key in tensors):
+    if not any(".blocks." in f".{key}" for key in tensors):
         raise CheckpointError(f"{source}: holds no transformer block, so it is no backbone")
     check_numbers(tensors, source)
     with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -19,15 +20,23 @@ class Folding:
 
     Attributes:
         source: the backbone as it is now: trained tensors and moved buffers included.
+        view: what names the layers: the source, or one of its stages.
         tensors: name -> tensor, on the CPU, in float64.
         changes: configuration values in which the folded backbone differs.
     """
 
     def __init__(self, source: Backbone) -> None:
         self.source = source
+        self.view: Any = source
         state = {k: v.detach().cpu() for k, v in source.state_dict().items()}
         self.tensors = {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
         self.changes: dict[str, Any] = {}
+
+    def of_stage(self, view: Any) -> Folding:
+        """The same tensors and changes for one stage, whose layers ``view`` names."""
+        own = copy(self)
+        own.view = view
+        return own
 
     def layer(self, site: str, block: int | None = None) -> str:
         """Name of the layer before the tap ``site``, of which there is one in each block.
@@ -35,7 +44,7 @@ class Folding:
         Raises:
             CannotFold: the family declares none there, or has no such layer.
         """
-        name = self.source.fold_layer(site).format(block)
+        name = self.view.fold_layer(site).format(block)
         if f"{name}.weight" not in self.tensors:
             raise CannotFold(
                 f"nothing can be folded into {site!r} of the family {self.source.name!r}: "

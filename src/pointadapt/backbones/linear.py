@@ -104,8 +104,10 @@ SMALLEST = 1e-3
 
 
 def many(x: Tensor, weight: Tensor) -> bool:
-    """Whether ``x`` has more rows than a weight (C_out, C_in) has columns."""
-    return x.numel() // x.shape[-1] > weight.shape[1]
+    """Whether ``x`` has more rows than a weight (C_out, C_in) has columns; taken for granted by
+    programs that are written down for any number of rows.
+    """
+    return torch.compiler.is_compiling() or x.numel() // x.shape[-1] > weight.shape[1]
 
 
 def scaled(weight: Tensor, gamma: Tensor, dtype: torch.dtype) -> Tensor:

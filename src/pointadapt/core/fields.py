@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -73,7 +73,18 @@ def convert(value: Any, hint: Any, what: str) -> Any:
     return _scalar(value, hint, what)
 
 
+def _inner(value: Any, cls: type[T], what: str) -> T:
+    """A dataclass inside another one."""
+    if isinstance(value, cls):
+        return value
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{what} must be a table of options, not {shown(value)}")
+    return build(cls, value, what)
+
+
 def _scalar(value: Any, hint: Callable[[Any], Any], what: str) -> Any:
+    if isinstance(hint, type) and is_dataclass(hint):
+        return _inner(value, hint, what)
     if hint is bool:
         text = str(value).lower()
         if text not in ("true", "false", "1", "0", "yes", "no"):

@@ -36,11 +36,11 @@ def features(
     device = next(backbone.parameters()).device
     was_training = backbone.training
     backbone.eval()
-    rows = []
+    rows, scaled = [], clouds.normalise and not backbone.metric
     for start in range(0, len(clouds), batch):
         points = torch.from_numpy(clouds.points[start : start + batch]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=chosen(precision) == "bf16"):
-            tokens = backbone(normalize(points) if clouds.normalise else points)
+            tokens = backbone(normalize(points) if scaled else points)
         pooled = torch.cat([tokens.pool("patch_max"), tokens.pool("patch_mean")], dim=1)
         rows.append(pooled.float().cpu())
     backbone.train(was_training)

@@ -59,7 +59,7 @@ class HoulsbyAdapter(ClsMethod):
         return taps
 
     def trainable(self, name: str) -> bool:
-        is_norm = re.fullmatch(r"blocks\.\d+\.norm\d+\.(weight|bias)", name) is not None
+        is_norm = re.fullmatch(r"(.+\.)?blocks\.\d+\.norm\d+\.(weight|bias)", name) is not None
         return super().trainable(name) or (self.train_norm and is_norm)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -34,7 +34,7 @@ class ScaleShift(nn.Module):
 
     def train(self, mode: bool = True) -> ScaleShift:
         if mode and not self.gamma.is_meta:
-            self.by_output = float(self.gamma.detach().abs().amin()) >= SMALLEST_GAMMA
+            self.by_output = self._large()
         return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,9 +51,16 @@ class ScaleShift(nn.Module):
 
     def after_linear(self, layer: nn.Module, x: Tensor) -> Tensor:
         """γ ⊙ (W x + b) + β: of a frozen layer as one, of weight γ ⊙ W and bias γ ⊙ b + β."""
-        if is_frozen(layer) and (self.by_output or not torch.is_grad_enabled()):
+        if is_frozen(layer) and (not torch.is_grad_enabled() or self._tells()):
             return scaled_linear(layer, x, self.gamma, self.beta)  # type: ignore[arg-type]
         return self(linear(layer, x))
+
+    def _tells(self) -> bool:
+        """``by_output``; in evaluation looked at anew, lest answers depend on earlier training."""
+        return self.by_output if self.training else self._large()
+
+    def _large(self) -> bool:
+        return float(self.gamma.detach().abs().amin()) >= SMALLEST_GAMMA
 
 
 def scale_shift(dim: int, std: float | None) -> nn.Module:
@@ -127,7 +134,14 @@ class ScaleShiftTaps(Taps):
         fold_scale_shift(folding, "norm_out", self.ss_out)
 
     def deciding(self) -> tuple[bool, ...]:
-        return tuple(m.by_output for m in self.modules() if isinstance(m, ScaleShift))
+        return tuple(m.by_output for m in self._scale_shifts())
+
+    def decide(self, deciding: tuple[bool, ...]) -> None:
+        for module, by_output in zip(self._scale_shifts(), deciding, strict=True):
+            module.by_output = by_output
+
+    def _scale_shifts(self) -> Iterator[ScaleShift]:
+        return (m for m in self.modules() if isinstance(m, ScaleShift))
 
     def patch_out(self, x: Tensor) -> Tensor:
         return self.ss_patch(x)

@@ -8,14 +8,63 @@ prompt tokens has no stage to belong to, and is refused.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
+from ..backbones import Backbone, Folding, Taps
 from ..backbones.voxel.network import PTv3
-from ..backbones.voxel.stages import stage_views, unknown_to_stages
+from ..backbones.voxel.stages import StagedTaps, stage_views, unknown_to_stages
 from ..core.errors import ConfigError
 from .base import Method
+
+
+def attach(method: Method, backbone: Backbone) -> Taps:
+    """New taps for ``backbone``, a stage at a time where it has stages.
+
+    Raises:
+        ConfigError: the method uses a site that stages do not have.
+    """
+    views = backbone.stage_views()
+    if not views:
+        return method.attach(backbone)
+    taps = StagedTaps(_of_stages(method, views))
+    _try(backbone, taps)
+    return taps
+
+
+@torch.no_grad()
+def _try(backbone: Backbone, taps: Taps) -> None:
+    """Run a small cloud, so that what a block refuses is refused where it is attached.
+
+    Raises:
+        ConfigError: a block refuses it.
+    """
+    modes = {module: module.training for module in (*backbone.modules(), *taps.modules())}
+    cloud = torch.rand(1, 16, 3, generator=torch.Generator().manual_seed(0))
+    try:
+        backbone.eval()
+        taps.eval()
+        backbone(cloud.to(next(backbone.parameters()).device), taps.to(cloud.device))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def fold(method: Method, folding: Folding, taps: Taps) -> Method:
+    """``method.fold``, a stage at a time where the backbone has stages.
+
+    Raises:
+        CannotFold: nothing can be moved, and why.
+    """
+    if not isinstance(taps, StagedTaps):
+        return method.fold(folding, taps)
+    left = method
+    for view, own in zip(folding.source.stage_views(), taps.stages, strict=True):
+        left = method.fold(folding.of_stage(view), own)
+    return left
 
 
 def attach_by_stage(method: Method, net: PTv3) -> nn.ModuleList:
@@ -24,11 +73,14 @@ def attach_by_stage(method: Method, net: PTv3) -> nn.ModuleList:
     Raises:
         ConfigError: the method uses a site that stages do not have.
     """
-    taps = nn.ModuleList()
-    for view in stage_views(net):
-        backbone: Any = view
+    return nn.ModuleList(_of_stages(method, stage_views(net)))
+
+
+def _of_stages(method: Method, views: Sequence[Any]) -> list[Taps]:
+    taps = []
+    for view in views:
         try:
-            own = method.attach(backbone)
+            own = method.attach(view)
         except AttributeError as error:
             raise ConfigError(
                 f"{method.title} asks for what a stage does not have ({error}): take one that acts "

@@ -14,6 +14,8 @@ from .adaptformer import AdaptFormer
 from .base import METHODS
 from .norm import is_norm
 
+STEMS = ("encoder.", "net.stem.")  # of patches, of voxels
+
 
 @METHODS.register("stem_adapter")
 @dataclass(frozen=True)
@@ -46,6 +48,6 @@ class StemAdapter(AdaptFormer):
     def trainable(self, name: str) -> bool:
         if super().trainable(name):
             return True
-        if name.startswith("encoder."):
+        if name.startswith(STEMS):
             return self.stem or (self.biases and name.endswith(".bias"))
         return self.biases if name.endswith(".bias") else self.norms and is_norm(name)

@@ -42,7 +42,7 @@ def grid_sample(points: Tensor, size: float) -> GridSample:
     if not size > 0 or not points.isfinite().all():
         raise PointCloudError(
             f"voxels need an edge above 0 and finite points: the edge is {size}, "
-            f"{int((~points.isfinite()).any(dim=1).sum())} points are not finite"
+            f"{int((~points.isfinite()).any(dim=1).sum())} points have NaN or infinite coordinates"
         )
     grid = (points.double() / size).floor().long()
     grid = grid - grid.min(dim=0).values

@@ -51,4 +51,19 @@ SCENES = (
     _scenes("dapt", "DAPT", options=("rank=64", "position=every_block", "scale_shift_std=0")),
     _scenes("full", "Full fine-tuning"),
     _scenes("linear_probe", "Frozen backbone, trained head"),
+    recipe(
+        "ptv3-scenes",
+        SCENES_BASE,
+        about={
+            "summary": "A small Point Transformer V3 from random weights on your own scenes",
+            "score": NOT_MEASURED,
+            "source": SOURCE,
+            "root": "DIR",
+        },
+        method="full",
+        backbone="ptv3:tiny",
+        data_options=("features=usual,returns,traits", "blocks=400", "test_blocks=64", "least=256"),
+        epochs=6,
+        drop_path=0.1,
+    ),
 )

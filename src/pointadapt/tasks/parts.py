@@ -44,7 +44,9 @@ class Propagation(nn.Module):
         # the G patches instead of the N points.
         skip = points if own is None else torch.cat([points, own], dim=-1)
         w_own, w_patch = self.linear1.weight.split([skip.shape[-1], features.shape[-1]], dim=1)
-        carried = interpolate(points, centers, F.linear(features, w_patch).float())
+        carried = F.linear(features, w_patch).float()
+        if centers is not points:  # else each point has its own
+            carried = interpolate(points, centers, carried)
         x = carried + F.linear(skip, w_own, self.linear1.bias)
         x = F.relu(self.norm1(x.view(b * n, -1)), inplace=True)
         return F.relu(self.norm2(self.linear2(x)), inplace=True).view(b, n, -1)

@@ -175,6 +175,13 @@ def why_not_capture(acc: Accelerator, accumulate: int, keep: str) -> str:
     return ""
 
 
+def why_not_this(model: PointModel) -> str:
+    """Why no step of this model can be a CUDA graph; "" if it can."""
+    if model.backbone.stage_views():
+        return f"{model.backbone.name} asks how many voxels each batch has"
+    return ""
+
+
 def make_step(
     how: How, model: PointModel, net: nn.Module, optimizer: Any, acc: Accelerator, *,
     clip: float, accumulate: int = 1, task: Task | None = None,
@@ -186,7 +193,7 @@ def make_step(
     Raises:
         ConfigError: a captured step is asked for, and cannot be.
     """
-    why_not = why_not_capture(acc, accumulate, model.keep)
+    why_not = why_not_capture(acc, accumulate, model.keep) or why_not_this(model)
     if how == "graph" and why_not:
         raise ConfigError(f"--step graph: {why_not}; or use --step eager")
     captured = not why_not and how != "eager"

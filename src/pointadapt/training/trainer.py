@@ -65,8 +65,9 @@ from .setup import (
     truth_of,
     with_points,
 )
-from .start import fit_head, kept_start, trial
+from .start import fit_beside, fit_head, kept_start, trial
 from .step import make_step
+from .trackers import check_trackers
 
 AGREE = 10  # optimizer steps after which several processes ask one another whether to stop
 
@@ -89,6 +90,7 @@ def train(config: TrainConfig | Path | str | None = None, **options: Any) -> Tra
 def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     """:func:`train`; waits ``patience`` seconds for another run in ``config.out`` to end."""
     check_names(config)
+    check_trackers(config.tracker)
     accelerator = make_accelerator(config.precision, config.accumulate)
     keep_large_blocks()
     use_threads(config.threads)
@@ -183,6 +185,7 @@ class _Run:
         """What comes before the first epoch: the method looks at the clouds, a head is fitted."""
         show_clouds(self.model, self.train_set, self.config)
         with self.acc.autocast():
+            fit_beside(self.model, self.train_set, self.config)
             self.fit = fit_head(self.model, self.train_set, self.config)
         if self.fit:
             row = {"epoch": 0, **self._select()}
@@ -246,8 +249,8 @@ class _Run:
         """The steps of this epoch that are left; its line of the log."""
         c, acc = self.config, self.acc
         order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
-        self._begin_or_go_on()
         self.net.train()
+        self._begin_or_go_on()
         for step in range(self.done, self.steps):
             self.step.set_lr(self._lr(step))
             self.model.adapter.taps.loss_scale = self._loss_scale()
@@ -283,6 +286,8 @@ class _Run:
         if self.done:
             set_draws(self.inside["draws"], self.acc.device)
             self.sums = {k: v.to(self.acc.device) for k, v in self.inside["sums"].items()}
+            if "deciding" in self.inside:  # else of a version that asked in every step
+                self.model.adapter.taps.decide(tuple(self.inside["deciding"]))
             return
         torch.manual_seed(derive_seed(self.config.seed, self.epoch, self.acc.process_index))
         self.sums = {}
@@ -352,7 +357,8 @@ class _Run:
 
     def _save(self) -> None:
         sums = {k: v.cpu() for k, v in self.sums.items()}
-        own = {"draws": get_draws(self.acc.device), "sums": sums}
+        deciding = list(self.model.adapter.taps.deciding())
+        own = {"draws": get_draws(self.acc.device), "sums": sums, "deciding": deciding}
         inside = gather_object([own]) if self.done else []
         if not self.acc.is_main_process:
             return

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from families import pairs
 
 from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones import BACKBONES, Taps, Tokens
+from pointadapt.backbones import Taps, Tokens
 from pointadapt.backbones.base import BackboneConfig
 from pointadapt.core.errors import AdapterError, ConfigError, DataLayoutError
 from pointadapt.data import Clouds
@@ -171,8 +172,7 @@ def test_it_learns_and_comes_back_from_its_file(method, bare_backbone, toy_batch
     assert "4 parts: cup/body" in card and "model(points, category)" in card
 
 
-@pytest.mark.parametrize("method", list(METHODS))
-@pytest.mark.parametrize("family", list(BACKBONES))
+@pytest.mark.parametrize(("method", "family"), pairs(METHODS))
 def test_every_method_trains_all_that_it_adds(method, family, bare_backbone, toy_batch):
     model = new_model(bare_backbone(family), method).train()
     model.adapter.task.loss(model(toy_batch[0], CATEGORY), torch.ones(32, 64).long()).backward()

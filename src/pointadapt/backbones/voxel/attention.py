@@ -23,8 +23,13 @@ class RelativePositions(nn.Module):
 
     def __init__(self, size: int, heads: int) -> None:
         super().__init__()
-        self.bound = math.floor(2 * (4 * size) ** (1 / 3))
+        self.bound = self.reach(size)
         self.table = nn.Parameter(torch.zeros(3 * (2 * self.bound + 1), heads))
+
+    @staticmethod
+    def reach(size: int) -> int:
+        """The largest difference that counts."""
+        return math.floor(2 * (4 * size) ** (1 / 3))
 
     def forward(self, grid: Tensor) -> Tensor:
         """(P, K, 3) coordinates to biases (P, H, K, K)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,10 +11,18 @@ from torch import Tensor
 
 from ...core.errors import PointCloudError, UnknownNameError
 from ...ops import normalize
+from ...ops.point_traits import POINT_TRAITS
 from ...ops.voxels import grid_sample
 from .levels import Voxels
 
-Column = Literal["coord", "color", "normal"]
+Column = Literal["coord", "color", "normal", "intensity", "returns", "traits"]
+FEATURES: dict[str, tuple[str, ...]] = {  # of columns but coord, as data sets call them
+    "color": ("red", "green", "blue"),
+    "normal": ("nx", "ny", "nz"),
+    "intensity": ("intensity",),
+    "returns": ("return_number", "number_of_returns"),
+    "traits": POINT_TRAITS,
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,10 @@ class Recipe:
             after the voxels are drawn; "none".
         color: "unit": 0 to 1; "symmetric": -1 to 1, as before Pointcept v1.6.0.
         columns: of the features, in this order.
+        metric: coordinates keep their unit, metres; else clouds come as the older families take
+            them, centred and scaled where their data set says so.
+        scaled: features but coordinates are brought to mean 0 and deviation 1 over the batch, in
+            evaluation by what training saw: for a network that is trained here.
     """
 
     grid: float = 0.02
@@ -37,6 +49,13 @@ class Recipe:
     shift: Literal["floor", "middle", "none"] = "floor"
     color: Literal["unit", "symmetric"] = "unit"
     columns: tuple[Column, ...] = ("coord", "color", "normal")
+    metric: bool = True
+    scaled: bool = False
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Names of the features besides coordinates, as data sets call them."""
+        return tuple(n for column in self.columns for n in FEATURES.get(column, ()))
 
 
 RECIPES = {
@@ -47,21 +66,12 @@ RECIPES = {
     "utonia_driving": Recipe(grid=0.01, scale=0.2, shift="none"),
     "utonia_object": Recipe(grid=0.01, unit=True, shift="none"),
     "ptv3_indoor": Recipe(color="symmetric", columns=("color", "normal")),
-}
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All points of a cloud, moved and scaled as a network takes them.
-
-    Attributes:
-        coord: (N, 3).
-        color, normal: (N, 3) of the points, zeros where they are not known.
-    """
-
-    coord: Tensor
-    color: Tensor
-    normal: Tensor
+    "ptv3_driving": Recipe(grid=0.05, shift="none", columns=("coord", "intensity")),
+    "ball": Recipe(
+        grid=0.04, shift="none", metric=False, scaled=True,
+        columns=("coord", "color", "intensity", "returns", "traits"),
+    ),
+}  # fmt: skip
 
 
 def find_recipe(name: str) -> Recipe:
@@ -96,33 +106,50 @@ def as_voxels(
     Raises:
         PointCloudError: no points, or ones that are no numbers.
     """
-    cloud = prepared(points, color, normal, recipe)
-    drawn = grid_sample(cloud.coord, recipe.grid)
-    coord = cloud.coord[drawn.rows]
+    given = {"color": color, "normal": normal}
+    return drawn(points, {k: x.float() for k, x in given.items() if x is not None}, recipe)
+
+
+def drawn(points: Tensor, told: Mapping[str, Tensor], recipe: Recipe) -> tuple[Voxels, Tensor]:
+    """:func:`as_voxels` with any columns.
+
+    Args:
+        points: (N, 3).
+        told: column -> (N, its width), colours from 0 to 1; zeros where it is not there.
+        recipe: what the network wants.
+    """
+    moved = placed(points, recipe)
+    found = grid_sample(moved, recipe.grid)
+    coord = moved[found.rows]
     if recipe.shift == "middle":
         coord = coord - _middle(coord)
-    columns = {"coord": coord, "color": cloud.color[drawn.rows], "normal": cloud.normal[drawn.rows]}
-    features = torch.cat([columns[name] for name in recipe.columns], dim=1)
+
+    def column(name: str) -> Tensor:
+        if name == "coord":
+            return coord
+        x = told[name][found.rows] if name in told else torch.zeros_like(coord[:, :1])
+        x = x.expand(-1, len(FEATURES[name]))
+        return 2 * x - 1 if name == "color" and recipe.color == "symmetric" else x
+
+    features = torch.cat([column(name) for name in recipe.columns], dim=1)
     batch = torch.zeros(len(coord), dtype=torch.long, device=coord.device)
-    return Voxels(drawn.grid, coord, features, batch), drawn.inverse
+    return Voxels(found.grid, coord, features, batch), found.inverse
 
 
-def prepared(
-    points: Tensor, color: Tensor | None, normal: Tensor | None, recipe: Recipe
-) -> Prepared:
-    """All points moved and scaled, with colours in the range that the network wants."""
+def placed(points: Tensor, recipe: Recipe) -> Tensor:
+    """(N, 3) points, moved and scaled as the network takes them.
+
+    Raises:
+        PointCloudError: no points.
+    """
     if points.dim() != 2 or points.shape[1] != 3 or not len(points):
         raise PointCloudError(f"a cloud is (N, 3) points, not {tuple(points.shape)}")
-    zeros = torch.zeros(len(points), 3, device=points.device)
-    color = zeros if color is None else color.float()
-    if recipe.color == "symmetric":
-        color = 2 * color - 1
     coord = normalize(points.unsqueeze(0)).squeeze(0) if recipe.unit else points
     coord = coord * recipe.scale
     if recipe.shift == "floor":
         low = coord.min(dim=0).values
         coord = coord - torch.cat([_middle(coord)[:2], low[2:]])
-    return Prepared(coord.float(), color, zeros if normal is None else normal.float())
+    return coord.float()
 
 
 def _middle(coord: Tensor) -> Tensor:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from ..base import BackboneConfig
+from ..base import Backbone, BackboneConfig
 from ..taps import Taps
 from .network import PTv3, Stage
 
 EVERYWHERE = ("points_in", "tokens_in", "tokens_out", "host")  # sites that no stage has
+
+
+FOLD_LAYERS = {
+    site: layer for site, layer in Backbone.fold_layers.items() if layer.startswith("blocks.")
+}
 
 
 @dataclass(frozen=True)
@@ -50,18 +56,50 @@ class StageView:
         """Of this stage."""
         return self.stage.parameters()
 
+    def fold_layer(self, site: str) -> str:
+        """The frozen layer whose output the site's tap sees, "" where there is none."""
+        layer = FOLD_LAYERS.get(site)
+        return f"{self.name}.{layer}" if layer else ""
 
-def stage_views(net: PTv3) -> list[StageView]:
-    """The stages in the order of the forward: encoder, then decoder from the coarsest."""
+
+class StagedTaps(Taps):
+    """Taps of one width for each stage, in the order of the forward.
+
+    Attributes:
+        stages: they are.
+    """
+
+    def __init__(self, stages: Iterable[Taps]) -> None:
+        super().__init__(0)
+        self.stages = nn.ModuleList(stages)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "loss_scale":
+            for own in self.stages:
+                own.loss_scale = value
+
+    def set_drop_path(self, rate: float) -> None:
+        for own in self.stages:
+            own.set_drop_path(rate)  # type: ignore[operator]
+
+
+def stage_views(net: PTv3, prefix: str = "") -> list[StageView]:
+    """The stages in the order of the forward: encoder, then decoder from the coarsest.
+
+    Args:
+        net: the network.
+        prefix: what its names start with in the network that holds it.
+    """
     c, views = net.config, []
     for s, stage in enumerate(net.stages):
         config = StageConfig(c.channels[s], c.depths[s], c.heads[s], mlp_ratio=c.mlp_ratio)
-        views.append(StageView(f"stages.{s}", stage, config))
+        views.append(StageView(f"{prefix}stages.{s}", stage, config))
     for s in range(len(net.decoder) - 1, -1, -1):
         config = StageConfig(
             c.decoder_channels[s], c.decoder_depths[s], c.decoder_heads[s], mlp_ratio=c.mlp_ratio
         )
-        views.append(StageView(f"decoder.{s}", net.decoder[s], config))
+        views.append(StageView(f"{prefix}decoder.{s}", net.decoder[s], config))
     return views
 
 

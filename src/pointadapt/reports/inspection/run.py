@@ -26,7 +26,7 @@ def inspect(
     """Look inside an adapter: what its scale, its blocks, its prompts and its head's inputs do.
 
     Args:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         paths: files and folders to look at; by default the adapter's own test data.
         on_progress: told what is being done, how much is done, and of how much.
         options: options by name, as :class:`~pointadapt.core.config.InspectConfig` lists them.
@@ -51,6 +51,7 @@ def run(config: InspectConfig, on_progress: OnProgress | None = None) -> Inspect
     use_threads(config.threads)
     began, tell = time.monotonic(), on_progress or (lambda *_: None)
     model = load_ready(config.adapter, config.backbone)
+    model.backbone.check_one_width("inspect")
     subject = subject_of(config, model)
     view = View(config, model, subject, tell)
     facts = view.facts()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from modern import official_name
 from pointadapt.backbones.voxel.load import load_released
 from pointadapt.backbones.voxel.network import PTv3
 from pointadapt.backbones.voxel.released import our_config, our_name
@@ -25,39 +26,17 @@ OFFICIAL = {
 }
 
 
-def official(key):
-    """Our name of an encoder's tensor to the released one, the other way round than the package."""
-    parts = key.replace("stem.mask_token", "embedding.mask_token").split(".")
-    if parts[0] == "stem":
-        return "embedding." + key
-    if parts[0] != "stages":
-        return ".".join(parts)
-    stage, rest = f"enc.enc{parts[1]}", ".".join(parts[2:])
-    if rest.startswith("down.norm"):
-        return f"{stage}.{rest.replace('down.norm', 'down.norm.0')}"
-    if not rest.startswith("blocks"):
-        return f"{stage}.{rest}"
-    inside = ".".join(parts[4:])
-    for ours, theirs in (("cpe.conv", "cpe.0"), ("cpe.linear", "cpe.1"), ("cpe.norm", "cpe.2"),
-                         ("norm1", "norm1.0"), ("norm2", "norm2.0"), ("mlp", "mlp.0"),
-                         ("attn.rope.frequencies", "attn.rope.inv_freq")):  # fmt: skip
-        if inside.startswith(ours):
-            inside = theirs + inside.removeprefix(ours)
-            break
-    return f"{stage}.block{parts[3]}.{inside}"
-
-
 @pytest.fixture
 def tensors():
     torch.manual_seed(0)
     net = PTv3(our_config({"traceable": True, **CONSTRUCTOR}))
-    return {official(key): value for key, value in net.state_dict().items()}
+    return {official_name(key): value for key, value in net.state_dict().items()}
 
 
 def test_names_both_ways(tensors):
     for ours, theirs in OFFICIAL.items():
         assert our_name(theirs) == ours
-        assert official(ours) == theirs
+        assert official_name(ours) == theirs
     assert our_name("backbone.enc.enc0.block3.attn.qkv.bias") == "stages.0.blocks.3.attn.qkv.bias"
     assert our_name("module.seg_head.weight") == "head.weight"
     assert our_name("blocks.0.norm1.weight") is None
@@ -69,7 +48,9 @@ def test_a_file_tells_its_own_configuration(tensors, tmp_path):
     assert not net.training
     assert net.config.rope_base == 10
     assert not net.config.shuffle
-    assert all(torch.equal(value, tensors[official(k)]) for k, value in net.state_dict().items())
+    assert all(
+        torch.equal(value, tensors[official_name(k)]) for k, value in net.state_dict().items()
+    )
 
 
 def test_what_a_file_may_lack(tensors, tmp_path):
