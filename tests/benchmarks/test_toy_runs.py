@@ -107,6 +107,15 @@ def test_a_gpu_stage_runs(stage, tmp_path):
     assert json.loads((tmp_path / GPU[stage]).read_text())
 
 
+@pytest.mark.slow
+def test_the_roofline_is_no_lower_where_more_is_merged(tmp_path):
+    out = start(BENCHMARKS / "gpu/roofline.py", "--batches 2 --json {out}", tmp_path)
+    rows = json.loads(out.read_text())["results"]
+    assert [row["variant"] for row in rows] == ["full", "DAPT, keep all", "DAPT, lean"]
+    for row in rows:
+        assert 0 < row["products_ms"] < row["merged_ms"] < row["as_written_ms"]
+
+
 def test_the_look_at_machine_code_is_importable(tmp_path):
     pytest.importorskip("triton", reason="Triton is not installed, as on machines without a GPU")
     runpy.run_path(str(BENCHMARKS / "gpu/machine_code.py"), run_name="looked_at")

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from ..core.errors import ConfigError
 from ..core.fields import at_least
 from ..core.plain import shown
 from ..core.registry import Registry
+from .memory import again, instead
 from .taps import Taps
 from .tokens import CloudView, Tokens
 
@@ -214,11 +216,15 @@ class Backbone(nn.Module):
         blocks: Any = self.blocks
         for number, (block, block_taps) in enumerate(zip(blocks, taps.blocks, strict=True)):
             if position == "every_block":
-                tokens = tokens.with_x(tokens.x + tokens.pos)
+                x = tokens.x + tokens.pos
+                instead(tokens.x, torch.sub, x, tokens.pos)
+                tokens = tokens.with_x(x)
             tokens = block(tokens, block_taps)
             if number in taps.wanted:
                 kept.append(tokens)
-        *hidden, last = (t.with_x(taps.norm_out(self.normalised(t.x))) for t in (*kept, tokens))
+        *hidden, last = (
+            t.with_x(taps.norm_out(again(self.normalised, t.x))) for t in (*kept, tokens)
+        )
         return taps.tokens_out(replace(last, hidden=tuple(hidden)))
 
     def seal(self, base_keys: Iterable[str] | None = None) -> Backbone:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .memory import again, from_inputs, is_lean
+from .memory import again, from_inputs, instead, is_lean
 from .taps import BlockTaps
 from .tokens import Tokens
 
@@ -25,11 +25,41 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        factor = self.factor(x)
+        return x if factor is None else x * factor
+
+    def factor(self, x: Tensor) -> Tensor | None:
+        """What each sample of x (B, ...) is multiplied by; None where nothing is dropped."""
         if not self.training or self.rate == 0.0:
-            return x
+            return None
         keep = 1.0 - self.rate
         shape = (x.shape[0],) + (1,) * (x.dim() - 1)
-        return again(torch.mul, x, x.new_empty(shape).bernoulli_(keep).div_(keep))
+        return x.new_empty(shape).bernoulli_(keep).div_(keep)
+
+    def added(self, x: Tensor, branch: Tensor) -> Tensor:
+        """X + DropPath(branch), which a lean forward pass computes again."""
+        factor = self.factor(branch)
+        return again(plus, x, branch) if factor is None else again(plus, x, branch, factor)
+
+    def added_last(self, x: Tensor, branch: Tensor) -> Tensor:
+        """The same, where a lean forward pass has the branch back from the sum, kept anyway."""
+        factor = self.factor(branch)
+        more = () if factor is None else (factor,)
+        out = plus(x, branch, *more)
+        instead(branch, minus, out, x, *more)
+        return out
+
+
+def plus(x: Tensor, branch: Tensor, factor: Tensor | None = None) -> Tensor:
+    """X + branch · factor."""
+    return x + branch if factor is None else torch.addcmul(x, branch, factor)
+
+
+def minus(out: Tensor, x: Tensor, factor: Tensor | None = None) -> Tensor:
+    """The branch that :func:`plus` made ``out`` of; 0 where the factor is."""
+    if factor is None:
+        return out - x
+    return (out - x).mul_(torch.where(factor > 0, 1 / factor, 0))
 
 
 class Attention(nn.Module):
@@ -162,10 +192,10 @@ class Block(nn.Module):
         tokens = taps.block_in(tokens)
         taps, x = taps.bound(tokens), tokens.x
         h = taps.after_norm("norm1", self.norm1, x)
-        x = again(torch.add, x, self.drop_path(self.attn(h, taps)))
+        x = self.drop_path.added(x, self.attn(h, taps))
         h = taps.after_norm("norm2", self.norm2, x)
         branch, memo = taps.mlp(h, self.mlp(h, taps), tokens.with_x(x))
-        return taps.block_out(tokens.with_x(x + self.drop_path(branch)), memo)
+        return taps.block_out(tokens.with_x(self.drop_path.added_last(x, branch)), memo)
 
 
 def set_drop_path(blocks: nn.ModuleList, rate: float) -> None:

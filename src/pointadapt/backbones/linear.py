@@ -26,8 +26,22 @@ def linear(layer: nn.Module, x: Tensor) -> Tensor:
 
 def scaled_linear(layer: nn.Linear, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """γ ⊙ (x Wᵀ + b) + β for a frozen layer: (..., C_in) to (..., C_out), γ and β (C_out,)."""
-    found = ScaledLinear.apply(x, layer.weight, layer.bias, gamma, beta, half_of(x) or x.dtype)
-    return found  # type: ignore[return-value]
+    inputs = x, layer.weight, layer.bias, gamma, beta, half_of(x) or x.dtype
+    if not torch.is_grad_enabled():
+        return product(*inputs)
+    return ScaledLinear.apply(*inputs)  # type: ignore[return-value]
+
+
+def product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, gamma: Tensor, beta: Tensor, dtype: torch.dtype
+) -> Tensor:
+    """γ ⊙ (x Wᵀ + b) + β in ``dtype``; γ multiplies W, or the product if that has fewer numbers."""
+    with torch.autocast(x.device.type, enabled=False):
+        shift = beta if bias is None else torch.addcmul(beta, bias, gamma)
+        if many(x, weight):
+            return F.linear(x.to(dtype), scaled(weight, gamma, dtype), shift.to(dtype))
+        z = F.linear(x.to(dtype), weight.to(dtype))
+        return torch.addcmul(shift.to(dtype), z, gamma.to(dtype))
 
 
 def half_of(x: Tensor) -> torch.dtype | None:
@@ -66,8 +80,6 @@ class ScaledLinear(torch.autograd.Function):
     With z = x Wᵀ + b = (y - β) / γ, the backward finds Σ g z as (Σ g y - β Σ g) / γ. So no γ may be
     near 0: the caller sees to it, and a γ below :data:`SMALLEST` is taken as that, lest one that
     has just become 0 spoils all.
-
-    γ multiplies W, or the product where that has fewer numbers.
     """
 
     @staticmethod
@@ -76,13 +88,7 @@ class ScaledLinear(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> Tensor:  # fmt: skip
         ctx.outer, ctx.dtype = x.dtype, dtype
-        with torch.autocast(x.device.type, enabled=False):
-            shift = beta if bias is None else torch.addcmul(beta, bias, gamma)
-            if many(x, weight):
-                y = F.linear(x.to(dtype), scaled(weight, gamma, dtype), shift.to(dtype))
-            else:
-                z = F.linear(x.to(dtype), weight.to(dtype))
-                y = torch.addcmul(shift.to(dtype), z, gamma.to(dtype))
+        y = product(x, weight, bias, gamma, beta, dtype)
         ctx.save_for_backward(weight, gamma, beta, y)
         return y
 

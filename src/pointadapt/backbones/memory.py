@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -53,6 +54,22 @@ def _place(tensor: Tensor) -> tuple[int, int]:
     return tensor.untyped_storage()._cdata, int(tensor.storage_offset())
 
 
+class _Kept:
+    """A tensor that the backward needs, until something else is found to take its place."""
+
+    __slots__ = ("__weakref__", "recipe", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor: Tensor | None = tensor
+        self.recipe: Recipe | None = None
+
+    def __call__(self) -> Tensor:
+        if self.recipe is not None:
+            return self.recipe()
+        assert self.tensor is not None
+        return self.tensor
+
+
 class _Recipes:
     """Recipes of tensors that are alive, found by which memory they are in.
 
@@ -62,11 +79,27 @@ class _Recipes:
 
     def __init__(self) -> None:
         self.table: dict[tuple[int, int], tuple[weakref.ref[Tensor], Recipe]] = {}
+        self.kept: weakref.WeakValueDictionary[tuple[int, int], _Kept] = (
+            weakref.WeakValueDictionary()
+        )
         self.results: dict[int, Tensor] = {}  # in the backward
 
     def add(self, tensor: Tensor, recipe: Recipe) -> None:
-        again = _Again(recipe, self.results)
+        """A recipe for ``tensor``, which takes its place where it has been kept already."""
+        again, kept = _Again(recipe, self.results), self.kept.get(_place(tensor))
         self.table[_place(tensor)] = weakref.ref(tensor), again
+        if kept is not None and kept.tensor is not None and kept.tensor.shape == tensor.shape:
+            kept.recipe, kept.tensor = again, None
+
+    def source(self, tensor: Tensor) -> Recipe:
+        """What gives ``tensor`` in the backward: its recipe, or itself as long as it has none."""
+        recipe = self.find(tensor)
+        if recipe is not None:
+            return recipe
+        kept = self.kept.get(_place(tensor))
+        if kept is None or kept.tensor is None or kept.tensor.shape != tensor.shape:
+            kept = self.kept[_place(tensor)] = _Kept(tensor.detach())
+        return kept
 
     def find(self, tensor: Tensor) -> Recipe | None:
         """The recipe of exactly this tensor; memory that was freed and used again has none."""
@@ -101,16 +134,9 @@ def keeping(what: Keep) -> Iterator[None]:
         return
     recipes = _Recipes()
 
-    def pack(tensor: Tensor) -> Any:
-        recipe = recipes.find(tensor)
-        return tensor if recipe is None else recipe
-
-    def unpack(kept: Any) -> Tensor:
-        return kept if isinstance(kept, Tensor) else kept()
-
     _recipes.append(recipes)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        with torch.autograd.graph.saved_tensors_hooks(recipes.source, lambda source: source()):
             yield
     finally:
         _recipes.pop().table.clear()
@@ -139,28 +165,50 @@ def again(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
     return out
 
 
-def dropped(x: Tensor, dropout: nn.Dropout) -> Tensor:
-    """``dropout(x)``, the same draw; a lean forward pass on a CPU keeps bits instead of floats."""
-    if not (is_lean() and dropout.training and dropout.p > 0 and x.is_cpu):
-        return dropout(x)
+def instead(tensor: Tensor, function: Callable[..., Tensor], *inputs: Tensor) -> None:
+    """In a lean forward pass, ``function(*inputs)`` takes the place of ``tensor`` in the backward.
+
+    For what can be had back from what came of it, as a term from the sum. ``tensor`` may have been
+    kept already, and what takes the place of ``inputs`` may be said later.
+    """
+    if not _recipes or not tensor.requires_grad:
+        return
+    recipes = _recipes[-1]
+    sources, dtype = [recipes.source(x) for x in inputs], tensor.dtype
+
+    def recipe() -> Tensor:
+        with torch.no_grad():
+            return function(*(source() for source in sources)).to(dtype)
+
+    recipes.add(tensor, recipe)
+
+
+LOW = -1e4  # GELU and its slope are 0 there
+
+
+def dropped_gelu(x: Tensor, dropout: nn.Dropout) -> Tensor:
+    """``dropout(gelu(x))``, the same draw; a lean forward pass on a CPU keeps no mask.
+
+    What is to be dropped becomes so low that nothing of it passes, and no gradient comes back.
+    """
+    if not (is_lean() and dropout.training and 0 < dropout.p < 1 and x.is_cpu):
+        return dropout(again(F.gelu, x))
     share = 1 - dropout.p
-    mask = torch.empty_like(x).bernoulli_(share).bool()
-    return again(lambda x, mask: _Masked.apply(x, mask, share or 1.0), x, mask)
+    more = x.new_ones(()).div_(share)
+    low = _Lowered.apply(x, torch.empty_like(x).bernoulli_(share).bool())
+    return again(lambda x: F.gelu(x) * more, low)  # type: ignore[arg-type]
 
 
-class _Masked(torch.autograd.Function):
-    """x where ``mask``, divided by ``share``; else 0."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor, share: float) -> Tensor:
-        ctx.save_for_backward(mask)
-        ctx.share = share
-        return x * mask.to(x.dtype).div_(ctx.share)
+class _Lowered(torch.autograd.Function):
+    """x where ``mask``, else :data:`LOW`; what comes back there is 0 already."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (mask,) = ctx.saved_tensors
-        return grads[0] * mask.to(grads[0].dtype).div_(ctx.share), None, None
+    def forward(ctx: Any, x: Tensor, mask: Tensor) -> Tensor:
+        return torch.where(mask, x, LOW)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        return grads[0], None
 
 
 def from_inputs(function: Callable[..., T], *inputs: Any) -> T:
@@ -175,4 +223,4 @@ def is_lean() -> bool:
     return bool(_recipes)
 
 
-__all__ = ["Keep", "again", "dropped", "from_inputs", "is_lean", "keeping"]
+__all__ = ["Keep", "again", "dropped_gelu", "from_inputs", "instead", "is_lean", "keeping"]

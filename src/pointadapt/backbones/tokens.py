@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..core.errors import ConfigError, UnknownNameError
+from .memory import instead
 
 POOLS = (
     "cls", "prompt_mean", "prompt_max", "patch_mean", "patch_max", "token_mean", "token_max",
@@ -72,10 +73,17 @@ class Tokens:
         def insert(old: Tensor, new: Tensor) -> Tensor:
             return torch.cat([old[:, : self.prefix], new, old[:, self.prefix :]], dim=1)
 
+        first, after = self.prefix, self.prefix + prompts.shape[1]
+
+        def without(x: Tensor) -> Tensor:
+            return torch.cat([x[:, :first], x[:, after:]], dim=1)
+
         count = self.prompts + prompts.shape[1]
+        x = insert(self.x, prompts.to(self.x.dtype))
+        instead(self.x, without, x)
         return replace(
             self,
-            x=insert(self.x, prompts.to(self.x.dtype)),
+            x=x,
             pos=insert(self.pos, pos.to(self.pos.dtype)),
             prompts=count,
             seen_prompts=max(count, self.seen_prompts),

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import Backbone, Folding, Taps, Tokens
-from ..backbones.memory import again, dropped
+from ..backbones.memory import again, dropped_gelu, instead
 from ..core.fields import at_least, number_set, share
 from .base import METHODS, ClsMethod, Foldable, Method
 from .modules import ScaleShiftBlockTaps, ScaleShiftTaps, scale_shift
@@ -168,7 +168,7 @@ class DynamicAdapter(nn.Module):
         """(B, T, D) to (B, T, D)."""
         x = again(self.norm, x)
         scale = self.fixed_scale if self.scale is None else self.rectify(self.scale(x))
-        out = again(self.up, dropped(again(F.gelu, self.down(x)), self.dropout))
+        out = again(self.up, dropped_gelu(self.down(x), self.dropout))
         if not torch.is_grad_enabled():
             return out.mul_(scale)
         return again(torch.mul, out, scale) if isinstance(scale, Tensor) else out * scale
@@ -194,7 +194,9 @@ class DaptBlockTaps(ScaleShiftBlockTaps):
         if self.adapter is None:
             return out, None
         adapted = self.adapter(out if self.serial else x)
-        return out + adapted, adapted
+        branch = out + adapted
+        instead(out, torch.sub, branch, adapted)
+        return branch, adapted
 
     def block_out(self, tokens: Tokens, memo: Any) -> Tokens:
         if not self.prompts:

@@ -162,6 +162,8 @@ class MostBlockTaps(BlockTaps):
 class BoundTaps:
     """A block's taps in one call, which know the K² of its clouds."""
 
+    after_linear = BlockTaps.after_linear  # so that it calls the taps below
+
     def __init__(self, taps: MostBlockTaps, rectify: Tensor | None) -> None:
         self.taps, self.rectify = taps, rectify
 
