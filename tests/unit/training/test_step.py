@@ -19,6 +19,7 @@ from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import group
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.training import step as capture
 from pointadapt.training.setup import build_model
 from pointadapt.training.step import GraphStep, Step, make_step, why_not_capture
@@ -181,6 +182,14 @@ def test_what_must_hold_for_a_capture():
     assert why_not_capture(gpu, 1, "lean") == ""
     assert "accumulate" in why_not_capture(gpu, 2, "lean")
     assert "keep" in why_not_capture(gpu, 1, "recompute")
+
+
+def test_a_network_over_voxels_is_not_captured(bare_backbone):
+    def model(family):
+        return SimpleNamespace(backbone=load_backbone(bare_backbone(family)))
+
+    assert "how many voxels" in capture.why_not_this(model("ptv3"))
+    assert capture.why_not_this(model("point_vit")) == ""
     for change, text in (
         ({"device": torch.device("cpu")}, "runs on cpu"),
         ({"num_processes": 2}, "one process"),
