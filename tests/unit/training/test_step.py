@@ -182,6 +182,12 @@ def test_what_must_hold_for_a_capture():
     assert why_not_capture(gpu, 1, "lean") == ""
     assert "accumulate" in why_not_capture(gpu, 2, "lean")
     assert "keep" in why_not_capture(gpu, 1, "recompute")
+    for change, text in (
+        ({"device": torch.device("cpu")}, "runs on cpu"),
+        ({"num_processes": 2}, "one process"),
+        ({"scaler": object()}, "fp16"),
+    ):
+        assert text in why_not_capture(SimpleNamespace(**{**vars(gpu), **change}), 1, "lean")
 
 
 def test_a_network_over_voxels_is_not_captured(bare_backbone):
@@ -190,12 +196,6 @@ def test_a_network_over_voxels_is_not_captured(bare_backbone):
 
     assert "how many voxels" in capture.why_not_this(model("ptv3"))
     assert capture.why_not_this(model("point_vit")) == ""
-    for change, text in (
-        ({"device": torch.device("cpu")}, "runs on cpu"),
-        ({"num_processes": 2}, "one process"),
-        ({"scaler": object()}, "fp16"),
-    ):
-        assert text in why_not_capture(SimpleNamespace(**{**vars(gpu), **change}), 1, "lean")
 
 
 def test_which_step(model):
