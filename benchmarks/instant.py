@@ -39,7 +39,7 @@ from pointadapt.inference.forward import head_rows
 from pointadapt.inference.linear_svm import random_twin
 from pointadapt.methods import make_method
 from pointadapt.methods.linear_fit import LinearFit, Rows, votes
-from pointadapt.tasks.classification import LEAVES, TRUST
+from pointadapt.tasks.classification import LEAVES
 from pointadapt.tasks.forest import Forest, mixed
 from pointadapt.tasks.metrics import classification_scores
 from pointadapt.training.schedule import warmup_cosine
@@ -102,7 +102,7 @@ def linear(f: Features, name: str, at: np.ndarray, seed: int) -> dict[str, Any]:
     if name == "instant, forest":
         forest = Forest(classes, TREES, LEAVES)
         forest.learn(f.train.known_traits[at], f.train.labels[at], seed)
-        said = mixed(said, forest(torch.from_numpy(f.test.known_traits)), TRUST)
+        said = mixed(said, forest(torch.from_numpy(f.test.known_traits)))
     found = scores(said.numpy(), f.test)
     return {**found, "strength": fit.facts["strength"]}
 

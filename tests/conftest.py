@@ -49,6 +49,15 @@ def no_progress_lines(monkeypatch):
     monkeypatch.setattr(progress_lines, "FIRST", 3600.0)
 
 
+@pytest.fixture(autouse=True)
+def few_trees(monkeypatch):
+    """The forest that stands beside each result took most of the time of a toy's training."""
+    from pointadapt.inference import forest, point_forest
+
+    monkeypatch.setattr(forest, "TREES", 10)
+    monkeypatch.setattr(point_forest, "TREES", 10)
+
+
 @pytest.fixture(scope="session")
 def toy_root(tmp_path_factory) -> Path:
     """A data set for ``folder``: four classes, 40 training and 16 test clouds of 64 points."""

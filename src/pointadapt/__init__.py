@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .adapters.folder import load, load_into, save_adapter
     from .adapters.hf_peft import DaptConfig
     from .adapters.model import PointModel
+    from .adapters.push import push
     from .cli.listing import available
     from .core.config import (
         CompareConfig,
@@ -91,6 +92,7 @@ _HOME = {  # public name -> the module that defines it
     "predict": "inference.predict",
     "pretrain": "pretraining.trainer",
     "probe": "inference.linear_svm",
+    "push": "adapters.push",
     "read_points": "io",
     "robustness": "studies.robustness",
     "save_adapter": "adapters.folder",
@@ -138,6 +140,7 @@ __all__ = [
     "predict",
     "pretrain",
     "probe",
+    "push",
     "read_points",
     "robustness",
     "save_adapter",

@@ -25,6 +25,8 @@ PEFT = ["peft:lora", "peft:ia3"] if find_spec("peft") else []
 # A method that fits its head takes no step, so that nothing could be shared or interrupted.
 NAMES = [*(name for name in METHODS if not METHODS[name].fits), *PEFT]
 each_method = pytest.mark.parametrize("name", NAMES)
+SHORT = ("dapt", "full", "gaprompt", "lora", "stem_adapter")  # make test-all takes all
+RESUMED = [n if n in SHORT else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_batchnorm_is_of_each_process_and_the_parameters_are_shared(name, two_pr
     assert any(not torch.allclose(whole[k], first["got"][k], atol=1e-4) for k in whole)
 
 
-@each_method
+@pytest.mark.parametrize("name", RESUMED)
 def test_resuming_is_exact(name, toy_root, bare_backbone, tmp_path, monkeypatch):
     """With dropout, drop path, augmentation and moving statistics, bit for bit.
 

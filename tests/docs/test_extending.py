@@ -89,7 +89,7 @@ def run(commands, folder, *python_path):
             ["splits, counts and classes of the official release"],
             marks=SLOW,
         ),
-        ("write-a-task.md", ["boxes/59.ply"]),
+        pytest.param("write-a-task.md", ["boxes/59.ply"], marks=SLOW),
     ],
 )
 def test_a_guide_in_a_clone(page, words, tmp_path):

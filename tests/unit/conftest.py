@@ -2,10 +2,12 @@
 
 import hashlib
 import re
+import runpy
 import threading
 from contextlib import suppress
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -202,3 +204,16 @@ def _no_proxy_and_own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("POINTADAPT_CACHE", str(tmp_path / "cache"))
     for key in ("POINTADAPT_OFFLINE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(key, raising=False)
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub of ``tests/data/hub`` that the Hub's client is sent to, with a token that may write."""
+    made = runpy.run_path(str(Path(__file__).parents[1] / "data/hub/make.py"))
+    own, stop = made["serve"]()
+    monkeypatch.setenv("HF_ENDPOINT", own.url)
+    monkeypatch.setenv("HF_TOKEN", made["TOKEN"])
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    yield own
+    stop()

@@ -20,6 +20,10 @@ from ..tasks.metrics import parameter_counts
 from . import folder as adapter_folder
 from .model import Adapter, PointModel
 
+FROZEN = (
+    "this adapter asks the frozen backbone as well, which folding would replace: train it with "
+    "--task-options instant=false"
+)
 FEWEST = 64  # points of a made-up cloud, of families that cut no patches
 TOLERANCE = 1e-4  # of the largest output: far above rounding, far below a wrong fold
 
@@ -32,9 +36,11 @@ def fold_model(model: PointModel) -> PointModel:
     head and, of DAPT, the dynamic adapters and prompts. ``model`` is left as it is.
 
     Raises:
-        CannotFold: the method adds nothing that frozen layers could take up, or this family's
-            layers compute something else with it.
+        CannotFold: the adapter asks the frozen backbone as well, the method adds nothing that
+            frozen layers could take up, or this family's layers compute something else with it.
     """
+    if model.adapter.head.frozen_fit is not None:
+        raise CannotFold(FROZEN)
     old, folding = model.adapter, Folding(model.backbone)
     method = fold_taps(old.method, folding, old.taps)
     net = folding.backbone()

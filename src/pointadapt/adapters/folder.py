@@ -11,7 +11,7 @@ two adapters reads them again, and takes no mixture.
 
 from __future__ import annotations
 
-import math
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -30,24 +30,29 @@ from ..core.errors import (
 )
 from ..core.fields import BUNDLED, LAST_SEED, is_a
 from ..core.files import atomic, read_json
-from ..core.foreign_text import for_json, for_markdown, markdown_code, one_line
+from ..core.foreign_text import for_json
 from ..core.plain import finite
 from ..core.tensors import check_numbers, read_safetensors, write_safetensors
 from ..core.version import __version__
 from ..methods import METHODS, make_method
+from ..pretrained.hf_hub import repository_of
 from ..pretrained.load import load_backbone
 from ..tasks import make_task
+from .card import SIZES, card
 from .model import Adapter, PointModel
 from .promises import no_larger_than, numbers_of
 
 CONFIG, WEIGHTS, CARD = "adapter_config.json", "adapter_model.safetensors", "README.md"
 FORMAT = 1
-SIZES = "log_radius"  # key of the configuration: of the training clouds, the least and the largest
 DIGEST = "weights_sha256"  # key of the configuration; folders of old have none
 WAITS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)  # seconds before a folder is read again
 SIZED = 100.0  # largest logarithm of a radius: float32 has no larger numbers
 INPUT = ("recipe", "grid")  # the same of a backbone over voxels; others have none
 MOST_POINTS = 1 << 24  # of a cloud that enters a network
+FILES = re.compile(  # what an adapter may consist of; on the Hub there may be more
+    r"adapter_config\.json|adapter_model\.safetensors|"
+    r"backbone/(?:config\.json|model[\w.-]*\.safetensors(?:\.index\.json)?)"
+)
 SHAPE = ("groups", "group_size", "heads", "sampling_rule")  # what no tensor of a backbone tells
 
 
@@ -110,18 +115,35 @@ def save_adapter(
         temporary.write_text(for_json(finite(about)) + "\n", encoding="utf-8")
         write_safetensors(folder / WEIGHTS, written)  # one rename at once after the other
     with atomic(folder / CARD) as temporary:
-        card = _card(config, (folder / WEIGHTS).stat().st_size)
-        temporary.write_text(card, encoding="utf-8")
+        text = card(config, (folder / WEIGHTS).stat().st_size)
+        temporary.write_text(text, encoding="utf-8")
     return folder
 
 
+def located(folder: Path | str) -> Path:
+    """``folder`` itself, or that of an adapter on the Hugging Face Hub: "hf://owner/name".
+
+    Raises:
+        FetchError: it cannot be had.
+        AdapterError: it is no adapter of ours.
+    """
+    if (repository := repository_of(folder)) is None:
+        return Path(folder)
+    from ..pretrained.hub_folder import here  # what downloads is not needed otherwise
+
+    return here(repository, FILES, CONFIG, _config_in)
+
+
 def read_adapter_config(folder: Path | str) -> dict[str, Any]:
-    """What an adapter folder says of itself.
+    """What an adapter folder says of itself; see :func:`located`.
 
     Raises:
         AdapterError: the folder is missing or holds no adapter of a format we know.
     """
-    folder = Path(folder)
+    return _config_in(located(folder))
+
+
+def _config_in(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
         what = "is no adapter folder: it has no " + CONFIG if folder.exists() else "does not exist"
         raise AdapterError(f"{folder} {what}; pass the folder that training wrote")
@@ -160,14 +182,14 @@ class Saved:
 
 
 def read_adapter(folder: Path | str) -> Saved:
-    """An adapter folder's configuration and the weights that belong to it.
+    """An adapter folder's configuration and the weights that belong to it; see :func:`located`.
 
     Raises:
         AdapterError: it is damaged, or holds the files of two adapters also after a second.
     """
-    folder = Path(folder)
+    folder = located(folder)
     for wait in (*WAITS, None):
-        saved = Saved(folder, read_adapter_config(folder), _tensors(folder))
+        saved = Saved(folder, _config_in(folder), _tensors(folder))
         if saved.config.get(DIGEST) in (None, tensors_sha256(saved.tensors)):
             return saved
         if wait is not None:
@@ -184,13 +206,15 @@ def load(
     """A model in evaluation mode from an adapter folder; ``model.adapter.about`` is what it says.
 
     Args:
-        folder: what :func:`save_adapter` wrote.
+        folder: what :func:`save_adapter` wrote, or an adapter on the Hugging Face Hub,
+            "hf://owner/name" or "hf://owner/name@revision".
         backbone: where the backbone is now, or a loaded one that no other model uses (for a
             second adapter on it, see :func:`load_into`); by default where it was at training.
         name: what the adapter is called in the model.
 
     Raises:
         AdapterError: the folder is damaged, or the adapter was made for another backbone.
+        FetchError: it cannot be had from the Hub.
     """
     saved = read_adapter(folder)
     net = _backbone(saved.config, backbone, saved.folder)
@@ -356,58 +380,3 @@ def _check_fits(config: dict[str, Any], net: Backbone, folder: Path) -> None:
 def _shape_of(net: Backbone) -> tuple[str, ...]:
     """What of a backbone's configuration no tensor tells."""
     return (*SHAPE, *(key for key in INPUT if hasattr(net.config, key)))
-
-
-def _unit(config: Mapping[str, Any]) -> str:
-    """A line on how large the training clouds were, where that is known."""
-    if SIZES not in config:
-        return ""
-    low, high = (2 * math.exp(radius) for radius in config[SIZES])
-    return f"\n- trained on clouds of {low:.3g} to {high:.3g} across, in the unit of their files"
-
-
-def _card(config: Mapping[str, Any], size: int) -> str:
-    results, lines = config["results"], []
-    for key, value in {**results, **results.get("protocol", {})}.items():
-        if not isinstance(value, dict):
-            text = ", ".join(map(str, value)) or "none" if isinstance(value, list) else value
-            lines.append(f"| {for_markdown(key.replace('_', ' '))} | {for_markdown(text)} |")
-    table = "\n".join(["| | |", "|---|---|", *lines]) if lines else "No results were recorded."
-    parts = config["parts"]
-    labels = f"{len(parts)} parts: {for_markdown(', '.join(parts))}.\n" if parts else ""
-    given, shapes = "points", f"(B, {config['points']}, 3)"
-    if make_task(config["task"], config["task_options"]).given_class:
-        given, shapes = f"{given}, category", f"{shapes}, and (B,) indices into the classes"
-    prepared = "each cloud centred and scaled" if config["normalise"] else "coordinates as stored"
-    if config["features"]:
-        given = f"{given}, features=features"
-        shapes = f"{shapes}, and (B, {config['points']}, {len(config['features'])}) features: "
-        shapes += one_line(", ".join(config["features"]), 1000)
-    return f"""---
-library_name: pointadapt
-tags: [point-cloud, {config["method"]}, {config["task"]}]
----
-# {config["method"]} adapter{" for " + for_markdown(config["dataset"]) if config["dataset"] else ""}
-
-{len(config["classes"])} classes: {for_markdown(", ".join(config["classes"]))}.
-{labels}
-
-- backbone: {markdown_code(config["backbone"]["name"])}, sha256 `{config["backbone"]["sha256"]}`
-- {config["points"]} points a cloud, {config["backbone"]["groups"]} patches of \
-{config["backbone"]["group_size"]}
-- {size / 1e6:.2f} MB, options {markdown_code(config["method_options"])}{_unit(config)}
-
-## Results
-
-{table}
-
-## Use
-
-```python
-import pointadapt
-
-model = pointadapt.load("this/folder")
-points = model.adapter.prepared(points)  # {prepared}
-logits = model({given})  # {shapes}
-```
-"""

@@ -50,6 +50,8 @@ class Adapter(nn.Module):
         self.taps = attach(method, backbone)
         self.head = task.make_head(backbone.config, self.head_inputs, self.names)
         self.taps.wanted = self.head.blocks
+        if self.head.frozen_fit is not None:
+            backbone.check_one_width("the task option instant=true")
         self.about: dict[str, Any] = {}
         self.sizes: tuple[float, float] | None = None
         self._held: tuple[Backbone, ...] = ()  # in a tuple, so that it is no child
@@ -104,6 +106,19 @@ class Adapter(nn.Module):
         places |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
         return places | {f"backbone.{k}": tensor_at(self.backbone, k).detach() for k in self.moves}
 
+    def joined(
+        self, output: Tensor, frozen: Callable[[], Backbone], points: Tensor,
+        traits: Tensor | None,
+    ) -> Tensor:  # fmt: skip
+        """The head's ``output``, with what the frozen backbone tells of the same prepared points.
+
+        In training it stays as it is, and so it does for most heads.
+        """
+        fit = self.head.frozen_fit
+        if fit is None or self.training:
+            return output
+        return fit.join(output, fit.rows(frozen(), points, traits))
+
     def mode(self, training: bool) -> None:
         """Put taps, head and backbone in training or evaluation mode."""
         self.train(training)
@@ -157,6 +172,7 @@ class PointModel(nn.Module):
         moves = self._movable(adapter)
         plain = twin(backbone.requires_grad_(False), moves)
         self._plain = (plain,)  # as the weights file has it; in a tuple, so that it is no child
+        self._frozen: tuple[Backbone, ...] = ()
         adapter.join(backbone, moves)
         adapter.release(True)
 
@@ -200,7 +216,25 @@ class PointModel(nn.Module):
     ) -> Tensor:  # fmt: skip
         tokens = self._tokens(adapter, points, features)
         seen = tokens.centers if adapter.backbone.pointwise else points
-        return adapter.head(tokens, seen, category, features, traits)
+        out = adapter.head(tokens, seen, category, features, traits)
+        return adapter.joined(out, self.frozen, points, traits)
+
+    def frozen(self) -> Backbone:
+        """The backbone as its weights file has it, to predict with; what the file lacks is 0."""
+        if not self._frozen:
+            missing = self._kinds.keys() - self._base
+            frozen = twin(self._plain[0], missing).to(next(self.parameters()).device).eval()
+            with torch.no_grad():
+                for name in missing:
+                    tensor_at(frozen, name).zero_()
+            self._frozen = (frozen,)
+        return self._frozen[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PointModel:
+        """As every module; what :meth:`frozen` made is made anew where the model is then."""
+        self._frozen = ()
+        super()._apply(fn, recurse)
+        return self
 
     def mixed(
         self, points: Tensor, adapters: Sequence[str], category: Tensor | None = None,

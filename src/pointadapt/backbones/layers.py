@@ -52,11 +52,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
         b, t, d = x.shape
-        qkv = taps.qkv(linear(self.qkv, x), x).reshape(b, t, 3, self.heads, d // self.heads)
+        qkv = taps.after_linear("qkv", self.qkv, x)
+        qkv = qkv.reshape(b, t, 3, self.heads, d // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
         k, v = taps.kv(k, v)
         x = joined(attend(q, k, v, causal=self.causal))
-        return taps.proj(linear(self.proj, x), x)
+        return taps.after_linear("proj", self.proj, x)
 
 
 def joined(x: Tensor) -> Tensor:
@@ -128,42 +129,6 @@ class LeanAttention(torch.autograd.Function):
         return (ds @ k).mul_(scale), (ds.transpose(-2, -1) @ q).mul_(scale), dv, None
 
 
-def linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """``layer(x)``; a lean forward pass keeps no half-precision copy of frozen weights."""
-    if not is_lean() or type(layer) is not nn.Linear or layer.weight.requires_grad:
-        return layer(x)
-    device = x.device.type
-    bias = layer.bias
-    if not torch.is_autocast_enabled(device) or (bias is not None and bias.requires_grad):
-        return layer(x)
-    dtype = torch.get_autocast_dtype(device)
-    return FrozenLinear.apply(x, layer.weight, bias, dtype)  # type: ignore[return-value]
-
-
-class FrozenLinear(torch.autograd.Function):
-    """x Wᵀ + b in ``dtype``, for a W and b that do not train and are stored in another.
-
-    Autocast would keep W in ``dtype`` from the forward to the backward pass, 42 MiB for ``small``;
-    here W is converted again in the backward.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
-    ) -> Tensor:
-        ctx.save_for_backward(weight)
-        ctx.dtypes = x.dtype, dtype
-        with torch.autocast(x.device.type, enabled=False):
-            own = None if bias is None else bias.to(dtype)
-            return F.linear(x.to(dtype), weight.to(dtype), own)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        (g,), (weight,), (outer, dtype) = grads, ctx.saved_tensors, ctx.dtypes
-        with torch.autocast(g.device.type, enabled=False):
-            return (g.to(dtype) @ weight.to(dtype)).to(outer), None, None, None
-
-
 class Mlp(nn.Module):
     """Linear, GELU, Linear."""
 
@@ -173,8 +138,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, dim)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
-        hidden = taps.act(again(F.gelu, taps.fc1(linear(self.fc1, x), x)))
-        return taps.fc2(linear(self.fc2, hidden), hidden)
+        hidden = taps.act(again(F.gelu, taps.after_linear("fc1", self.fc1, x)))
+        return taps.after_linear("fc2", self.fc2, hidden)
 
 
 class Block(nn.Module):

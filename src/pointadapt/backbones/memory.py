@@ -48,20 +48,29 @@ class _Again:
         return self.results[key]
 
 
+def _place(tensor: Tensor) -> tuple[int, int]:
+    """Which memory a tensor is a view of, and from where on: no address, which fakes lack."""
+    return tensor.untyped_storage()._cdata, int(tensor.storage_offset())
+
+
 class _Recipes:
-    """Recipes of tensors that are alive, found by where their memory is."""
+    """Recipes of tensors that are alive, found by which memory they are in.
+
+    What is kept follows from the operations alone, never from a value, so that a step whose
+    operations are captured once and replayed keeps as little.
+    """
 
     def __init__(self) -> None:
-        self.table: dict[int, tuple[weakref.ref[Tensor], Recipe]] = {}
+        self.table: dict[tuple[int, int], tuple[weakref.ref[Tensor], Recipe]] = {}
         self.results: dict[int, Tensor] = {}  # in the backward
 
     def add(self, tensor: Tensor, recipe: Recipe) -> None:
         again = _Again(recipe, self.results)
-        self.table[tensor.data_ptr()] = weakref.ref(tensor), again
+        self.table[_place(tensor)] = weakref.ref(tensor), again
 
     def find(self, tensor: Tensor) -> Recipe | None:
         """The recipe of exactly this tensor; memory that was freed and used again has none."""
-        found = self.table.get(tensor.data_ptr())
+        found = self.table.get(_place(tensor))
         alive = None if found is None else found[0]()
         if found is None or alive is None or alive.dtype != tensor.dtype:
             return None
@@ -134,17 +143,18 @@ def dropped(x: Tensor, dropout: nn.Dropout) -> Tensor:
     """``dropout(x)``, the same draw; a lean forward pass on a CPU keeps bits instead of floats."""
     if not (is_lean() and dropout.training and dropout.p > 0 and x.is_cpu):
         return dropout(x)
-    mask = torch.empty_like(x).bernoulli_(1 - dropout.p).bool()
-    return again(_Masked.apply, x, mask, torch.tensor(1 - dropout.p or 1.0))
+    share = 1 - dropout.p
+    mask = torch.empty_like(x).bernoulli_(share).bool()
+    return again(lambda x, mask: _Masked.apply(x, mask, share or 1.0), x, mask)
 
 
 class _Masked(torch.autograd.Function):
     """x where ``mask``, divided by ``share``; else 0."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, mask: Tensor, share: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, mask: Tensor, share: float) -> Tensor:
         ctx.save_for_backward(mask)
-        ctx.share = float(share)
+        ctx.share = share
         return x * mask.to(x.dtype).div_(ctx.share)
 
     @staticmethod

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
+from .linear import linear
 from .memory import again
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ class BlockTaps(nn.Module):
     def after_norm(self, site: Literal["norm1", "norm2"], layer: nn.Module, x: Tensor) -> Tensor:
         """A LayerNorm and its tap; for taps that can be had in one operation with the layer."""
         return again(getattr(self, site), again(layer, x))
+
+    def after_linear(
+        self, site: Literal["qkv", "proj", "fc1", "fc2"], layer: nn.Module, x: Tensor
+    ) -> Tensor:
+        """A linear layer and its tap; for taps that can be had in one operation with the layer."""
+        return getattr(self, site)(linear(layer, x), x)
 
     def norm1(self, x: Tensor) -> Tensor:
         """After the first LayerNorm, C = D."""
@@ -167,6 +174,13 @@ class Taps(nn.Module):
     def set_drop_path(self, rate: float) -> None:
         """What the run asks for (``--drop-path``); for taps that have stochastic depth too."""
         del rate
+
+    def deciding(self) -> tuple[Any, ...]:
+        """What decides which operations a forward pass is, and may change from epoch to epoch.
+
+        A captured step is captured anew where it has changed.
+        """
+        return ()
 
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..core.errors import ConfigError, PointCloudError
 from ..ops import farthest_point_sample, gather_points, group, knn
 from .base import BACKBONES
-from .layers import Block, Mlp, PatchEncoder, linear
+from .layers import Block, Mlp, PatchEncoder
 from .memory import again
 from .point_vit import PointViT, PointViTConfig
 from .published.layouts import ENCODER, Layout, add_layouts, sizes, starting, swap, width, widths
@@ -89,8 +89,8 @@ class GatedMlp(nn.Module):
         return self.norm(F.silu(u) * w)
 
     def forward(self, x: Tensor, taps: BlockTaps) -> Tensor:
-        hidden = taps.act(again(self.gated, taps.fc1(linear(self.fc1, x), x)))
-        return taps.fc2(linear(self.fc2, hidden), hidden)
+        hidden = taps.act(again(self.gated, taps.after_linear("fc1", self.fc1, x)))
+        return taps.after_linear("fc2", self.fc2, hidden)
 
 
 class EvaBlock(Block):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shlex
 import sys
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence()
         command = parse(args)
         stops.say(partial(how_to_go_on, command=command, args=args))
+        gc.freeze()
+        gc.enable()  # see pointadapt.__main__
         with notes_shown(console.note_line):
             return command.run()
     except KeyboardInterrupt:

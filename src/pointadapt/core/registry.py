@@ -83,8 +83,20 @@ class Registry(Generic[T]):
                     importlib.import_module(f"{package}.{module.name}")
         load_plug_ins(self.group)
 
+    def _look_for(self, name: str) -> None:
+        """Import what defines ``name``: the module of that name alone, where there is one."""
+        if name in self._table:
+            return
+        if not self._loaded and name.isidentifier() and not name.startswith("_"):
+            for package in self.packages:
+                place = importlib.import_module(package).__path__
+                if any(module.name == name for module in pkgutil.iter_modules(place)):
+                    importlib.import_module(f"{package}.{name}")
+        if name not in self._table:
+            self._load()
+
     def __getitem__(self, name: str) -> type[T]:
-        self._load()
+        self._look_for(name)
         family, colon, member = name.partition(":")
         if colon and family in self.families:
             return self.families[family].member(member)
@@ -98,7 +110,7 @@ class Registry(Generic[T]):
         return iter(sorted(self._table))
 
     def __contains__(self, name: str) -> bool:
-        self._load()
+        self._look_for(name)
         return name in self._table
 
 

@@ -228,3 +228,14 @@ class FetchRecord(TypedDict):
     consumed: int
     parameters: int
     new: bool
+
+
+class PushReport(TypedDict):
+    """What was put on the Hugging Face Hub: files in it, bytes of all, address and commit."""
+
+    adapter: str
+    address: str
+    url: str
+    commit: str
+    files: list[str]
+    bytes: int

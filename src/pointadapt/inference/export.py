@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..adapters import folder as adapter_folder
 from ..adapters.model import Adapter, PointModel, told_of
+from ..backbones import Backbone
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
 from ..core.files import atomic
 from ..ops import cloud_traits
@@ -38,9 +39,10 @@ class Whole(nn.Module):
     are no operator of other runtimes.
     """
 
-    def __init__(self, adapter: Adapter) -> None:
+    def __init__(self, model: PointModel) -> None:
         super().__init__()
-        self.backbone, self.adapter = adapter.backbone, adapter
+        self.adapter, self.backbone = model.adapter, model.backbone
+        self.frozen = model.frozen() if self.adapter.head.frozen_fit is not None else None
 
     @property
     def inputs(self) -> list[str]:
@@ -55,7 +57,12 @@ class Whole(nn.Module):
         """Probabilities, or what else the adapter's task makes of its output."""
         own, points = self.adapter, points.float()
         told, seen = told_of(own, None, None, traits), own.prepared(points)
-        return own.task.activate(own.head(self.backbone(seen, own.taps), seen, **told))
+        out = own.head(self.backbone(seen, own.taps), seen, **told)
+        return own.task.activate(own.joined(out, self._frozen, seen, traits))
+
+    def _frozen(self) -> Backbone:
+        assert self.frozen is not None  # who does not need it does not ask
+        return self.frozen
 
 
 def export(
@@ -84,7 +91,7 @@ def export(
     if own.task.predictor != CloudFiles.name:
         raise ConfigError(f"{adapter} labels points ({own.task.name}): only classes are exported")
     model.backbone.check_one_width("export")
-    whole, few = Whole(own).eval(), int(about["points"])
+    whole, few = Whole(model).eval(), int(about["points"])
     program = _program(whole, model, few, own.method.title)
     out = Path(out)
     with atomic(out) as temporary:

@@ -160,13 +160,27 @@ def head_rows(model: PointModel, clouds: Clouds, n: int) -> Tensor:
     Raises:
         ConfigError: the head has no linear form.
     """
+    head = model.adapter.head
+    return _rows(model, clouds, n, lambda x, told: head.rows(model.tokens(x), told.get("traits")))
+
+
+def frozen_rows(model: PointModel, clouds: Clouds, n: int) -> Tensor:
+    """(M, width) float32 what the head's ``frozen_fit`` is given of each cloud, on the CPU."""
+    fit = model.adapter.head.frozen_fit
+    assert fit is not None
+    return _rows(model, clouds, n, lambda x, told: fit.rows(model.frozen(), x, told.get("traits")))
+
+
+def _rows(
+    model: PointModel, clouds: Clouds, n: int, row: Callable[[Tensor, dict[str, Tensor]], Tensor]
+) -> Tensor:
+    """(M, width) what ``row`` says of each cloud's n points and what else is known of it."""
     inputs, was_training, found = Inputs.of(clouds, model), model.training, []
     model.eval()
     for start in range(0, len(clouds), model.adapter.task.batch):
         part = inputs.part(start, start + model.adapter.task.batch, model)
         points, told = network_input(model, part, n)
-        rows = model.adapter.head.rows(model.tokens(points), told.get("traits"))
-        found.append(rows.float().cpu())
+        found.append(row(points, told).float().cpu())
     model.train(was_training)
     return torch.cat(found)
 

@@ -71,7 +71,7 @@ class Labeller:
     on its surface are labelled.
 
     Args:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         out: folder for the labelled files and ``parts.json``, the names of the labels.
         backbone: where the backbone is now, if the adapter does not know.
         category: class of all files; by default the name of each file's folder.

@@ -83,7 +83,7 @@ class SceneLabeller:
     """Labels scenes of any size; each copy differs from its file in the labels alone.
 
     Args:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         backbone: where the backbone is now, if the adapter does not know.
         block: width of a tile in metres; by default as in training.
         overlap, passes, seed: see :class:`pointadapt.scenes.Tiling`.

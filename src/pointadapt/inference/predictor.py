@@ -83,7 +83,7 @@ class Predictor:
 
         Args:
             paths: files, and folders whose readable files are taken, sub-folders included.
-            adapter: the folder that training wrote.
+            adapter: the folder that training wrote, or hf://owner/name.
             backbone: where the backbone is now, if the adapter does not know.
             draw: how many clouds to give for a picture.
             on_progress: told how far it is.

@@ -33,7 +33,7 @@ def score_scenes(
     """Score an adapter that labels points on every point of whole scenes.
 
     Args:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         data: name of a data set of scenes; by default the one it was trained on.
         root: its folder on disk.
         data_options: its other options, as key=value.

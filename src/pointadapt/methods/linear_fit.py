@@ -175,14 +175,16 @@ def _svms(rows: Rows, c: float) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.svm import SVC
 
     weight, bias = np.zeros((rows.outputs, rows.inputs.shape[1])), np.zeros(rows.outputs)
-    for k, pair in enumerate(combinations(range(rows.classes), 2)):
-        at = np.isin(rows.labels, pair)
-        known = np.unique(rows.labels[at])
-        if len(known) == 2:
-            found = SVC(kernel="linear", C=c).fit(rows.inputs[at], rows.labels[at] == pair[0])
-            weight[k], bias[k] = found.coef_[0], found.intercept_[0]
-        elif len(known):
-            bias[k] = SURE if known[0] == pair[0] else -SURE
+    known = np.unique(rows.labels)
+    pairs = list(combinations(range(rows.classes), 2))
+    both = [k for k, pair in enumerate(pairs) if np.isin(pair, known).all()]
+    if both:
+        found = SVC(kernel="linear", C=c).fit(rows.inputs, rows.labels)  # all pairs in one call
+        sign = 1 if len(known) > 2 else -1  # of two classes it gives the second's number
+        weight[both], bias[both] = sign * found.coef_, sign * found.intercept_
+    for k, pair in enumerate(pairs):
+        if k not in both:
+            bias[k] = SURE * np.isin(pair, known) @ [1, -1]
     return weight, bias
 
 

@@ -4,25 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import BlockTaps, CloudView, Folding, Taps, Tokens
-from ..backbones.memory import again, is_lean
+from ..backbones.linear import is_frozen, linear, scaled_linear
+from ..backbones.memory import again
 
 SMALLEST_GAMMA = 0.1  # below it, y tells too little of x
 
 
 class ScaleShift(nn.Module):
-    """y = γ ⊙ x + β per channel, with γ ~ N(1, std) and β ~ N(0, std) at the start."""
+    """y = γ ⊙ x + β per channel, with γ ~ N(1, std) and β ~ N(0, std) at the start.
+
+    Attributes:
+        by_output: y tells enough of x for the gradient of γ. Looked at when training begins and in
+            every epoch, not in every step, which would wait for a GPU.
+    """
+
+    by_output = False
 
     def __init__(self, dim: int, std: float) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.empty(dim).normal_(1.0, std))
         self.beta = nn.Parameter(torch.empty(dim).normal_(0.0, std))
+
+    def train(self, mode: bool = True) -> ScaleShift:
+        if mode and not self.gamma.is_meta:
+            self.by_output = self._large()
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.addcmul(self.beta.to(x.dtype), x, self.gamma.to(x.dtype))
@@ -36,29 +49,18 @@ class ScaleShift(nn.Module):
 
         return again(norm, x, weight, bias)
 
-    def keeping_output(self, x: Tensor) -> Tensor:
-        """The same; a lean forward pass keeps y instead of x, for where y is kept in any case."""
-        if not is_lean() or float(self.gamma.detach().abs().amin()) < SMALLEST_GAMMA:
-            return self(x)
-        return ScaleShiftByOutput.apply(x, self.gamma, self.beta)  # type: ignore[return-value]
+    def after_linear(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """γ ⊙ (W x + b) + β: of a frozen layer as one, of weight γ ⊙ W and bias γ ⊙ b + β."""
+        if is_frozen(layer) and (not torch.is_grad_enabled() or self._tells()):
+            return scaled_linear(layer, x, self.gamma, self.beta)  # type: ignore[arg-type]
+        return self(linear(layer, x))
 
+    def _tells(self) -> bool:
+        """``by_output``; in evaluation looked at anew, lest answers depend on earlier training."""
+        return self.by_output if self.training else self._large()
 
-class ScaleShiftByOutput(torch.autograd.Function):
-    """γ ⊙ x + β whose backward finds Σ g x as (Σ g y - β Σ g) / γ."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        y = torch.addcmul(beta.to(x.dtype), x, gamma.to(x.dtype))
-        ctx.save_for_backward(y, gamma, beta)
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        (g,), (y, gamma, beta) = grads, ctx.saved_tensors
-        flat, axes = g.flatten(0, -2), [0]
-        shift = flat.sum(axes, dtype=beta.dtype)
-        scale = (flat * y.flatten(0, -2)).sum(axes, dtype=gamma.dtype)
-        return g * gamma.to(g.dtype), (scale - beta * shift) / gamma, shift
+    def _large(self) -> bool:
+        return float(self.gamma.detach().abs().amin()) >= SMALLEST_GAMMA
 
 
 def scale_shift(dim: int, std: float | None) -> nn.Module:
@@ -72,10 +74,6 @@ def fold_scale_shift(
     """Move what :func:`scale_shift` made at ``site`` into the layer before it."""
     if isinstance(module, ScaleShift):
         folding.scale_shift(site, module.gamma, module.beta, block)
-
-
-def _by_output(module: nn.Module, x: Tensor) -> Tensor:
-    return module.keeping_output(x) if isinstance(module, ScaleShift) else module(x)
 
 
 class ScaleShiftBlockTaps(BlockTaps):
@@ -98,23 +96,19 @@ class ScaleShiftBlockTaps(BlockTaps):
             return module.after_layer_norm(layer, x)
         return super().after_norm(site, layer, x)
 
+    def after_linear(
+        self, site: Literal["qkv", "proj", "fc1", "fc2"], layer: nn.Module, x: Tensor
+    ) -> Tensor:
+        module = getattr(self, f"ss_{site}")
+        if isinstance(module, ScaleShift):
+            return module.after_linear(layer, x)
+        return super().after_linear(site, layer, x)
+
     def norm1(self, x: Tensor) -> Tensor:
         return self.ss_norm1(x)
 
-    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
-        return _by_output(self.ss_qkv, x)
-
-    def proj(self, x: Tensor, source: Tensor) -> Tensor:
-        return _by_output(self.ss_proj, x)
-
     def norm2(self, x: Tensor) -> Tensor:
         return self.ss_norm2(x)
-
-    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        return _by_output(self.ss_fc1, x)
-
-    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.ss_fc2(x)
 
 
 class ScaleShiftTaps(Taps):
@@ -138,6 +132,9 @@ class ScaleShiftTaps(Taps):
             if isinstance(block, ScaleShiftBlockTaps):
                 block.fold(folding, i)
         fold_scale_shift(folding, "norm_out", self.ss_out)
+
+    def deciding(self) -> tuple[bool, ...]:
+        return tuple(m.by_output for m in self.modules() if isinstance(m, ScaleShift))
 
     def patch_out(self, x: Tensor) -> Tensor:
         return self.ss_patch(x)

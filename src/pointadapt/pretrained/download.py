@@ -61,7 +61,7 @@ def download(
         url: an http or https address; proxies are taken from the environment, as urllib does.
         path: what appears when the file is whole.
         sha256: what the file must have; "" when nobody knows.
-        token: shown to this address, and to none that it leads to.
+        token: shown to this address's server, and to no other that it leads to.
         patience: when to give up; by default after 5 attempts in a row that got no further, and
             over 10 GB.
         show: told of the progress.

@@ -122,7 +122,7 @@ def ask(url: str, headers: Mapping[str, str], *, token: str = "", timeout: float
     Args:
         url: an http or https address; proxies are taken from the environment.
         headers: sent to every address on the way.
-        token: shown to ``url``, and to none that it leads to.
+        token: shown to the server of ``url``, and to no other that it leads to.
         timeout: seconds for a connection, and for the headers of each answer.
 
     Raises:
@@ -135,7 +135,8 @@ def ask(url: str, headers: Mapping[str, str], *, token: str = "", timeout: float
         if answer.status not in REDIRECTS:
             return answer
         answer.close()  # unread: what comes with a redirect may have no end
-        here, own = follow(answer.headers.get("Location", ""), here, url), {}
+        there = follow(answer.headers.get("Location", ""), here, url)
+        here, own = there, own if _server(there) == _server(here) else {}
     raise FetchError(f"{url}: more than {MOST_REDIRECTS} redirects")
 
 
@@ -190,6 +191,12 @@ def _no_answer(error: Exception, url: str, timeout: float) -> Exception:
     reached = isinstance(reason, (ConnectionResetError, HTTPException))
     detail = one_line(detail) or type(reason).__name__
     return BrokenError(f"no answer from {host} ({detail})", reached=reached)
+
+
+def _server(url: str) -> tuple[str, str]:
+    """What a token for an address is for; the Hub sends its small files from beside them."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc
 
 
 def _scheme(url: str) -> str:

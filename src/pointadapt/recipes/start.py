@@ -89,6 +89,6 @@ def recipe_values(name: str, cls: type[Any]) -> dict[str, Any]:
         raise ConfigError(f"recipe {name!r} is for another command: {recipe.command}")
     values = to_plain(recipe.config)
     if cls is not TrainConfig and type(recipe.config) is TrainConfig:
-        for key in ("out", "tensorboard", "save_every"):  # of a plain training run
+        for key in ("out", "tensorboard", "tracker", "save_every"):  # of a plain training run
             del values[key]
     return values

@@ -102,12 +102,12 @@ def _error(a: float, b: float, clouds: int) -> float:
 
 def _remedies(run: Mapping[str, Any]) -> str:
     """What a run did not have."""
-    tried = []
+    tried, options = [], run.get("config", {}).get("task_options", ())
     if "size" not in run.get("head_inputs", ()):
         tried.append("size and shape as inputs of the head (--head cls patch_max size shape)")
-    if not run.get("fit"):
-        tried.append("--start instant, --recipe instant-folder (seconds)")
-    if not any(o.startswith("forest=") for o in run.get("config", {}).get("task_options", ())):
+    if not run.get("fit") and "instant=true" not in options:
+        tried.append("a linear fit beside the network (--task-options instant=true)")
+    if not any(o.startswith("forest=") for o in options):
         tried.append("a forest beside the network (--task-options forest=100)")
     if "rotate_z" not in run["protocol"].get("augmentation", ()):
         tried.append("--augment rotate_z")

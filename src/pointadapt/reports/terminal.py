@@ -197,6 +197,17 @@ def fold_summary(done: Mapping[str, Any], to: Console) -> None:
     next_steps(to, ("Use it", command))
 
 
+def push_summary(done: Mapping[str, Any], to: Console) -> None:
+    """What is on the Hub now, and how to use it from there."""
+    rows = [
+        ("files", ", ".join(done["files"])),
+        ("size", size(done["bytes"])),
+        ("commit", done["url"]),
+    ]
+    panel(to, done["address"], rows)
+    next_steps(to, ("Use it", command_line("pointadapt predict FILE --adapter", done["address"])))
+
+
 def _by_class(scores: Mapping[str, Any], task: type[Task], to: Console) -> None:
     ranked = sorted(scores.get("per_class", {}).items(), key=lambda item: item[1])
     lines([[("class", name), (task.class_measure, f"{value:.1f}")] for name, value in ranked], to)

@@ -31,6 +31,7 @@ from .batches import BusyError
 from .metrics import Metrics
 from .shelf import Shelf
 
+DRAINED = 4  # times the limit that are read of an upload that is too large
 PAGE = Path(__file__).parent / "page"
 PAGE_FILES = ("page.js", "page.css")
 PAGE_HEADERS = {
@@ -148,20 +149,28 @@ class Serving:
             self.metrics.answered(adapter, status, time.perf_counter() - began)
 
     async def _receive(self, request: Request, path: Path) -> None:
+        """Write the body to ``path``.
+
+        What is too large is read to its end, up to ``DRAINED`` times the limit, and not kept: who
+        is still sending when the connection closes sees a broken pipe and not the answer.
+        """
         most, got = self.limits.bytes, 0
         too_large = HTTPException(413, f"the file is larger than {most:,} bytes")
         length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > most:
+        if length.isdigit() and int(length) > DRAINED * most:
             raise too_large
         try:
             with path.open("wb") as out:
                 async for chunk in request.stream():
                     got += len(chunk)
-                    if got > most:
+                    if got > DRAINED * most:
                         raise too_large
-                    out.write(chunk)
+                    if got <= most:
+                        out.write(chunk)
         except ClientDisconnect:
             raise HTTPException(400, "the upload broke off") from None
+        if got > most:
+            raise too_large
 
 
 def _suffix(request: Request, name: str) -> str:

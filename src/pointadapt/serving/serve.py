@@ -18,7 +18,8 @@ def serve(
     """Serve adapters over HTTP until SIGTERM or Ctrl-C, then finish what is under way.
 
     Args:
-        adapters: adapter folders, and folders of such; each adapter is called as its folder.
+        adapters: adapter folders, and folders of such; each adapter is called as its folder. Also
+            "hf://owner/name", which is called as its repository.
         backbone: where the backbone is now, if the adapters do not find it.
         host: address to listen on; only this machine reaches the default.
         port: 0 takes a free one.
@@ -34,6 +35,7 @@ def serve(
     Raises:
         ConfigError: a package is missing, or others reach the address and there is no token.
         AdapterError: a place holds no adapter.
+        FetchError: an adapter cannot be had from the Hub.
         PointAdaptError: it cannot listen there.
     """
     try:

@@ -18,6 +18,7 @@ from ..adapters import folder as adapter_folder
 from ..adapters.model import PointModel
 from ..adapters.protocol import load_ready
 from ..core.errors import AdapterError, UnknownNameError
+from ..pretrained.hf_hub import repository_of
 
 PLAIN = Path("adapter")  # what training calls the folder inside its own
 
@@ -40,15 +41,17 @@ class Shelf:
 
     Args:
         places: adapter folders, and folders of such. One that appears in the latter later is found.
+            Also adapters on the Hugging Face Hub, "hf://owner/name", each called as its repository.
         backbone: where the backbone is now, if the adapters do not know.
         most: how many are in memory at most, besides those in use.
 
     Raises:
         AdapterError: a place holds no adapter, or two have one name.
+        FetchError: one cannot be had from the Hub.
     """
 
     def __init__(
-        self, places: Iterable[Path], backbone: Path | str | None = None, most: int = 100
+        self, places: Iterable[Path | str], backbone: Path | str | None = None, most: int = 100
     ) -> None:
         self.places, self.backbone, self.most = tuple(map(Path, places)), backbone, most
         self._lock = threading.RLock()
@@ -57,7 +60,7 @@ class Shelf:
         self._used: Counter[tuple[Path, int]] = Counter()
         self._made = 0
         for place in self.places:
-            if not _adapters_in(place):
+            if not _named(place):
                 raise AdapterError(f"{place} holds no adapter: pass folders that training wrote")
         self.folders()
 
@@ -69,8 +72,7 @@ class Shelf:
         """
         found: dict[str, Path] = {}
         for place in self.places:
-            for folder in _adapters_in(place):
-                name = _name(folder)
+            for name, folder in _named(place):
                 if found.setdefault(name, folder) != folder:
                     raise AdapterError(
                         f"{found[name]} and {folder} are both called {name!r}: rename one"
@@ -148,6 +150,14 @@ def _adapters_in(place: Path) -> list[Path]:
         return []
     inside = (sub / end for sub in sorted(place.iterdir()) for end in (".", PLAIN))
     return [folder for folder in inside if (folder / adapter_folder.CONFIG).is_file()]
+
+
+def _named(place: Path) -> list[tuple[str, Path]]:
+    """The adapters of a place, with their names; one on the Hub is as it was at the first look."""
+    repository = repository_of(place)
+    if repository is not None:
+        return [(repository.name.partition("/")[2], adapter_folder.located(place))]
+    return [(_name(folder), folder) for folder in _adapters_in(place)]
 
 
 def _name(folder: Path) -> str:

@@ -234,7 +234,10 @@ def advice(out: Path) -> tuple[tuple[str, str], ...]:
     """What to do next: (why, command)."""
     adapter = console.command_line("--adapter", out / "dapt" / "adapter")
     return (
-        ("Your own files, one folder for each class", "pointadapt train --data folder --root DIR"),
+        (
+            "Your own files, one folder for each class",
+            "pointadapt train --recipe stem-adapter-folder --root DIR",
+        ),
         ("Every class's accuracy", f"pointadapt evaluate {adapter}"),
         ("All methods, data sets and recipes", "pointadapt list"),
     )

@@ -280,10 +280,11 @@ def _record(config: RobustnessConfig, settings: dict[str, Any]) -> dict[str, Any
     """What ``out`` holds of this very run, or a new record."""
     from ..adapters import folder as adapter_folder
 
-    adapter = adapter_folder.read_adapter_config(config.adapter)
+    folder = adapter_folder.located(config.adapter)
+    adapter = adapter_folder.read_adapter_config(folder)
     head = {
         "format": FORMAT, "adapter": str(config.adapter), "method": adapter["method"],
-        "adapter_sha256": sha256_of(config.adapter / adapter_folder.WEIGHTS),
+        "adapter_sha256": sha256_of(folder / adapter_folder.WEIGHTS),
         "backbone_sha256": adapter["backbone"]["sha256"], "settings": settings,
     }  # fmt: skip
     path = config.out / RESULTS

@@ -17,8 +17,10 @@ from ..core.fields import at_least, share
 from ..core.plain import shown
 from .base import TASKS, Answer, Head, Measure, Names, Task
 from .forest import Forest, mixed
+from .frozen_fit import FrozenFit
 from .inputs import HeadInputs, needed
 from .metrics import classification_scores
+from .pairs import voting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,32 +28,7 @@ if TYPE_CHECKING:
     from ..data import Clouds
 
 
-MOST_PAIRED = 16  # classes: 120 pairs
 LEAVES = 256  # of a tree of the forest
-TRUST = 0.5  # how much the network counts beside a forest, which counts the rest
-
-
-class Votes(nn.Module):
-    """Numbers of pairs of classes (B, pairs) to logits (B, classes).
-
-    A number m of the pair (i, j), i < j, in the order (0, 1), (0, 2) … (1, 2) …, gives class i
-    log σ(m) and class j log σ(-m): a pair that knows neither class cannot outvote the others. The
-    sum is divided by half the number of classes, so that of two σ(m) itself is the probability.
-    """
-
-    first: Tensor
-    second: Tensor
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        index = torch.triu_indices(classes, classes, 1)
-        for name, of in (("first", index[0]), ("second", index[1])):
-            self.register_buffer(name, F.one_hot(of, classes).float(), persistent=False)
-        self.pairs, self.scale = index.shape[1], 2 / classes
-
-    def forward(self, margins: Tensor) -> Tensor:
-        wide = margins.float()
-        return (F.logsigmoid(wide) @ self.first + F.logsigmoid(-wide) @ self.second) * self.scale
 
 
 class ClassificationHead(Head):
@@ -71,6 +48,7 @@ class ClassificationHead(Head):
             :class:`Votes`. Of more than ``MOST_PAIRED`` classes one for each class.
         forest: trees of a forest on the traits of the clouds, fitted before training. The layers
             train without it; in prediction the logarithms of both answers are averaged.
+        frozen_fit: answers beside both, from what the frozen backbone makes of the cloud.
     """
 
     weight: Tensor
@@ -80,12 +58,13 @@ class ClassificationHead(Head):
         self, dim: int, inputs: Sequence[str], classes: int,
         hidden: Sequence[int] = (256, 256), dropout: float = 0.5, batchnorm: bool = True,
         depth: int = 1, linear: bool = False, pairs: bool = False, forest: int = 0,
+        frozen_fit: FrozenFit | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.given = given = HeadInputs(inputs, dim, depth)
         self.blocks, self.takes_traits, self.kinds = given.blocks, given.takes_traits, given.kinds
         self.row_names = tuple(item.name for item in given.items)
-        votes = Votes(classes) if pairs and classes <= MOST_PAIRED else None
+        votes = voting(classes) if pairs else None
         self.linear, self.pairs = linear, votes is not None
         outputs = votes.pairs if votes is not None else classes
         if linear:
@@ -101,7 +80,9 @@ class ClassificationHead(Head):
         last = nn.Linear(width, outputs if self.whole else classes)
         self.layers = nn.Sequential(*layers, last)
         self.forest = Forest(classes, forest, LEAVES) if forest else None
-        self.takes_traits = given.takes_traits or self.forest is not None
+        self.frozen_fit = frozen_fit
+        beside = self.forest is not None or frozen_fit is not None
+        self.takes_traits = given.takes_traits or beside
 
     def forward(
         self, tokens: Tokens, points: Tensor | None = None, category: Tensor | None = None,
@@ -112,7 +93,7 @@ class ClassificationHead(Head):
         out = self.from_rows(self.given(tokens, traits))
         if self.forest is None or self.training:
             return out
-        return mixed(out, self.forest(needed(traits, "a forest on the traits")), TRUST)
+        return mixed(out, self.forest(needed(traits, "a forest on the traits")))
 
     def from_rows(self, rows: Tensor) -> Tensor:
         out = self.layers(rows)
@@ -121,6 +102,7 @@ class ClassificationHead(Head):
         return self.votes(out) if self.whole else out
 
     def see(self, traits: Tensor) -> None:
+        super().see(traits)
         self.given.see(traits)
 
     def learn(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
@@ -165,6 +147,9 @@ class Classification(Task):
         forest: trees of a random forest on each cloud's size, shape and profile, which is fitted to
             the training clouds first, kept with the adapter, and asked in prediction as well; 0 for
             none.
+        instant: what the method ``instant`` fits to the frozen backbone, in seconds, is kept with
+            the adapter as well, and asked beside the network. Predicting takes a pass through the
+            frozen backbone more.
     """
 
     measures = (
@@ -185,6 +170,7 @@ class Classification(Task):
     linear: bool = False
     pairs: bool = False
     forest: int = 0
+    instant: bool = False
 
     def __post_init__(self) -> None:
         at_least(self, 0, "hidden", "forest")
@@ -217,9 +203,11 @@ class Classification(Task):
     ) -> ClassificationHead:
         hidden = self.layers or ((self.hidden, self.hidden) if self.hidden else ())
         count = len(names.classes)
+        others = 2 if self.forest else 1  # voices that it joins, which all count alike
+        beside = FrozenFit(config, count, 1 / (1 + others)) if self.instant else None
         return ClassificationHead(
             config.dim, inputs, count, hidden, self.dropout, self.batchnorm, config.depth,
-            self.linear, self.pairs, self.forest,
+            self.linear, self.pairs, self.forest, beside,
         )  # fmt: skip
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ class Forest(nn.Module):
         return sum(each, torch.zeros((), device=features.device)) / trees
 
 
-def mixed(output: Tensor, shares: Tensor, trust: float) -> Tensor:
+def mixed(output: Tensor, shares: Tensor, trust: float = 0.5) -> Tensor:
     """A network's output (…, labels) and a forest's shares as one output, of log-probabilities.
 
     The logarithms are averaged, ``trust`` of the network's and the rest of the forest's, to whose

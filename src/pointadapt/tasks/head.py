@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..backbones import Tokens
 from ..core.errors import ConfigError
 from .forest import Forest
+from .frozen_fit import FrozenFit
 from .inputs import parse_inputs
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Head(nn.Module):
         row_names: what each of those is called.
         pairs: :meth:`begin_at` takes a number for each pair of classes, not for each class.
         forest: answers beside the network once :meth:`learn` fitted it; None for most heads.
+        frozen_fit: answers beside it from what the frozen backbone says, which the model gives it;
+            None for most heads.
     """
 
     blocks: tuple[int, ...] = ()
@@ -43,9 +46,12 @@ class Head(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.forest: Forest | None = None
+        self.frozen_fit: FrozenFit | None = None
 
     def see(self, traits: Tensor) -> None:
         """Look at the traits (n, T) of the training clouds, before training."""
+        if self.frozen_fit is not None:
+            self.frozen_fit.given.see(traits)
 
     def learn(self, features: np.ndarray, labels: np.ndarray, seed: int) -> None:
         """Fit the forest, before training.

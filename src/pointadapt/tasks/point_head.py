@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 64  # of the embedded class
 IGNORE = -1  # the label of points that nobody labelled
-TRUST = 0.6  # how much the network counts in what is mixed with a forest, which counts the rest
 
 
 class PointHead(Head):
@@ -44,7 +43,7 @@ class PointHead(Head):
     height or a colour tells by itself need not pass through the other layers.
 
     With the task's ``forest``, a random forest on these features is fitted before training
-    (:meth:`learn`). The layers train without it. What is predicted is a weighted mean of both
+    (:meth:`learn`). The layers train without it. What is predicted is the mean of both
     answers' logarithms: the forest is sharp where a height decides, the network sees what is around
     (``docs/decisions/a-forest-beside-the-network.md``).
 
@@ -131,7 +130,7 @@ class PointHead(Head):
         if self.forest is None:
             return output
         said = self.forest(features.flatten(0, 1)).view(output.shape)
-        return mixed(output, said, TRUST)
+        return mixed(output, said)
 
     def _scaled(self, points: Tensor, features: Tensor | None) -> Tensor | None:
         """(B, N, C) what joins the points; None for a head that takes no features."""

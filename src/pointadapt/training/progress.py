@@ -1,4 +1,4 @@
-"""What training shows while it runs: a bar or lines, a JSON line an epoch, TensorBoard."""
+"""What training shows while it runs: a bar or lines, a JSON line an epoch, trackers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ..core import console
 from ..core.config import TrainConfig
 from ..core.files import append_line
 from ..core.progress_lines import ProgressLines
+from .trackers import Trackers
 
 
 class TrainingDisplay:
-    """Live progress on standard error, ``log.jsonl`` and TensorBoard events in the run folder.
+    """Live progress on standard error, ``log.jsonl`` and what trackers write in the run folder.
 
     Only the main process shows and writes anything.
     """
@@ -32,7 +33,7 @@ class TrainingDisplay:
             config.method, total=config.epochs * steps, completed=epoch * steps, note=""
         )
         self.epoch, self.note = epoch, ""
-        self.events: Any = None
+        self.trackers: Trackers | None = None
         self.lines: ProgressLines | None = None
         if main and not to.is_terminal:
             total = config.epochs * steps
@@ -41,16 +42,8 @@ class TrainingDisplay:
             )
 
     def __enter__(self) -> TrainingDisplay:
-        if self.main and self.config.tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-
-                # What a killed run showed of epochs that are now repeated is hidden.
-                again = self.epoch + 1 if self.epoch else None
-                folder = self.config.out / "tensorboard"
-                self.events = SummaryWriter(str(folder), purge_step=again)
-            except ImportError:
-                self.events = None
+        if self.main:
+            self.trackers = Trackers(self.config, self.epoch)
         self.progress.__enter__()
         return self
 
@@ -59,8 +52,8 @@ class TrainingDisplay:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         self.progress.__exit__(kind, error, trace)
-        if self.events is not None:
-            self.events.close()
+        if self.trackers is not None:
+            self.trackers.close()
 
     def step_done(self, step: int, loss: float) -> None:
         """``step`` steps of this epoch are done with mean loss ``loss``."""
@@ -78,6 +71,5 @@ class TrainingDisplay:
         if not self.main:
             return
         append_line(self.config.out / "log.jsonl", json.dumps(row))
-        if self.events is not None:
-            for key, value in row.items():
-                self.events.add_scalar(key, value, row["epoch"])
+        if self.trackers is not None:
+            self.trackers.log(row, row["epoch"])

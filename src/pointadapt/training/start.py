@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..adapters.model import PointModel
 from ..core.config import TrainConfig, other_options, to_plain
 from ..core.errors import ConfigError
 from ..core.files import read_json
 from ..data import Clouds
-from ..inference.forward import head_rows
+from ..inference.forward import frozen_rows, head_rows
 from ..methods import make_method
 from ..methods.linear_fit import Rows
 
@@ -35,17 +36,30 @@ def fit_head(model: PointModel, clouds: Clouds, config: TrainConfig) -> dict[str
     method = model.adapter.method if not config.start else make_method(config.start)
     if not method.fits:
         return {}
-    began = time.monotonic()
-    inputs = head_rows(model, clouds, config.points).numpy().astype(np.float64)
-    groups = np.unique(clouds.together, return_inverse=True)[1] if clouds.together else None
-    head = model.adapter.head
-    rows = Rows(
-        inputs, clouds.labels, len(clouds.classes), head.kinds, head.pairs, groups,
-        seed=config.seed,
-    )  # fmt: skip
-    fit = method.fit(rows)
+    began, head = time.monotonic(), model.adapter.head
+    found = head_rows(model, clouds, config.points)
+    fit = method.fit(_rows(found, clouds, head.kinds, head.pairs, config.seed))
     head.begin_at(torch.from_numpy(fit.weight), torch.from_numpy(fit.bias))
     return {"method": method.name, "seconds": round(time.monotonic() - began, 2), **fit.facts}
+
+
+def fit_beside(model: PointModel, clouds: Clouds, config: TrainConfig) -> None:
+    """Fit what answers from the frozen backbone beside the network, if anything does."""
+    beside = model.adapter.head.frozen_fit
+    if beside is not None:
+        found = frozen_rows(model, clouds, config.points)
+        rows = _rows(found, clouds, beside.given.kinds, beside.pairs, config.seed)
+        fit = beside.method.fit(rows)
+        beside.become(torch.from_numpy(fit.weight), torch.from_numpy(fit.bias))
+
+
+def _rows(
+    inputs: Tensor, clouds: Clouds, kinds: tuple[tuple[int, bool], ...], pairs: bool, seed: int
+) -> Rows:
+    """What a method fits to: the ``inputs`` (n, F) of labelled clouds."""
+    groups = np.unique(clouds.together, return_inverse=True)[1] if clouds.together else None
+    wide = inputs.numpy().astype(np.float64)
+    return Rows(wide, clouds.labels, len(clouds.classes), kinds, pairs, groups, seed=seed)
 
 
 def trial(config: TrainConfig, train: Callable[[TrainConfig], dict[str, Any]]) -> dict[str, Any]:
@@ -66,7 +80,10 @@ def trial(config: TrainConfig, train: Callable[[TrainConfig], dict[str, Any]]) -
     if not config.start or config.select != "last":
         return {}
     out = config.out / TRIAL
-    changes = {"out": out, "select": "val", "baseline": False, "tensorboard": False, "votes": 0}
+    changes = {
+        "out": out, "select": "val", "baseline": False, "tensorboard": False, "tracker": (),
+        "votes": 0,
+    }  # fmt: skip
     own = replace(config, resume=(out / "checkpoint.pt").exists(), **changes)
     found = _finished(own) or train(own)
     first, last = found["held_out"]["scores"][0], found["held_out"]["scores"][-1]

@@ -89,6 +89,7 @@ class GraphStep(Step):
         super().__init__(*args, **options)
         self.record = cuda_graph
         self.replay: Callable[[], Result] | None = None
+        self.captured: Any = None  # what decided the operations of what was captured
         self.inputs: dict[str, Tensor] = {}
         self.to_warm_up = WARM_UP
         self.failed = False
@@ -107,14 +108,18 @@ class GraphStep(Step):
         if self.to_warm_up:
             self.to_warm_up -= 1
             return aside(lambda: super(GraphStep, self).__call__(**new), points.device)
-        if self.replay is None:
+        if self.replay is None or self.captured != self._deciding():
             self._capture(new)
             return self(**new)
         for name, value in new.items():
             self.inputs[name].copy_(value)
         return self.replay()
 
+    def _deciding(self) -> Any:
+        return self.acc.unwrap_model(self.net).adapter.taps.deciding()
+
     def _capture(self, new: dict[str, Tensor]) -> None:
+        self.replay, self.captured = None, self._deciding()
         self.inputs = {name: value.clone() for name, value in new.items()}
         try:
             self.replay = self.record(lambda: super(GraphStep, self).__call__(**self.inputs))
@@ -181,11 +186,9 @@ def make_step(
     how: How, model: PointModel, net: nn.Module, optimizer: Any, acc: Accelerator, *,
     clip: float, accumulate: int = 1, task: Task | None = None,
 ) -> Step:  # fmt: skip
-    """The step that ``how`` asks for; captured and compiled ones keep all for the backward.
+    """The step that ``how`` asks for; a compiled one keeps what inductor decides.
 
     ``task`` gives the loss where it knows more of the data than the model's own.
-
-    (The lean way looks at values to see what it may leave out, and inductor decides itself.)
 
     Raises:
         ConfigError: a captured step is asked for, and cannot be.
@@ -196,7 +199,7 @@ def make_step(
     captured = not why_not and how != "eager"
     cls = GraphStep if captured else Step
     step = cls(net, task or model.adapter.task, optimizer, acc, clip)
-    if (captured or how == "compile") and model.keep == "lean":
+    if how == "compile" and model.keep == "lean":
         model.keep = "all"
     if how == "compile":
         step.forward = torch.compile(net, dynamic=False)

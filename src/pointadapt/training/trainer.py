@@ -65,8 +65,9 @@ from .setup import (
     truth_of,
     with_points,
 )
-from .start import fit_head, kept_start, trial
+from .start import fit_beside, fit_head, kept_start, trial
 from .step import make_step
+from .trackers import check_trackers
 
 AGREE = 10  # optimizer steps after which several processes ask one another whether to stop
 
@@ -89,6 +90,7 @@ def train(config: TrainConfig | Path | str | None = None, **options: Any) -> Tra
 def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     """:func:`train`; waits ``patience`` seconds for another run in ``config.out`` to end."""
     check_names(config)
+    check_trackers(config.tracker)
     accelerator = make_accelerator(config.precision, config.accumulate)
     keep_large_blocks()
     use_threads(config.threads)
@@ -183,6 +185,7 @@ class _Run:
         """What comes before the first epoch: the method looks at the clouds, a head is fitted."""
         show_clouds(self.model, self.train_set, self.config)
         with self.acc.autocast():
+            fit_beside(self.model, self.train_set, self.config)
             self.fit = fit_head(self.model, self.train_set, self.config)
         if self.fit:
             row = {"epoch": 0, **self._select()}

@@ -54,6 +54,15 @@ def test_modules_register_themselves_on_first_use(package):
     assert "three" not in things
 
 
+def test_a_name_that_is_a_modules_imports_that_one_alone(package):
+    things = package(one=class_("one"), two="raise AssertionError", three=class_("other"))
+    assert things["one"].name == "one"
+    assert "one" in things
+    assert "things.three" not in sys.modules
+    with pytest.raises(AssertionError):
+        things["other"]  # which no module is called: all are asked
+
+
 def test_unknown_name_suggests(package):
     things = package(one=class_("one"), two=class_("two"))
     with pytest.raises(UnknownNameError) as caught:
@@ -101,7 +110,7 @@ def test_a_broken_plug_in_is_named_every_time(package, monkeypatch):
     plug_in(monkeypatch, "things", "broken", load)
     for _ in range(2):
         with pytest.raises(PointAdaptError) as caught:
-            things["one"]
+            list(things)
         assert "plug-in 'broken' (broken:Plug) cannot be loaded: No module named" in str(
             caught.value
         )

@@ -8,6 +8,11 @@ from pointadapt.inference.forest import KEYS, baseline_of, mean_of, random_fores
 from pointadapt.tasks import make_task
 
 
+@pytest.fixture(autouse=True)
+def few_trees():
+    """As many as it has."""
+
+
 def boxes(each, seed):
     """Flat, tall and large boxes."""
     rng = np.random.default_rng(seed)

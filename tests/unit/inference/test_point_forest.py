@@ -4,7 +4,6 @@ import runpy
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.inference import point_forest
@@ -13,11 +12,6 @@ from pointadapt.inference.point_forest import KEYS, forest_on_blocks, forest_on_
 from pointadapt.tasks import make_task
 
 MAKE = runpy.run_path(str(Path(__file__).parents[2] / "data/folder_segmentation/make.py"))["make"]
-
-
-@pytest.fixture(autouse=True)
-def few_trees(monkeypatch):
-    monkeypatch.setattr(point_forest, "TREES", 10)
 
 
 def blocks(seed, named=True):

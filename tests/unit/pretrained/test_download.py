@@ -168,10 +168,11 @@ def test_a_redirect_is_followed_also_by_a_resumed_download(site, get):
     assert [path for _, path, _ in site.log] == ["/weights.pth", "/a", "/weights.pth", "/b"]
 
 
-def test_a_token_is_shown_to_the_address_alone(site, get):
-    site.script = [("to", "/elsewhere"), "good"]
+def test_a_token_is_shown_to_the_addresses_own_server_alone(site, get):
+    other = site.url.replace("127.0.0.1", "localhost")
+    site.script = [("to", "/beside"), ("to", f"{other}/elsewhere"), ("to", site.url), "good"]
     get(token="secret")
-    assert site.tokens == ["Bearer secret", None]
+    assert site.tokens == ["Bearer secret", "Bearer secret", None, None]
 
 
 def test_the_proxy_of_the_environment_is_asked(site, tmp_path, monkeypatch):

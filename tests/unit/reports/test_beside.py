@@ -17,7 +17,7 @@ def test_a_result_that_is_ahead():
 def test_a_result_that_is_behind_says_what_it_lacks():
     said = baseline_remark(70.0, FOREST, 1000, RUN)
     assert said.startswith("10.0 points better than this result: use it, or try size and shape")
-    assert "--start instant" in said and "rotate_z" in said
+    assert "instant=true" in said and "rotate_z" in said
     own = {"augmentation": ["rotate_z"]}
     whole = {"protocol": own, "head_inputs": ["size"], "fit": {"x": 1}}
     assert "--task-options forest=100" in baseline_remark(70.0, FOREST, 1000, whole)

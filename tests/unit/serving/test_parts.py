@@ -2,10 +2,18 @@
 
 import shutil
 import threading
+from pathlib import Path
 
 import pytest
 
-from pointadapt.core.errors import AdapterError, ConfigError, PointAdaptError, UnknownNameError
+from pointadapt.adapters.push import push
+from pointadapt.core.errors import (
+    AdapterError,
+    ConfigError,
+    FetchError,
+    PointAdaptError,
+    UnknownNameError,
+)
 
 pytest.importorskip("fastapi")
 
@@ -59,6 +67,17 @@ def test_places_without_adapters_and_two_of_one_name_are_refused(folders, tmp_pa
     with pytest.raises(AdapterError, match="both called 'a'"):
         Shelf([folders, tmp_path / "other"])
     assert list(Shelf([folders / "a"]).folders()) == ["a"]
+
+
+def test_an_adapter_on_the_hub_is_called_as_its_repository(hub, folders, micro_adapter):
+    push(micro_adapter, "hf://someone/chairs")
+    shelf = Shelf([folders / "a", Path("hf://someone/chairs")], folders.parent / "backbone")
+    assert list(shelf.folders()) == ["a", "chairs"]
+    asked = len(hub.asked)
+    assert shelf.config("chairs")["method"] == "dapt"
+    assert len(hub.asked) == asked  # once, at the start
+    with pytest.raises(FetchError, match="someone/none is not there"):
+        Shelf(["hf://someone/none"])
 
 
 def test_jobs_that_come_together_are_answered_together():

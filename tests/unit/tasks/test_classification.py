@@ -10,7 +10,7 @@ from pointadapt.core.errors import ConfigError
 from pointadapt.methods.linear_fit import votes
 from pointadapt.tasks import make_task
 from pointadapt.tasks.base import Names
-from pointadapt.tasks.classification import Votes
+from pointadapt.tasks.pairs import Votes
 
 CONFIG = BackboneConfig(dim=4, depth=2, heads=2)
 

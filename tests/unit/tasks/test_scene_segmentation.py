@@ -156,7 +156,7 @@ def test_a_forest_answers_in_prediction_alone(bare_backbone, toy_batch):
     model.adapter.head.forest = forest
     model.adapter.head.learn(colors.numpy(), target.numpy(), seed=0)
     said = forest(colors.flatten(0, 1)).view(32, 64, 3)
-    want = 0.6 * alone.log_softmax(-1) + 0.4 * (said + 0.01).log()
+    want = 0.5 * alone.log_softmax(-1) + 0.5 * (said + 0.01).log()
     torch.testing.assert_close(model(points, features=colors), want)
     assert (said.argmax(-1) == target).float().mean() > 0.99
     training = model.train()(points, features=colors)

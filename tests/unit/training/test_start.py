@@ -55,6 +55,17 @@ def test_instant_is_fitted_saved_and_loaded(options):
     assert model.adapter.head.kinds == ((24, False), (24, False), (8, True), (8, True))
 
 
+def test_it_is_fitted_beside_a_method_that_trains(options, micro_backbone, tmp_path):
+    options |= {"backbone": str(micro_backbone), "epochs": 1, "head": ()}
+    changes = {"method": "full", "task_options": ("instant=true",), "out": tmp_path / "both"}
+    alone, both = train(TrainConfig(**options)), train(TrainConfig(**options | changes))
+    want, got = (adapter_folder.load(r["adapter"]).adapter.head.state_dict() for r in (alone, both))
+    assert float(want["layers.0.weight"].abs().max()) > 0
+    for name in ("weight", "bias"):
+        torch.testing.assert_close(got[f"frozen_fit.{name}"], want[f"layers.0.{name}"])
+    assert "fit" not in both
+
+
 def test_it_is_the_same_again_and_is_not_overwritten(options, tmp_path):
     first = train(TrainConfig(**options))
     again = train(TrainConfig(**options | {"out": tmp_path / "again"}))

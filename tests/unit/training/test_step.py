@@ -115,6 +115,20 @@ def test_each_replay_reads_new_input(model, toy_batch):
     assert len(where) == 1
 
 
+def test_it_is_captured_anew_where_other_operations_are_needed(model, toy_batch):
+    """A γ that has come near 0 by the next epoch makes its layer keep its input."""
+    captured = []
+    step = step_of(GraphStep, model, record=lambda body: captured.append(1) or body, to_warm_up=0)
+    run(step, toy_batch, 3)
+    assert len(captured) == 1
+    gamma = next(p for n, p in step.net.named_parameters() if n.endswith("ss_fc1.gamma"))
+    with torch.no_grad():
+        gamma[0] = 0.0
+    step.net.train()
+    run(step, toy_batch, 3)
+    assert len(captured) == 2
+
+
 class Refused(TorchDispatchMode):
     """Nothing asks for a value or looks for one, as in a capture."""
 
@@ -127,11 +141,14 @@ class Refused(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("method", ["dapt", "full", "linear_probe", "bitfit", "ssf", "lora", "vpt"])
-def test_nothing_in_the_step_asks_for_a_value(bare_backbone, toy_batch, method, monkeypatch):
+@pytest.mark.parametrize("keep", ["all", "lean"])
+@pytest.mark.parametrize(
+    "method", ["dapt", "full", "linear_probe", "bitfit", "ssf", "ia3", "lora", "vpt"]
+)
+def test_nothing_in_the_step_asks_for_a_value(bare_backbone, toy_batch, method, keep, monkeypatch):
     """Geometry aside, which on a GPU is a kernel (a CPU's loops ask)."""
     config = TrainConfig(
-        backbone=str(bare_backbone("point_vit")), points=64, method=method, keep="all"
+        backbone=str(bare_backbone("point_vit")), points=64, method=method, keep=keep
     )
     step = step_of(Step, build_model(config, CLASSES))
     points, labels = (x.to(DEVICE) for x in toy_batch)
@@ -209,10 +226,10 @@ def test_which_step(model):
     model.keep = "lean"
     assert type(make_step("eager", *parts, gpu, clip=1.0)) is Step
     assert model.keep == "lean"
-    for how in ("graph", "auto", "compile"):
+    for how, keep in (("graph", "lean"), ("auto", "lean"), ("compile", "all")):
         model.keep = "lean"
         assert type(make_step(how, *parts, gpu, clip=1.0)) is GraphStep
-        assert model.keep == "all"
+        assert model.keep == keep
 
 
 def test_compiled(model, toy_batch):

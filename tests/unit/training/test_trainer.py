@@ -143,6 +143,58 @@ def test_tensorboard_events(config):
     assert list((config.out / "tensorboard").glob("events*"))
 
 
+@pytest.fixture
+def own_tracker(monkeypatch):
+    """Accelerate knows a tracker "notes", which keeps what it is told."""
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
+
+    class Notes(GeneralTracker):
+        name, requires_logging_directory, told = "notes", False, []
+        tracker = None
+
+        def __init__(self, project):
+            super().__init__()
+            self.told.append(("project", project))
+
+        def store_init_configuration(self, values):
+            self.told.append(("lr", values["lr"]))
+
+        def log(self, values, step=None, **more):
+            self.told.append((step, values["epoch"], values["loss"]))
+
+        def finish(self):
+            self.told.append("end")
+
+    monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "notes", Notes)
+    return Notes
+
+
+def test_a_tracker_is_told_of_every_epoch(config, own_tracker):
+    train(replace(config, epochs=2, tracker=("notes",)))
+    rows = [(row["epoch"], row["epoch"], row["loss"]) for row in log(config.out)]
+    assert own_tracker.told == [("project", "pointadapt"), ("lr", config.lr), *rows, "end"]
+
+
+def test_a_tracker_that_fails_does_not_stop_training(config, own_tracker, monkeypatch, capsys):
+    def fail(*given, **more):
+        raise OSError("no room\nfor it")
+
+    monkeypatch.setattr(own_tracker, "log", fail)
+    train(replace(config, epochs=2, tracker=("notes",)))
+    said = capsys.readouterr().err
+    assert said.count("the tracker notes fails (no room): training goes on without it") == 1
+    assert len(log(config.out)) == 2
+
+
+def test_a_tracker_that_is_not_there_is_told_before_training(config, monkeypatch):
+    monkeypatch.setattr("accelerate.tracking._available_trackers", [])
+    with pytest.raises(ConfigError, match="tracker wandb is not installed: pip install wandb"):
+        train(replace(config, tracker=("wandb",)))
+    with pytest.raises(UnknownNameError, match="did you mean 'mlflow'"):
+        train(replace(config, tracker=("mflow",)))
+    assert not config.out.exists()
+
+
 # ---- the same again
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import attend, joined, linear
+from ..layers import attend, joined
 from ..taps import BlockTaps
 from .levels import Level
 
@@ -94,14 +94,14 @@ class PatchAttention(nn.Module):
     def forward(self, x: Tensor, level: Level, curve: int, taps: BlockTaps) -> Tensor:
         """(1, N, C) features of a level's voxels to the same, along curve number ``curve``."""
         patches = level.patches(curve, self.size, self.smallest)
-        qkv = taps.qkv(linear(self.qkv, x), x).squeeze(0).unflatten(-1, (3, self.heads, -1))
+        qkv = taps.after_linear("qkv", self.qkv, x).squeeze(0).unflatten(-1, (3, self.heads, -1))
         if self.rope is not None:
             angles = self.rope.angles(level.coord)
             q, k = (Rope.turn(part, angles) for part in (qkv[:, 0], qkv[:, 1]))
             qkv = torch.stack([q, k, qkv[:, 2]], dim=1)
         parts = [self._attended(qkv, rows, level, taps) for rows in patches.rows]
         x = torch.cat(parts).index_select(0, patches.place).unsqueeze(0)
-        return taps.proj(linear(self.proj, x), x)
+        return taps.after_linear("proj", self.proj, x)
 
     def _attended(self, qkv: Tensor, rows: Tensor, level: Level, taps: BlockTaps) -> Tensor:
         """Patches of rows (P, K): their outputs (P K, C)."""

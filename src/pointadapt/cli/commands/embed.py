@@ -21,7 +21,7 @@ class Embed:
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         out: .npz file to write: paths, cls, mean, max, and logits where clouds are classified.
         backbone: where the backbone is now, if the adapter does not find it.
         per_point: also a feature of each point that was read; such files are large.

@@ -22,7 +22,7 @@ class Export:
     patches is inside. The file is run and compared with the adapter before the command ends.
 
     Attributes:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         out: file to write, such as chairs.onnx.
         to: "onnx" for onnxruntime, or "torch" for torch.export's own form (.pt2).
         backbone: where the backbone is now, if the adapter does not find it.

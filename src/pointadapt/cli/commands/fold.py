@@ -19,7 +19,7 @@ class Fold:
     """Fold an adapter into a copy of its backbone, which then computes the same with less.
 
     Attributes:
-        adapter: the folder that training wrote; it is left as it is.
+        adapter: the folder that training wrote, or hf://owner/name; it is left as it is.
         out: folder to write: an adapter that brings its own backbone.
         backbone: where the adapter's backbone is now, if the adapter does not find it.
         json: print what was done as JSON on standard output.

@@ -35,7 +35,7 @@ class Predict:
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         backbone: where the backbone is now, if the adapter does not find it.
         csv: also write the predictions to this CSV file.
         picture: also draw the first 24 clouds to this .png, .pdf or .svg file.

@@ -19,7 +19,7 @@ class ScoreScenes:
     """Score a scene segmentation on every point of whole scenes; overlapping blocks vote.
 
     Attributes:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         data: name of the data set; by default the one it was trained on.
         root: its folder on disk.
         data_options: its other options, as key=value; stride=0.5 lets blocks overlap by half.

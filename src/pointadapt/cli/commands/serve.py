@@ -24,6 +24,7 @@ class Serve:
 
     Attributes:
         adapters: adapter folders, and folders of such; each adapter is called as its folder.
+            Also hf://owner/name, which is called as its repository.
         backbone: where the backbone is now, if the adapters do not find it.
         host: address to listen on; only this machine reaches the default.
         port: 0 takes a free one.
@@ -55,7 +56,7 @@ class Serve:
         at_least(self, 1, "most", "max_megabytes", "max_seconds", "batch", "waiting")
         at_least(self, 0, "wait", "threads", "port")
         if not self.adapters:
-            raise PointAdaptError("give at least one adapter folder to serve")
+            raise PointAdaptError("give at least one adapter to serve")
         from ...core.machine import use_threads
         from ...serving.serve import serve
 

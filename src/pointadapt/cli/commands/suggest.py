@@ -22,7 +22,7 @@ class Suggest:
 
     Attributes:
         paths: files and folders without labels; folders are searched with their sub-folders.
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         count: how many files.
         backbone: where the backbone is now, if the adapter does not find it.
         threads: CPU threads; 0 leaves it to torch.

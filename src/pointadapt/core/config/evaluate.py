@@ -15,7 +15,7 @@ class EvaluateConfig:
     """What to score an adapter on, and what to write.
 
     Attributes:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         data: name of the data set; by default the one it was trained on.
         root: its folder on disk.
         data_options: its other options, as key=value.

@@ -15,7 +15,7 @@ class InspectConfig:
     """What to look at, and where to write what is seen.
 
     Attributes:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         paths: files and folders; folders are searched with their sub-folders. A file's class is the
             name of a folder that it lies in. Without any, the adapter's own data are taken.
         data: name of a data set instead; by default the one the adapter was trained on.

@@ -14,7 +14,7 @@ class RobustnessConfig:
     """What to score, and on what.
 
     Attributes:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         suite: whose corruptions are made of the adapter's own test set.
         data: ``modelnet40_c`` or ``modelnet_c``, to read the official files; or another data set
             whose test split is corrupted here; by default the one it was trained on.

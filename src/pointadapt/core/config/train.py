@@ -73,6 +73,8 @@ class TrainConfig:
         resume: continue from the checkpoint in ``out``, bit for bit.
         threads: CPU threads; 0 leaves it to torch.
         tensorboard: also write TensorBoard logs, where it is installed.
+        tracker: also report to these, by accelerate's names: wandb (offline, unless WANDB_MODE says
+            otherwise), mlflow (in ``out``, unless MLFLOW_TRACKING_URI does), trackio and others.
         baseline: with files of your own, also fit a random forest to traits of the clouds (size,
             shape, profile), which takes seconds, and state its score beside the result.
         recipe: name of the preset these values started from.
@@ -118,6 +120,7 @@ class TrainConfig:
     resume: bool = False
     threads: int = 0
     tensorboard: bool = True
+    tracker: tuple[str, ...] = ()
     baseline: bool = True
     recipe: str = ""
 

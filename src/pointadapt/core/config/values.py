@@ -17,7 +17,8 @@ MOST_PARTS = 20_000
 # What may differ between the start of a training run and its continuation.
 FOLDERS = ("root", "probe_root", "backbone", "init")
 MAY_DIFFER = (
-    "out", "resume", "threads", "tensorboard", "recipe", "save_every", "step", "baseline",
+    "out", "resume", "threads", "tensorboard", "tracker", "recipe", "save_every", "step",
+    "baseline",
 )  # fmt: skip
 
 

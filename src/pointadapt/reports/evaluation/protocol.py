@@ -39,7 +39,7 @@ def protocol_facts(
         "normalised": protocol.normalise,
         **settings,
         "adapter": str(folder),
-        "adapter_bytes": (Path(folder) / adapter_folder.WEIGHTS).stat().st_size,
+        "adapter_bytes": (adapter_folder.located(folder) / adapter_folder.WEIGHTS).stat().st_size,
         "method": adapter.method.name,
         "method_options": adapter.method.to_dict(),
         "task": adapter.task.name,

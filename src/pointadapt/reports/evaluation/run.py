@@ -45,7 +45,7 @@ def evaluate(adapter: Path | str, *, on_cloud: OnCloud | None = None, **options:
     """Score an adapter on a data set; by default as at the end of its training.
 
     Args:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         on_cloud: called with the number of clouds that are scored, and of all.
         options: options by name, as :class:`~pointadapt.core.config.EvaluateConfig` lists them.
 

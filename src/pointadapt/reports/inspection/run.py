@@ -26,7 +26,7 @@ def inspect(
     """Look inside an adapter: what its scale, its blocks, its prompts and its head's inputs do.
 
     Args:
-        adapter: the folder that training wrote.
+        adapter: the folder that training wrote, or hf://owner/name.
         paths: files and folders to look at; by default the adapter's own test data.
         on_progress: told what is being done, how much is done, and of how much.
         options: options by name, as :class:`~pointadapt.core.config.InspectConfig` lists them.
