@@ -35,8 +35,15 @@ FENCE = re.compile(
 )
 NOT_RUN = re.compile(r"^\s*<!-- not run: (.+?) -->$")
 SHELL, SHOWN = ("sh", "bash"), ("text", "yaml", "toml", "csv", "json")
-MOST_NOT_RUN = 13  # of 73 blocks; each has its reason, and one more is a decision
-SLOW = {"label-scenes", "compare-methods", "few-labels", "gpus-and-clusters", "label-parts"}
+MOST_NOT_RUN = 15  # of 85 blocks; each has its reason, and one more is a decision
+SLOW = {
+    "choose-what-to-label",
+    "label-scenes",
+    "compare-methods",
+    "few-labels",
+    "gpus-and-clusters",
+    "label-parts",
+}
 TRAINED = ("runs/scans/adapter", "runs/other/adapter")  # what a page may start from
 
 

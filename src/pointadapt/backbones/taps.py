@@ -182,6 +182,10 @@ class Taps(nn.Module):
         """
         return ()
 
+    def decide(self, deciding: tuple[Any, ...]) -> None:
+        """Take what :meth:`deciding` was, to go on in the middle of an epoch."""
+        del deciding
+
     def patch_out(self, x: Tensor) -> Tensor:
         """After the patch encoder, (B, G, D)."""
         return x

@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence()
         command = parse(args)
         stops.say(partial(how_to_go_on, command=command, args=args))
-        gc.freeze()
-        gc.enable()  # see pointadapt.__main__
+        if not gc.isenabled():  # see pointadapt.__main__
+            gc.freeze()
+            gc.enable()
         with notes_shown(console.note_line):
             return command.run()
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -134,7 +134,14 @@ class ScaleShiftTaps(Taps):
         fold_scale_shift(folding, "norm_out", self.ss_out)
 
     def deciding(self) -> tuple[bool, ...]:
-        return tuple(m.by_output for m in self.modules() if isinstance(m, ScaleShift))
+        return tuple(m.by_output for m in self._scale_shifts())
+
+    def decide(self, deciding: tuple[bool, ...]) -> None:
+        for module, by_output in zip(self._scale_shifts(), deciding, strict=True):
+            module.by_output = by_output
+
+    def _scale_shifts(self) -> Iterator[ScaleShift]:
+        return (m for m in self.modules() if isinstance(m, ScaleShift))
 
     def patch_out(self, x: Tensor) -> Tensor:
         return self.ss_patch(x)

@@ -81,7 +81,7 @@ class Trackers:
             console.note_line(f"the tracker {name} fails ({text}): training goes on without it")
 
 
-def _class_of(name: str) -> type[GeneralTracker]:
+def _class_of(name: str) -> type[Any]:
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     if name not in LOGGER_TYPE_TO_CLASS:

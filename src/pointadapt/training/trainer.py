@@ -249,8 +249,8 @@ class _Run:
         """The steps of this epoch that are left; its line of the log."""
         c, acc = self.config, self.acc
         order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
-        self._begin_or_go_on()
         self.net.train()
+        self._begin_or_go_on()
         for step in range(self.done, self.steps):
             self.step.set_lr(self._lr(step))
             self.model.adapter.taps.loss_scale = self._loss_scale()
@@ -286,6 +286,8 @@ class _Run:
         if self.done:
             set_draws(self.inside["draws"], self.acc.device)
             self.sums = {k: v.to(self.acc.device) for k, v in self.inside["sums"].items()}
+            if "deciding" in self.inside:  # else of a version that asked in every step
+                self.model.adapter.taps.decide(tuple(self.inside["deciding"]))
             return
         torch.manual_seed(derive_seed(self.config.seed, self.epoch, self.acc.process_index))
         self.sums = {}
@@ -355,7 +357,8 @@ class _Run:
 
     def _save(self) -> None:
         sums = {k: v.cpu() for k, v in self.sums.items()}
-        own = {"draws": get_draws(self.acc.device), "sums": sums}
+        deciding = list(self.model.adapter.taps.deciding())
+        own = {"draws": get_draws(self.acc.device), "sums": sums, "deciding": deciding}
         inside = gather_object([own]) if self.done else []
         if not self.acc.is_main_process:
             return

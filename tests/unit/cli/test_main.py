@@ -1,6 +1,7 @@
 """The command line: every sub-command on micro input, and one line for every wrong one."""
 
 import errno
+import gc
 import importlib
 import json
 import os
@@ -43,6 +44,21 @@ def fails(capsys, *args) -> str:
 
 
 # --- starting up
+
+
+def test_garbage_is_looked_for_once_a_command_works(monkeypatch):
+    """Not before, where importing torch makes what stays; and only what ``__main__`` began."""
+    frozen, works = gc.get_freeze_count(), []
+    monkeypatch.setattr(COMMANDS["list"], "run", lambda self: works.append(gc.isenabled()) or 0)
+    assert main(["list", "methods"]) == 0
+    assert gc.get_freeze_count() == frozen
+    gc.disable()
+    try:
+        assert main(["list", "methods"]) == 0
+        assert works == [True, True] and gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()
+        gc.enable()
 
 
 @pytest.mark.parametrize("args", [[], ["--help"], ["train", "--help"], ["predict", "--help"]])

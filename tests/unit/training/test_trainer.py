@@ -323,6 +323,31 @@ STOPS = {  # where SIGTERM comes, and what is saved
 }
 
 
+def test_resuming_goes_on_as_the_epoch_began(config, monkeypatch, sigterm):
+    """A scale that shrinks inside an epoch changes how its gradient is found in the next one."""
+    seen, batch = [], loop._Run._batch
+    with monkeypatch.context() as patch, pytest.raises(stops.Stopped):
+        terminate_in(patch, *STOPS["step"][:2])
+        train(config)
+    stops.forget()
+    checkpoint = load_state(config.out / "checkpoint.pt")
+    began = checkpoint["inside"][0]["deciding"]
+    assert len(began) > 1 and all(began)
+    for name, value in checkpoint["adapter"].items():
+        if name.endswith("gamma"):
+            value[0] = 0.01
+    save_state(config.out / "checkpoint.pt", checkpoint)
+
+    def watched(self, step, order):
+        seen.append((self.epoch, self.model.adapter.taps.deciding()))
+        return batch(self, step, order)
+
+    monkeypatch.setattr(loop._Run, "_batch", watched)
+    train(replace(config, resume=True))
+    assert seen[0] == (1, tuple(began))
+    assert seen[-1] == (2, (False,) * len(began))
+
+
 @pytest.mark.parametrize(
     ("where", "changes"),
     [
