@@ -106,8 +106,9 @@ def main() -> None:
     args = parser.parse_args()
     lines = [measure(*parse(text), args) for text in args.sets]
     show(lines)
-    seeds = " ".join(map(str, args.seeds))
-    write_record(args.json, "scenes.py", args.sets, lines, f" --seeds {seeds}")
+    told = f" --recipe {args.recipe} --seeds {' '.join(map(str, args.seeds))}"
+    told += f" --more {' '.join(args.more)}" if args.more else ""
+    write_record(args.json, "scenes.py", args.sets, lines, told)
 
 
 if __name__ == "__main__":

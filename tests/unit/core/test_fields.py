@@ -260,3 +260,17 @@ def test_too_large_is_not_called_too_small(check, value, message):
 def test_beyond_the_range(values, message):
     with pytest.raises(ConfigError, match=f"of sample is {message}: "):
         build(Sample, values, "sample")
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Sample = Sample()
+
+
+def test_a_dataclass_inside_another():
+    assert build(Outer, {"inner": {"count": 3}}, "it").inner == Sample(count=3)
+    assert build(Outer, {"inner": Sample(count=4)}, "it").inner.count == 4
+    with pytest.raises(ConfigError, match="option 'inner' of it must be a table of options"):
+        build(Outer, {"inner": "3"}, "it")
+    with pytest.raises(UnknownNameError, match="option of option 'inner' of it"):
+        build(Outer, {"inner": {"counts": 3}}, "it")

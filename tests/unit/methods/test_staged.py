@@ -72,7 +72,7 @@ def test_a_method_trains_what_it_declares_at_every_width(name, voxels):
     ]  # fmt: skip
     assert set(moved) <= set(chosen)
     assert all(p.grad is not None for p in taps.parameters())
-    assert bool(chosen) == (name in ("full", "bitfit", "norm"))
+    assert bool(chosen) == (name in ("full", "bitfit", "norm", "adapter"))
 
 
 def test_lora_has_the_sizes_of_each_stage():

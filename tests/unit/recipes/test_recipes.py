@@ -157,8 +157,11 @@ def test_scenes_have_traits_and_blocks_from_the_density():
     from pointadapt.data import load_dataset
 
     names = [name for name in RECIPES if name.endswith("-scenes")]
-    assert names == ["dapt-scenes", "full-scenes", "linear-probe-scenes"]
-    configs = [RECIPES[name].config for name in names]
+    assert names == ["dapt-scenes", "full-scenes", "linear-probe-scenes", "ptv3-scenes"]
+    *configs, voxels = [RECIPES[name].config for name in names]
+    assert (voxels.task, voxels.data, voxels.backbone) == (
+        configs[0].task, configs[0].data, "ptv3:tiny",
+    )  # fmt: skip
     own = {"method", "options", "out", "recipe"}
     for f in fields(TrainConfig):
         if f.name not in own:

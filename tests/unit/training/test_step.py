@@ -19,6 +19,7 @@ from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import group
+from pointadapt.pretrained.load import load_backbone
 from pointadapt.training import step as capture
 from pointadapt.training.setup import build_model
 from pointadapt.training.step import GraphStep, Step, make_step, why_not_capture
@@ -204,6 +205,14 @@ def test_what_must_hold_for_a_capture():
         ({"scaler": object()}, "fp16"),
     ):
         assert text in why_not_capture(SimpleNamespace(**{**vars(gpu), **change}), 1, "lean")
+
+
+def test_a_network_over_voxels_is_not_captured(bare_backbone):
+    def model(family):
+        return SimpleNamespace(backbone=load_backbone(bare_backbone(family)))
+
+    assert "how many voxels" in capture.why_not_this(model("ptv3"))
+    assert capture.why_not_this(model("point_vit")) == ""
 
 
 def test_which_step(model):
