@@ -76,7 +76,27 @@ def fold_scale_shift(
         folding.scale_shift(site, module.gamma, module.beta, block)
 
 
-class ScaleShiftBlockTaps(BlockTaps):
+class LayerTaps(BlockTaps):
+    """Taps that do the same at each linear layer of a block: :meth:`add`."""
+
+    def add(self, name: str, x: Tensor, source: Tensor) -> Tensor:
+        """What takes the place of ``x``, the output of the layer ``name`` for ``source``."""
+        raise NotImplementedError
+
+    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("qkv", x, source)
+
+    def proj(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("proj", x, source)
+
+    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("fc1", x, source)
+
+    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
+        return self.add("fc2", x, source)
+
+
+class ScaleShiftBlockTaps(LayerTaps):
     """A scale-shift after each of a block's six layers (SSF; DAPT's TFTS)."""
 
     def add_scale_shifts(self, dim: int, fc1: int, std: float | None) -> None:
@@ -103,6 +123,11 @@ class ScaleShiftBlockTaps(BlockTaps):
         if isinstance(module, ScaleShift):
             return module.after_linear(layer, x)
         return super().after_linear(site, layer, x)
+
+    def add(self, name: str, x: Tensor, source: Tensor) -> Tensor:
+        """For families that call the layer themselves."""
+        del source
+        return getattr(self, f"ss_{name}")(x)
 
     def norm1(self, x: Tensor) -> Tensor:
         return self.ss_norm1(x)
@@ -198,26 +223,6 @@ class LowRank(nn.Module):
         """ΔW = s B A, (C_out, C_in), on the CPU in float64."""
         up, down = (m.weight.detach().cpu().double() for m in (self.up, self.down))
         return self.scale * up @ down
-
-
-class LayerTaps(BlockTaps):
-    """Taps that do the same at each linear layer of a block: :meth:`add`."""
-
-    def add(self, name: str, x: Tensor, source: Tensor) -> Tensor:
-        """What takes the place of ``x``, the output of the layer ``name`` for ``source``."""
-        raise NotImplementedError
-
-    def qkv(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("qkv", x, source)
-
-    def proj(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("proj", x, source)
-
-    def fc1(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("fc1", x, source)
-
-    def fc2(self, x: Tensor, source: Tensor) -> Tensor:
-        return self.add("fc2", x, source)
 
 
 def prompt_mlp(dim: int, hidden: int, out: int | None = None) -> nn.Sequential:

@@ -233,17 +233,28 @@ def test_which_step(model):
 
 
 def test_compiled(model, toy_batch):
-    """The whole forward is one graph, and trains as the eager one does.
+    """The whole forward is one graph, and has the gradients of the eager one.
 
+    Not compared after steps of AdamW, which makes much of gradients that are rounding alone.
     Inductor itself, which takes minutes to compile, is for benchmarks/gpu/test_gpu.py.
     """
     for module in model.modules():  # inductor draws other random numbers
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0
-    eager = run(step_of(Step, model), toy_batch, 3)
-    step = step_of(Step, model)
-    step.forward = torch.compile(step.net, dynamic=False, backend="aot_eager", fullgraph=True)
-    assert_same(eager, run(step, toy_batch, 3), rtol=1e-4, atol=1e-5)
+    _, points, labels = next(iter(batches(toy_batch, 1)))
+    model = model.to(DEVICE).train()
+    compiled = torch.compile(model, dynamic=False, backend="aot_eager", fullgraph=True)
+    found = []
+    for net in (model, compiled):
+        model.zero_grad()
+        loss = model.adapter.task.loss(net(points), labels)
+        loss.backward()
+        found.append(
+            [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.requires_grad)]
+        )
+    assert len(found[0]) > 30
+    for eager, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, eager, rtol=1e-4, atol=1e-5)
 
 
 def test_training_with_every_step(tmp_path, toy_root, bare_backbone, monkeypatch):
