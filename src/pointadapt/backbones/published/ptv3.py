@@ -144,13 +144,6 @@ _COUNTS = {
     "ptv3_scannet": 46_166_272, "ptv3_scannet200": 46_166_272, "ptv3_nuscenes": 46_158_272,
     "ptv3_s3dis_rpe": 46_189_708,
 }  # fmt: skip
-_SHA256 = {  # as their page states them
-    "concerto_tiny": "2d5ac74f11cec87ce172c53d6cd05c5d43760c787b740bfa3cdc480175e26281",
-    "concerto_small": "251441d92ac7d9cff9e0c3ae22bdf2dc416d1c9dbb7a75f1922c08bfd1a18868",
-    "concerto_base_origin": "734ec9cfa7924e9d268c4af697e39dcd22469aa64205b448a9d79634e78c2a89",
-    "concerto_large": "04de4954d19b3563523f7a06254a02ed25bdf639e0ed2f12f9106e5fa9b178a7",
-    "concerto_large_origin": "a1646f9d3e6db53cfaef5fd3ed8fd91b040a1331a957e47bbec864716e345466",
-}
 _FOLDERS = {
     "ptv3_scannet": "scannet-semseg-pt-v3m1-0-base",
     "ptv3_scannet200": "scannet200-semseg-pt-v3m1-0-base",
@@ -166,7 +159,7 @@ def _tag(name: str, size: str) -> Tag:
     return Tag(
         name=name.replace("_", "-"), family="ptv3", size=size, source=_SOURCES[kind],
         licence=LICENCES[size], layout="ptv3", verified="keys, shapes, arithmetic",
-        url="" if folder else f"hf://{_HOSTS[kind]}/{name}.pth", sha256=_SHA256.get(name, ""),
+        url="" if folder else f"hf://{_HOSTS[kind]}/{name}.pth",
         page=f"{page}/tree/main/{folder}/model" if folder else page, parameters=_COUNTS[size],
     )  # fmt: skip
 
