@@ -8,6 +8,8 @@ fit, so that both together are right more often than either
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -61,6 +63,11 @@ class FrozenFit(nn.Module):
         return self.given(tokens, traits)
 
     def join(self, output: Tensor, rows: Tensor) -> Tensor:
-        """The weighted mean of its logarithms and those of an output (B, classes), for rows."""
+        """Logarithms of its probabilities and an output's (B, classes), averaged, for rows.
+
+        Probabilities, not logarithms: a fit to few clouds may be very sure of all it says, and
+        would outvote the others.
+        """
         own = self.votes(F.linear(rows.float(), self.weight, self.bias)).log_softmax(dim=-1)
-        return output.float().log_softmax(dim=-1).lerp(own, self.share)
+        rest = output.float().log_softmax(dim=-1)
+        return torch.logaddexp(own + math.log(self.share), rest + math.log(1 - self.share))
