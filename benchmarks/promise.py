@@ -10,7 +10,8 @@ all methods alike, or options of the data set, which is "folder" unless ``data``
 Each line of promise.yaml chooses its learning rate among ``--lrs``, by a short run with each on a
 part of the training clouds that is held out; of episodes, by two that are not among those scored.
 Then it is trained once for each of ``--seeds`` and scored on the test clouds after the last epoch.
-A random forest on traits of the clouds (size, shape, profile) stands beside them.
+A random forest on traits of the clouds (size, shape, profile) stands beside them, and what network,
+forest and the linear fit of ``instant`` say together.
 
 The record is written anew after every set. Called again, it goes on where it was stopped; more
 sets, methods and seeds may be added.
@@ -31,6 +32,7 @@ from rich.table import Table
 import pointadapt
 from _ranks import against, picture, ranks, whole
 from _sets import parse, write_record
+from _three import three_voices
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.fields import build
 from pointadapt.core.files import read_json, write_json
@@ -140,6 +142,7 @@ def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> dic
     complete = [row["runs"] for row in found.values() if len(row["scores"]) == len(args.seeds)]
     if complete:
         found[FOREST] = forest(complete[0], args.seeds)
+    found |= three_voices(found)
     for row in found.values():
         row.pop("runs", None)
     return {"set": name, "protocol": {k: v for k, v in given.items() if k != "root"},
@@ -165,7 +168,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", required=True)
     parser.add_argument("--methods", nargs="+", default=[], help="default: all of promise.yaml")
     parser.add_argument(
-        "--preset", default="stem-adapter-forest", help="what the others are tested against"
+        "--preset", default="stem-adapter-three", help="what the others are tested against"
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--lrs", nargs="+", type=float, default=[1e-3, 3e-3, 1e-2])
