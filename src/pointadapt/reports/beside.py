@@ -122,6 +122,6 @@ def _scene_remedies(run: Mapping[str, Any]) -> str:
     if not any(option.startswith("forest=") for option in config.get("task_options", ())):
         tried.append("a forest beside the network (--task-options forest=50)")
     if not config.get("recipe", "").endswith("-scenes"):
-        tried.append("--recipe dapt-scenes")
+        tried.append("--recipe ptv3-scenes")
     more = "more labelled scenes, or more epochs"
     return ", ".join([*tried, f"or {more}" if tried else more])
