@@ -46,6 +46,7 @@ def answers(adapter, points):
     return predict_probabilities(model, points, points.shape[1]).numpy()
 
 
+@pytest.mark.slow
 def test_torch(micro_adapter, tmp_path, capsys):
     out = tmp_path / "a.pt2"
     assert main(["export", str(micro_adapter), "--to", "torch", "--out", str(out), "--json"]) == 0

@@ -67,7 +67,7 @@ def test_a_better_forest_on_points_says_what_would_help():
     assert said.startswith(
         "5.0 points better than this result: use it, or try the traits of points"
     )
-    assert "--recipe dapt-scenes" in said
+    assert "--recipe ptv3-scenes" in said
     assert "--task-options forest=50" in said
     whole = {
         "data_options": ["features=usual,traits"], "task_options": ["forest=50"],
