@@ -24,7 +24,7 @@ from pointadapt.core.machine import peak_memory
 
 VARIANTS = [
     ("full", "all"), ("dapt", "all"), ("dapt", "lean"), ("dapt", "recompute"),
-    ("lora", "all"), ("linear_probe", "all"),
+    ("lora", "all"), ("stag", "all"), ("linear_probe", "all"),
 ]  # fmt: skip
 
 

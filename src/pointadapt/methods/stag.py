@@ -123,7 +123,7 @@ class SideNetwork(nn.Module):
         return self.down[number * len(self.down) // self.depth](patches)
 
     def behind(self, number: int, z: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
-        """z and d behind block ``number``, at least ``first``."""
+        """The new z, and d, behind block ``number``, at least ``first``."""
         place = (number - self.first) * len(self.graph) // (self.depth - self.first)
         return self.graph[place](z, near)
 

@@ -115,6 +115,15 @@ def test_published_counts_of_most(small, blocks, published):
     assert round(total / 1e6, 1) == published
 
 
+def test_published_count_of_the_larger_stag(small):
+    larger = {"adapted": 0.75, "down_sets": 4, "graph_sets": 3}
+    # 4 W_d of 384 · 192 + 192; 3 sets of 3 (192² + 192) and 192 · 384 + 384; in all 1.02 M
+    added = 4 * 73_920 + 3 * (111_168 + 74_112)
+    model = model_of(small, "stag", 15, (), **larger)
+    assert count([model.adapter.taps]) == added
+    assert parameter_counts(model)[0] == added + 169_231 == 1_020_751
+
+
 @pytest.mark.parametrize(
     ("options", "adapters", "scale_shifts", "prompts"),
     [
@@ -148,7 +157,7 @@ def test_ablations_of_dapt(small, options, adapters, scale_shifts, prompts):
         ("vpt", 360_463, 0.36), ("lora", 858_127, 0.9), ("ssf", 371_215, 0.4),
         ("adapter", 886_543, 0.9), ("idpt", 1_696_783, 1.7), ("ppt", 1_042_191, 1.04),
         ("point_lora", 772_752, 0.77), ("pointgst", 622_831, 0.62), ("gaprompt", 600_487, 0.6),
-        ("point_peft", 707_071, 0.7),
+        ("point_peft", 707_071, 0.7), ("stag", 428_431, 0.43),
     ],
 )  # fmt: skip
 def test_published_counts(small, method, total, published):
