@@ -14,7 +14,8 @@ and behind block i, where i is among the last ones::
 All blocks share W_d; the last ones share the other four. So no gradient enters the blocks up to the
 first displacement: they keep nothing for the backward, and only the half behind it costs memory.
 
-Arithmetic, sizes and what trains are those of the released code (MIT), which was read.
+Arithmetic, sizes and what trains are those of the released code (MIT), which was read; of the paper
+itself only the abstract was at hand.
 """
 
 from __future__ import annotations
@@ -44,12 +45,13 @@ class Stag(Method):
     down_sets=4 graph_sets=3``, trains 1,020,751 (published: 1.02 M).
 
     The released head takes the mean of all tokens; here that of the patches, without CLS, which is
-    one token of 129. Families with more tokens before the patches move each as CLS is moved.
+    one token of 129. Inferred: families with more tokens before the patches move each as CLS.
 
     Attributes:
         rank: r.
         neighbors: k; all patches where there are fewer.
         adapted: the share of the blocks, the last ones, that a displacement follows; at least one.
+            With one alone (0.01) no gradient enters any block.
         down_sets: how many W_d there are, each for as many neighbouring blocks.
         graph_sets: how many sets of the other four there are, in the same way.
         last_norm: the last LayerNorm stands before the head. The released code leaves it out.
