@@ -59,7 +59,7 @@ SCENES = (
         SCENES_BASE,
         about={
             "summary": "A small Point Transformer V3 from random weights on your own scenes",
-            "score": "mIoU 95.0 % on Dutch, 82.9 % on French airborne tiles, last epoch, seed 0",
+            "score": "mIoU of three airborne sets 95.0, 91.1 and 83.4 %, last epoch, seed 0",
             "hardware": "one of two cores of an AMD EPYC, beside other work",
             "time": "13 min",
             "source": SOURCE,
