@@ -175,7 +175,7 @@ def _published(tag: Tag) -> Row:
     config = BACKBONES[tag.family].sizes[tag.size] if known else None
     row: Row = {"name": tag.name, "parameters": tag.parameters}
     if config is not None:
-        row = _backbone(tag.name, "", BACKBONES[tag.family], config)
+        row = {**row, **_sizes(config)}  # the tag's count is tested to be the network's
     there = "in the cache" if cached(tag) else "to fetch" if tag.url else "to fetch by hand"
     row |= {"weights": f"published, {there}", "licence": tag.licence, "source": tag.source}
     return {**row, "command": f"pointadapt fetch {tag.name}"}
@@ -186,9 +186,12 @@ def _backbone(name: str, weights: str, cls: Any, config: Any) -> Row:
 
     with torch.device("meta"):  # sizes only, no memory
         count = sum(p.numel() for p in cls(config).parameters())
+    return {"name": name, "weights": weights, "parameters": count, **_sizes(config)}
+
+
+def _sizes(config: Any) -> Row:
     keys = ("dim", "depth", "heads", "groups", "group_size")
-    sizes = {key: getattr(config, key) for key in keys}
-    return {"name": name, "weights": weights, "parameters": count, **sizes}
+    return {key: getattr(config, key) for key in keys}
 
 
 __all__ = ["LISTS", "NOTES", "options_of"]

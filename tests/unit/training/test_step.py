@@ -232,6 +232,7 @@ def test_which_step(model):
         assert model.keep == keep
 
 
+@pytest.mark.slow
 def test_compiled(model, toy_batch):
     """The whole forward is one graph, and has the gradients of the eager one.
 
