@@ -38,6 +38,7 @@ SHELL, SHOWN = ("sh", "bash"), ("text", "yaml", "toml", "csv", "json")
 MOST_NOT_RUN = 15  # of 85 blocks; each has its reason, and one more is a decision
 SLOW = {
     "choose-what-to-label",
+    "look-inside",
     "label-scenes",
     "compare-methods",
     "few-labels",
