@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pointadapt.backbones.voxel.config import PTv3Config
 from pointadapt.backbones.voxel.levels import Voxels
 from pointadapt.backbones.voxel.network import PTv3
-from pointadapt.backbones.voxel.stages import plain_taps, stage_views
+from pointadapt.backbones.voxel.stages import StagedTaps, plain_taps, stage_views
 from pointadapt.core.errors import ConfigError
 from pointadapt.methods import make_method
 from pointadapt.methods.staged import attach_by_stage, select_trainable
@@ -79,6 +79,19 @@ def test_lora_has_the_sizes_of_each_stage():
     taps = attach_by_stage(make_method("lora", {"rank": 2, "targets": ("fc1",)}), network())
     # A and B of one increment of 2 (D + 4 D), times the stage's blocks
     assert [sum(p.numel() for p in t.parameters()) for t in taps] == [120, 480, 180]
+
+
+def test_what_decides_the_operations_is_that_of_all_stages():
+    taps = StagedTaps(attach_by_stage(make_method("ssf"), network())).train()
+    began = taps.deciding()
+    assert len(began) == 3 and all(part and all(part) for part in began)
+    with torch.no_grad():
+        for own in taps.stages:
+            own.ss_out.gamma[0] = 0.01
+    now = taps.train().deciding()
+    assert [part.count(False) for part in now] == [1, 1, 1]
+    taps.decide(began)
+    assert taps.deciding() == began
 
 
 @pytest.mark.parametrize("name", ["vpt", "idpt", "gaprompt", "pointgst", "most", "ppt", "dapt"])

@@ -83,6 +83,13 @@ class StagedTaps(Taps):
         for own in self.stages:
             own.set_drop_path(rate)  # type: ignore[operator]
 
+    def deciding(self) -> tuple[Any, ...]:
+        return tuple(own.deciding() for own in self.stages)  # type: ignore[operator]
+
+    def decide(self, deciding: tuple[Any, ...]) -> None:
+        for own, part in zip(self.stages, deciding, strict=True):
+            own.decide(part)  # type: ignore[operator]
+
 
 def stage_views(net: PTv3, prefix: str = "") -> list[StageView]:
     """The stages in the order of the forward: encoder, then decoder from the coarsest.
