@@ -40,7 +40,7 @@ TOY = {
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
 # What takes longest, for "make test-all".
-SLOW = {*TOY} - {"ops.py", "instant.py"}
+SLOW = {*TOY} - {"ops.py"}
 ELSEWHERE = {
     "fuzz_files.py": "tests/unit/io/test_fuzz.py",
     "scene.py": "tests/unit/inference/test_label_scenes.py",

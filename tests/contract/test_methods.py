@@ -8,7 +8,7 @@ import typing
 
 import pytest
 import torch
-from families import REFUSED, STAGED, marked, pairs
+from families import FEW, REFUSED, STAGED, marked, pairs
 
 from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.fold import fold_model
@@ -28,6 +28,12 @@ each_method = pytest.mark.parametrize("name", EVERY)
 each_pair = pytest.mark.parametrize(("name", "family"), pairs())
 
 
+@pytest.fixture(scope="module")
+def toy_batch(toy_batch_64):
+    """16 clouds (16, 64, 3) of four classes, and their labels: enough for a thousand tests."""
+    return tuple(t[:16] for t in toy_batch_64)
+
+
 def new_adapter(net, name, seed=0, **options):
     torch.manual_seed(seed)
     return Adapter(net, make_method(name, options), make_task("classification"), CLASSES)
@@ -43,7 +49,7 @@ def told(model, points):
     return told_of(model.adapter, None, None, cloud_traits(points))
 
 
-def steps(model, batch, count=3, lr=1e-2):
+def steps(model, batch, count=2, lr=1e-2):
     """Real training steps, with dropout and drop path; the losses."""
     points, labels = batch
     torch.manual_seed(5)
@@ -146,13 +152,18 @@ def test_saved_and_loaded_is_equal_bit_for_bit(name, family, bare_backbone, toy_
 
 
 SECOND = {"point_vit": ("dapt", "full", "linear_probe"), **dict.fromkeys(STAGED, ("lora",))}
-SWITCHES = [
-    pytest.param(*pair.values, second, marks=pair.marks)
-    for pair in pairs() for second in SECOND.get(pair.values[1], ("dapt",))
-]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "family", "second"), SWITCHES)
+def switches():
+    """(method, family, second method); of a few methods with seconds of every kind."""
+    for pair in pairs():
+        name, family = pair.values
+        for k, second in enumerate(SECOND.get(family, ("dapt",))):
+            slow = [pytest.mark.slow] if k and name not in FEW else []
+            yield pytest.param(*pair.values, second, marks=[*pair.marks, *slow])
+
+
+@pytest.mark.parametrize(("name", "family", "second"), list(switches()))
 def test_switching_is_exact(name, second, family, bare_backbone, toy_batch, tmp_path):
     folder = bare_backbone(family)
     model = new_model(folder, name)
@@ -236,7 +247,9 @@ def test_state_is_strict_and_all_or_nothing(name, damage, message, bare_backbone
         assert same(before, tensors(other))
 
 
-@each_method
+@pytest.mark.parametrize(
+    "name", [marked(n, slow=n not in ("dapt", "full", "linear_probe", "lora")) for n in METHODS]
+)
 def test_overfits_64_clouds(name, bare_backbone, toy_batch_64):
     model = new_model(bare_backbone("point_vit"), name)
     losses = steps(model, toy_batch_64, count=60, lr=2e-3)

@@ -24,14 +24,15 @@ loop = importlib.import_module(
 PEFT = ["peft:lora", "peft:ia3"] if find_spec("peft") else []
 # A method that fits its head takes no step, so that nothing could be shared or interrupted.
 NAMES = [*(name for name in METHODS if not METHODS[name].fits), *PEFT]
-each_method = pytest.mark.parametrize("name", NAMES)
 SHORT = ("dapt", "full", "gaprompt", "lora", "stem_adapter")  # make test-all takes all
-RESUMED = [n if n in SHORT else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+each_method = pytest.mark.parametrize(
+    "name", [n if n in SHORT else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 
 
 @pytest.fixture(scope="module")
-def two_processes(bare_backbone, toy_batch, tmp_path_factory):
-    """What both processes have of every method, from one start of them."""
+def two_processes(request, bare_backbone, toy_batch, tmp_path_factory):
+    """What both processes have of every method that is asked for, from one start of them."""
     if not torch.distributed.is_available() or not torch.distributed.is_gloo_available():
         pytest.skip("torch was built without gloo")
     out = tmp_path_factory.mktemp("two")
@@ -39,13 +40,22 @@ def two_processes(bare_backbone, toy_batch, tmp_path_factory):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone",
         str(Path(__file__).parent / "two_processes.py"), str(bare_backbone("point_vit")),
-        str(out / "batch.pt"), str(out), *NAMES,
+        str(out / "batch.pt"), str(out), *asked_for(request.session),
     ]  # fmt: skip
     env = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(command, capture_output=True, timeout=600, check=False, env=env)
     ranks = [out / f"rank{k}.pt" for k in (0, 1)]
     assert all(rank.exists() for rank in ranks), done.stderr.decode()[-3000:]
     return [torch.load(rank, weights_only=True) for rank in ranks]
+
+
+def asked_for(session):
+    """The methods of this module's tests that were collected, in order."""
+    found = {
+        item.callspec.params["name"] for item in session.items
+        if "two_processes" in getattr(item, "fixturenames", ())
+    }  # fmt: skip
+    return [name for name in NAMES if name in found]
 
 
 def of_both(two_processes, name, mode):
@@ -88,7 +98,7 @@ def test_batchnorm_is_of_each_process_and_the_parameters_are_shared(name, two_pr
     assert any(not torch.allclose(whole[k], first["got"][k], atol=1e-4) for k in whole)
 
 
-@pytest.mark.parametrize("name", RESUMED)
+@each_method
 def test_resuming_is_exact(name, toy_root, bare_backbone, tmp_path, monkeypatch):
     """With dropout, drop path, augmentation and moving statistics, bit for bit.
 

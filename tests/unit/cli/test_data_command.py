@@ -26,7 +26,12 @@ def made(name, folder):
     return [*root, *(["--data-options", *flags] if flags else [])]
 
 
-@pytest.mark.parametrize("name", list(DATASETS))
+DRAWN = ("folder_segmentation", "shapenetpart", "shapes")  # of every kind; make test-all takes all
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in DRAWN else pytest.param(n, marks=pytest.mark.slow) for n in DATASETS]
+)
 def test_show_draws_every_data_set(name, tmp_path, capsys):
     flags = made(name, tmp_path / "in")
     assert main(["data", "show", name, *flags, "--out", str(tmp_path), "--json"]) == 0
