@@ -14,6 +14,9 @@ from tyro.conf import Suppress
 
 from ..core.errors import ConfigError
 
+# What the parser says where a value may be of several kinds, and then why it is of none of them.
+_SEVERAL = re.compile(r"no type matching (\S+) could be instantiated from \[(.*?)\]\..*")
+
 
 def check_words(args: Sequence[str], commands: Mapping[str, type]) -> str:
     """Refuse an unknown command, sub-command or option; values are left to the parser.
@@ -64,7 +67,8 @@ def _unboxed(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     parts = re.split(r"^(?:[╭╰]|[│ ]*(?:───|---)).*$", plain, flags=re.MULTILINE)
     said = parts[1] if len(parts) > 1 else plain
-    return " ".join(said.replace("│", " ").split()).rstrip(" .")
+    said = " ".join(said.replace("│", " ").split()).rstrip(" .")
+    return _SEVERAL.sub(r"it takes \1, not \2", said)
 
 
 def _check_options(words: Sequence[str], cls: type, where: str) -> None:

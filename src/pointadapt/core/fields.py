@@ -54,9 +54,7 @@ def convert(value: Any, hint: Any, what: str) -> Any:
     if hint is Any:
         return value
     if origin in (typing.Union, types.UnionType):
-        if value is None or (isinstance(value, str) and value.lower() == "none"):
-            return None
-        return convert(value, next(a for a in args if a is not type(None)), what)
+        return _one_of(value, args, what)
     if origin is Literal:
         if not isinstance(value, (str, int)) or value not in args:
             raise UnknownNameError(f"value of {what}", str(value), map(str, args))
@@ -71,6 +69,24 @@ def convert(value: Any, hint: Any, what: str) -> Any:
             raise ConfigError(f"{what} must be {len(args)} values, not {len(items)}")
         return tuple(items)
     return _scalar(value, hint, what)
+
+
+def _one_of(value: Any, kinds: tuple[Any, ...], what: str) -> Any:
+    """``value`` as a union: of a type with None, or of a type with words."""
+    words = [
+        w for kind in kinds if typing.get_origin(kind) is Literal for w in typing.get_args(kind)
+    ]
+    nothing = value is None or (isinstance(value, str) and value.lower() == "none")
+    if nothing and type(None) in kinds:
+        return None
+    if isinstance(value, str) and value in words:
+        return value
+    try:
+        return convert(value, next(kind for kind in kinds if kind is not type(None)), what)
+    except ConfigError as error:
+        if not words:
+            raise
+        raise ConfigError(f"{error}; it may also be {' or '.join(words)}") from None
 
 
 def _inner(value: Any, cls: type[T], what: str) -> T:
@@ -159,6 +175,13 @@ def at_least(options: Any, low: float, *names: str) -> None:
         if not value >= low:  # nor NaN
             raise ConfigError(f"{name} must be at least {low}, not {shown(value)}")
         _in_range(name, value)
+
+
+def auto_is_zero(options: Any, *names: str) -> None:
+    """Make 0 of the word "auto" in these fields of a frozen dataclass."""
+    for name in names:
+        if getattr(options, name) == "auto":
+            object.__setattr__(options, name, 0)
 
 
 def positive(options: Any, *names: str) -> None:

@@ -6,8 +6,8 @@ From the bundled ``tiny`` backbone, 30 epochs, last epoch, the same budget for a
     pointadapt train --recipe dapt-folder --root DIR
     pointadapt cross-validate --recipe dapt-folder --root DIR --final
 
-Points and patches are chosen by what the clouds have (``points=0``), clouds are turned about the up
-axis in training, and the head is told their size and shape. Three voices answer: the network, a
+Points and patches are chosen by what the clouds have (``points=auto``), clouds are turned about the
+up axis in training, and the head is told their size and shape. Three voices answer: the network, a
 random forest on such traits (``forest=100``), and what ``instant`` fits to the frozen backbone
 (``instant=true``; it needs a second pass through the backbone). The other values are those of the
 laptop recipes, which were tuned on ModelNet40's training clouds. Without those they were compared

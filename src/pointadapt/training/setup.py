@@ -85,7 +85,8 @@ def check_folder(config: TrainConfig) -> None:
 def make_dataset(config: TrainConfig) -> Dataset:
     """The data set with its options set; nothing is read."""
     options = key_values(config.data_options)
-    options = {"root": config.root, "points": config.available or config.points, **options}
+    points = config.available or config.points or USUAL
+    options = {"root": config.root, "points": points, **options}
     return load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
 
 
@@ -101,9 +102,9 @@ def with_points(config: C) -> C:
     """
     if config.points:
         return config
-    data = make_dataset(replace(config, points=USUAL))
+    data = make_dataset(config)
     if not data.own_files:
-        raise ConfigError(f"points=0 chooses them for your own files, not for {config.data}")
+        raise ConfigError(f"points=auto is for your own files; give a number for {config.data}")
     counts = np.exp(load_split(data, "train").known_traits[:, NAMES.index("count")])
     points = 2 ** int(np.log2(np.median(counts.round())))
     points = min(max(points, FEWEST), USUAL)

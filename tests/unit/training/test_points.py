@@ -7,8 +7,17 @@ import numpy as np
 import pytest
 
 from pointadapt import train
-from pointadapt.core.config import CrossValidateConfig, TrainConfig
+from pointadapt.cli.base import plain
+from pointadapt.cli.main import main, parse
+from pointadapt.core.config import (
+    CrossValidateConfig,
+    TrainConfig,
+    load_config,
+    save_config,
+    to_plain,
+)
 from pointadapt.core.errors import ConfigError
+from pointadapt.core.fields import build
 from pointadapt.training.setup import with_points
 
 make = runpy.run_path(str(Path(__file__).parents[2] / "data/toy/make.py"))["make"]
@@ -22,7 +31,7 @@ make = runpy.run_path(str(Path(__file__).parents[2] / "data/toy/make.py"))["make
     ],
 )  # fmt: skip
 def test_no_more_than_the_cloud_in_the_middle_has(tmp_path, have, points, groups, group_size):
-    config = TrainConfig(data="folder", root=make(tmp_path, train=2, test=1, n=have), points=0)
+    config = TrainConfig(data="folder", root=make(tmp_path, train=2, test=1, n=have), points="auto")
     found = with_points(config)
     assert (found.points, found.groups, found.group_size) == (points, groups, group_size)
 
@@ -40,8 +49,34 @@ def test_the_middle_one_decides_and_what_is_given_stays(tmp_path):
 
 
 def test_benchmarks_have_their_own_number():
-    with pytest.raises(ConfigError, match="points=0 chooses them for your own files, not for sha"):
-        with_points(TrainConfig(data="shapes", points=0))
+    with pytest.raises(ConfigError, match="for your own files; give a number for shapes"):
+        with_points(TrainConfig(data="shapes", points="auto"))
+    with pytest.raises(ConfigError, match="for your own files; give a number for shapes"):
+        train(data="shapes", points="auto")
+
+
+@pytest.mark.parametrize("name", ["points", "groups", "group_size"])
+def test_auto_is_a_word_for_0_in_python_and_files(tmp_path, name):
+    config = TrainConfig(**{name: "auto"})
+    assert getattr(config, name) == 0 and to_plain(config)[name] == 0
+    assert config == TrainConfig(**{name: 0}) == build(TrainConfig, {name: "auto"}, "file")
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml", TrainConfig) == config
+
+
+@pytest.mark.parametrize("word", ["many", "none", None, "Auto", 1.5])
+def test_another_word_is_refused(word):
+    with pytest.raises(ConfigError, match="'points' of file must be a whole number"):
+        build(TrainConfig, {"points": word}, "file")
+
+
+def test_the_command_line_takes_the_word_and_refuses_another(capsys):
+    command = parse(["train", "--points", "auto", "--groups", "12", "--group-size", "auto"])
+    config = plain(TrainConfig, command)
+    assert (config.points, config.groups, config.group_size) == (0, 12, 0)
+    assert main(["train", "--points", "auot"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "--points: it takes INT|{auto}, not 'auot'; see" in said
 
 
 def test_a_run_records_what_was_chosen_and_predicts_so(tmp_path, bare_backbone):

@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import ConfigError
-from ..fields import at_least, positive, resolve, resolve_backbone, resolve_item, seeds, share
-from .words import Augmentation, Precision, Voting
+from ..fields import (
+    at_least,
+    auto_is_zero,
+    positive,
+    resolve,
+    resolve_backbone,
+    resolve_item,
+    seeds,
+    share,
+)
+from .words import Augmentation, Fitting, Precision, Voting
 
 
 @dataclass(frozen=True)
@@ -32,12 +41,13 @@ class TrainConfig:
         start: a method that fits a head in seconds, such as "instant": training begins with its
             fit, and what is trained is kept only if it does as well as the fit on clouds of train
             that are held out in a run before; empty begins with random numbers.
-        points: points of a cloud that enter the network; 0 chooses them, and patches to fit, by the
-            number that your training clouds have: 64 to 1,024.
+        points: points of a cloud that enter the network; "auto" (or 0) chooses them, and patches to
+            fit, by the number that your training clouds have: 64 to 1,024.
         available: points of a cloud that training draws them from (farthest point sampling, then
             random); 0 means as many as ``points``.
-        groups: patches of a cloud; 0 takes the backbone's.
-        group_size: points of a patch; 0 takes the backbone's.
+        groups: patches of a cloud; "auto" (or 0) takes the backbone's, with ``points=auto`` fewer
+            of small clouds.
+        group_size: points of a patch; "auto" (or 0) in the same way.
         epochs: passes over the training set.
         batch_size: clouds of a step, per process; all there are where that is less.
         accumulate: steps whose gradients are summed before the optimizer moves.
@@ -91,10 +101,10 @@ class TrainConfig:
     task_options: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
     start: str = ""
-    points: int = 1024
+    points: Fitting = 1024
     available: int = 0
-    groups: int = 0
-    group_size: int = 0
+    groups: Fitting = 0
+    group_size: Fitting = 0
     epochs: int = 20
     batch_size: int = 32
     accumulate: int = 1
@@ -125,6 +135,7 @@ class TrainConfig:
     recipe: str = ""
 
     def __post_init__(self) -> None:
+        auto_is_zero(self, "points", "groups", "group_size")
         at_least(self, 1, "epochs", "batch_size", "accumulate", "save_every")
         at_least(
             self, 0, "points", "available", "groups", "group_size", "votes", "threads", "shots"

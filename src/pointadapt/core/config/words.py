@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]  # auto: bf16 where it is computed, not imitated
 Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
 Voting = Literal["probabilities", "released"]
+
+# A number that "auto" leaves to us; a configuration holds 0 for it, so the code sees numbers alone.
+if TYPE_CHECKING:
+    Fitting = int
+else:
+    Fitting = int | Literal["auto"]
 
 
 def votes_text(stated: Mapping[str, Any]) -> str:
