@@ -54,13 +54,19 @@ def card(
 
 def _use(config: Mapping[str, Any], place: str) -> str:
     given, shapes = "points", f"(B, {config['points']}, 3)"
-    if make_task(config["task"], config["task_options"]).given_class:
+    task, traits = make_task(config["task"], config["task_options"]), ""
+    if task.given_class:
         given, shapes = f"{given}, category", f"{shapes}, and (B,) indices into the classes"
     prepared = "each cloud centred and scaled" if config["normalise"] else "coordinates as stored"
     if config["features"]:
         given = f"{given}, features=features"
         shapes = f"{shapes}, and (B, {config['points']}, {len(config['features'])}) features: "
         shapes += one_line(", ".join(config["features"]), 1000)
+    if task.given_traits(config["head_inputs"]):
+        given += ", traits=traits"
+        traits = (
+            "\ntraits = pointadapt.ops.cloud_traits(points)  # all points of a cloud, as stored"
+        )
     return f"""```sh
 pip install pointadapt
 pointadapt predict FILES --adapter {place}
@@ -69,7 +75,7 @@ pointadapt predict FILES --adapter {place}
 ```python
 import pointadapt
 
-model = pointadapt.load("{place}")
+model = pointadapt.load("{place}"){traits}
 points = model.adapter.prepared(points)  # {prepared}
 logits = model({given})  # {shapes}
 ```

@@ -14,6 +14,7 @@ from ..core.fields import build
 from ..core.registry import Registry
 from .answers import Answer, Measure, Names, headline, numbers
 from .head import Head, check_inputs
+from .inputs import parse_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,10 @@ class Task:
     def given_class(self) -> bool:
         """Whether the head is told the class of each cloud."""
         return False
+
+    def given_traits(self, inputs: Sequence[str]) -> bool:
+        """Whether a head of these ``inputs`` is told the traits of each cloud."""
+        return any(item.of_cloud for item in parse_inputs(inputs))
 
     def names(
         self, classes: Sequence[str], parts: Sequence[str] = (), features: Sequence[str] = ()

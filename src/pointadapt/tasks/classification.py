@@ -178,6 +178,9 @@ class Classification(Task):
             raise ConfigError(f"layers must be widths of at least 1, not {shown(self.layers)}")
         share(self, "dropout", "label_smoothing")
 
+    def given_traits(self, inputs: Sequence[str]) -> bool:
+        return bool(self.forest or self.instant) or super().given_traits(inputs)
+
     def names(
         self, classes: Sequence[str], parts: Sequence[str] = (), features: Sequence[str] = ()
     ) -> Names:
