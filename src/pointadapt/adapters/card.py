@@ -65,7 +65,7 @@ def _use(config: Mapping[str, Any], place: str) -> str:
     if task.given_traits(config["head_inputs"]):
         given += ", traits=traits"
         traits = (
-            "\ntraits = pointadapt.ops.cloud_traits(points)  # all points of a cloud, as stored"
+            "\ntraits = pointadapt.ops.cloud_traits(points)  # of whole clouds, as stored"
         )
     return f"""```sh
 pip install pointadapt
