@@ -93,6 +93,14 @@ def test_it_runs(name, tmp_path):
     assert found if name == "modelnet40.py" else found["results"]
 
 
+@pytest.mark.slow
+def test_points_with_few_labels(tmp_path):
+    line = "--sets toy={toy} --shots 1 --draws 2 --json {out}"
+    rows = json.loads(start(BENCHMARKS / "points.py", line, tmp_path).read_text())["results"]
+    assert [row["inputs"] for row in rows] == ["tokens", "tokens and traits"]
+    assert all(len(row[key]) == 2 for row in rows for key in ("tiny", "random"))
+
+
 # ---- on a GPU: the same code on the CPU
 
 GPU = {"speed": "speed.json", "pretrain": "pretrain.json", "modelnet40": "modelnet40.json"}
