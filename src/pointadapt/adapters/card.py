@@ -64,9 +64,7 @@ def _use(config: Mapping[str, Any], place: str) -> str:
         shapes += one_line(", ".join(config["features"]), 1000)
     if task.given_traits(config["head_inputs"]):
         given += ", traits=traits"
-        traits = (
-            "\ntraits = pointadapt.ops.cloud_traits(points)  # of whole clouds, as stored"
-        )
+        traits = "\ntraits = pointadapt.ops.cloud_traits(points)  # of whole clouds, as stored"
     return f"""```sh
 pip install pointadapt
 pointadapt predict FILES --adapter {place}
