@@ -32,7 +32,7 @@ from pointadapt.core.config import TrainConfig
 from pointadapt.data import Clouds, load_dataset
 from pointadapt.inference.forward import head_rows
 from pointadapt.inference.linear_svm import random_twin
-from pointadapt.methods import make_method
+from pointadapt.methods.instant import Instant
 from pointadapt.methods.linear_fit import Rows, fit_once, votes
 from pointadapt.training.setup import build_model, make_dataset, with_points
 
@@ -102,7 +102,7 @@ def few_shots(
     clouds: Clouds, inputs: np.ndarray, kinds: Any, shots: int, draws: int
 ) -> tuple[float, list[float]]:
     """The best strength, and what percentage is right with it in each draw."""
-    classes, emphases, found = len(clouds.classes), make_method("instant").traits, {}
+    classes, emphases, found = len(clouds.classes), Instant().traits, {}
     for strength in STRENGTHS:
         found[strength] = []
         for draw in range(draws):
