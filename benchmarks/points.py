@@ -99,14 +99,13 @@ def drawn(clouds: Clouds, shots: int, draw: int) -> tuple[np.ndarray, np.ndarray
 
 
 def few_shots(
-    clouds: Clouds, inputs: np.ndarray, kinds: Any, shots: int, draws: int
+    clouds: Clouds, inputs: np.ndarray, kinds: Any, draws: list[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[float, list[float]]:
-    """The best strength, and what percentage is right with it in each draw."""
+    """The best strength, and what percentage is right with it in each of :func:`drawn`."""
     classes, emphases, found = len(clouds.classes), Instant().traits, {}
     for strength in STRENGTHS:
         found[strength] = []
-        for draw in range(draws):
-            fit, held = drawn(clouds, shots, draw)
+        for fit, held in draws:
             rows = Rows(inputs[fit], clouds.labels[fit], classes, kinds, True, emphases=emphases)
             out = votes(fit_once(rows, strength)(inputs[held]), classes)
             right = out.argmax(axis=1) == clouds.labels[held]
@@ -141,15 +140,15 @@ def measure_few(text: str, shots: int, draws: int, most: int) -> list[dict[str, 
         "set": name, "clouds": len(clouds), "classes": len(clouds.classes), "shots": shots,
         "points": config.points, "patches": patches.groups, "patch_size": patches.group_size,
     }  # fmt: skip
+    known = [drawn(clouds, shots, draw) for draw in range(draws)]
     rows = networks(model, clouds, config.points)
     for said, kept in INPUTS.items():
         columns = np.concatenate([np.full(width, traits in kept) for width, traits in kinds])
         own = tuple(kind for kind in kinds if kind[1] in kept)
         line = {**about, "inputs": said}
         for key, inputs in rows.items():
-            line[f"{key}_strength"], line[key] = few_shots(
-                clouds, inputs[:, columns], own, shots, draws
-            )
+            best, line[key] = few_shots(clouds, inputs[:, columns], own, known)
+            line[f"{key}_strength"] = best
         gains = np.subtract(line["tiny"], line["random"])
         line["gain"] = round(float(gains.mean()), 2)
         line["gain_sd"] = round(float(gains.std(ddof=1)), 2)
