@@ -102,7 +102,8 @@ def few_shots(
     clouds: Clouds, inputs: np.ndarray, kinds: Any, draws: list[tuple[np.ndarray, np.ndarray]]
 ) -> tuple[float, list[float]]:
     """The best strength, and what percentage is right with it in each of :func:`drawn`."""
-    classes, emphases, found = len(clouds.classes), Instant().traits, {}
+    classes, found = len(clouds.classes), {}
+    emphases = Instant().traits if any(traits for _, traits in kinds) else (1.0,)
     for strength in STRENGTHS:
         found[strength] = []
         for fit, held in draws:
