@@ -4,8 +4,8 @@
     python benchmarks/modelnet40.py --root DIR --only instant-folder
 
 Runs that are finished under ``--runs`` are not repeated, so it may be stopped and started again.
-On two cores it takes some hours; ``--threads 1`` and two calls with ``--only`` keep both busy. In the
-record a new row takes the place of the one with the same command.
+On two cores it takes some hours; ``--threads 1`` and two calls with ``--only`` keep both busy.
+In the record a new row takes the place of the one with the same command.
 """
 
 from __future__ import annotations
