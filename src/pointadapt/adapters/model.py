@@ -219,6 +219,10 @@ class PointModel(nn.Module):
         out = adapter.head(tokens, seen, category, features, traits)
         return adapter.joined(out, self.frozen, points, traits)
 
+    def pretrained(self) -> dict[str, Tensor]:
+        """The backbone's tensors as its weights file has them, without those that it lacks."""
+        return {k: v for k, v in self._plain[0].state_dict().items() if k in self._base}
+
     def frozen(self) -> Backbone:
         """The backbone as its weights file has it, to predict with; what the file lacks is 0."""
         if not self._frozen:

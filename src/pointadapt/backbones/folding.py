@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ class Folding:
         source: the backbone as it is now: trained tensors and moved buffers included.
         view: what names the layers: the source, or one of its stages.
         tensors: name -> tensor, on the CPU, in float64.
+        own: names of the tensors that the backbone had before anything was folded.
         changes: configuration values in which the folded backbone differs.
     """
 
@@ -30,6 +32,7 @@ class Folding:
         self.view: Any = source
         state = {k: v.detach().cpu() for k, v in source.state_dict().items()}
         self.tensors = {k: v.double() if v.is_floating_point() else v for k, v in state.items()}
+        self.own = frozenset(state)
         self.changes: dict[str, Any] = {}
 
     def of_stage(self, view: Any) -> Folding:
@@ -83,6 +86,35 @@ class Folding:
         """Fold an increment ΔW (C_out, C_in), float64, of the layer's weight."""
         name = self.layer(site, block)
         self.tensors[f"{name}.weight"] = self.tensors[f"{name}.weight"] + weight.detach().cpu()
+
+    def back_towards(self, pretrained: Mapping[str, Tensor], share: float) -> None:
+        """Keep ``share`` of the way from the pre-trained tensors to what they are now.
+
+        A bias that folding added was 0 before. Tensors that ``pretrained`` lacks otherwise, and
+        whole numbers, stay.
+
+        Args:
+            pretrained: name -> tensor, as the backbone's weights file has it.
+            share: from 0 to 1.
+
+        Raises:
+            CannotFold: a factor behind the patch encoder's maximum changed its sign.
+        """
+        one = torch.ones(1, dtype=torch.float64)
+        signs = (d.get("encoder.sign", one).cpu() for d in (self.tensors, pretrained))
+        if (torch.mul(*signs) < 0).any():
+            raise CannotFold(
+                "a factor behind the patch encoder's maximum has changed its sign, and between "
+                "both signs lies no weight: a share below 1 cannot be had here"
+            )
+        for name, now in self.tensors.items():
+            if not now.is_floating_point() or name == "encoder.sign":
+                continue
+            if name in pretrained:
+                before = pretrained[name].detach().cpu().double()
+                self.tensors[name] = before + share * (now - before)
+            elif name not in self.own:
+                self.tensors[name] = share * now
 
     def _keep_sign(self, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
         """γ' ≥ 0 and β' with s (γ' y + β') = γ y + β; the sign s goes to ``encoder.sign``."""

@@ -193,6 +193,7 @@ class FoldReport(TypedDict):
     sha256: str
     method: str
     foldable: str
+    share: float
     parameters: int
     parameters_before: int
 

@@ -188,6 +188,7 @@ def fold_summary(done: Mapping[str, Any], to: Console) -> None:
     gone = done["parameters_before"] - done["parameters"]
     rows = [
         ("folded", f"{done['method']}, {done['foldable']}"),
+        ("of adapted weights", f"{100 * done['share']:g} %"),
         ("parameters", f"{done['parameters']:,} ({gone:,} fewer)"),
         ("backbone", done["backbone"]),
         ("sha256", done["sha256"]),

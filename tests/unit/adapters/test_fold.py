@@ -16,7 +16,7 @@ from pointadapt.backbones.folder import save_backbone
 from pointadapt.backbones.folding import Folding
 from pointadapt.backbones.point_vit import PointViT
 from pointadapt.cli.main import main
-from pointadapt.core.errors import AdapterError, CannotFold
+from pointadapt.core.errors import AdapterError, CannotFold, ConfigError
 from pointadapt.methods import make_method
 from pointadapt.methods.modules import ScaleShift
 from pointadapt.pretrained.load import load_backbone
@@ -223,3 +223,75 @@ def test_a_folded_backbone_is_a_backbone_folder(micro_backbone, tmp_path):
     task = make_task("classification")
     again = PointModel(loaded, Adapter(loaded, make_method("dapt", {"rank": 2}), task, CLASSES))
     assert fold_model(again).backbone.config.qkv_bias
+
+
+def full_model(folder):
+    """A fully fine-tuned model, far from the pre-trained weights of ``folder``."""
+    model = model_of(folder, "full")
+    with torch.no_grad():
+        for parameter in model.backbone.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.05)
+    return model
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_a_share_lies_between_pretrained_and_adapted_weights(micro_backbone, tmp_path, share):
+    """But a CLS token that was never pre-trained has nothing to lie between."""
+    net = load_backbone(micro_backbone)
+    net.seal(name for name in net.base_keys if name != "cls_token")
+    folder = save_backbone(net, tmp_path / "without")
+    before, model = load_backbone(folder), full_model(folder)
+    after, now = model.backbone.state_dict(), fold_model(model, share).backbone.state_dict()
+    for name, pretrained in before.state_dict().items():
+        own = name in before.base_keys and pretrained.is_floating_point()
+        want = (1 - share) * pretrained + share * after[name] if own else after[name]
+        torch.testing.assert_close(now[name], want, rtol=0, atol=1e-6)
+
+
+def test_a_share_of_lora_is_that_share_of_its_increments(micro_backbone, toy_batch):
+    model = model_of(micro_backbone, "lora", rank=2)
+    folded = fold_model(model, 0.5)
+    with torch.no_grad():
+        for block in model.adapter.taps.blocks:
+            for increment in block.increments.values():
+                increment.up.weight.mul_(0.5)
+        model.backbone.cls_token.copy_(folded.backbone.cls_token)
+        model.backbone.encoder.load_state_dict(folded.backbone.encoder.state_dict())  # statistics
+    torch.testing.assert_close(run(folded, toy_batch), run(model, toy_batch), rtol=0, atol=1e-5)
+
+
+def test_a_bias_that_folding_added_was_zero(micro_backbone):
+    model = model_of(micro_backbone, "ssf")
+    with torch.no_grad():
+        model.adapter.taps.ss_patch.gamma.abs_()
+    whole, half = (fold_model(model, s).backbone.blocks[0].attn.qkv.bias for s in (1.0, 0.5))
+    torch.testing.assert_close(half, whole / 2)
+
+
+def test_a_share_that_cannot_be_had_is_refused(micro_backbone, tmp_path, capsys):
+    for share in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ConfigError, match="from 0 to 1"):
+            fold_model(full_model(micro_backbone), share)
+    with pytest.raises(CannotFold, match="DAPT folds partly"):
+        fold_model(model_of(micro_backbone, "dapt", rank=2), 0.5)
+    model = model_of(micro_backbone, "ssf")
+    with torch.no_grad():
+        model.adapter.taps.ss_patch.gamma[0] = -1
+    with pytest.raises(CannotFold, match="changed its sign"):
+        fold_model(model, 0.5)
+
+
+def test_command_with_a_share(micro_backbone, tmp_path, capsys):
+    """Scores of the adapted weights are not those of the mixture, so they are left out."""
+    model, out = full_model(micro_backbone), tmp_path / "half"
+    adapter_folder.save_adapter(
+        model, tmp_path / "a", backbone=str(micro_backbone), points=64,
+        results={"accuracy": 99.0, "data": "shapes"},
+    )  # fmt: skip
+    command = ["fold", str(tmp_path / "a"), "--out", str(out), "--share"]
+    assert main([*command, "2"]) == 2
+    assert not out.exists()
+    assert main([*command, "0.5"]) == 0
+    assert "50 %" in capsys.readouterr().out
+    results = adapter_folder.load(out).adapter.about["results"]
+    assert results == {"folded_from": "full", "share_of_adapted_weights": 0.5, "data": "shapes"}
