@@ -36,9 +36,9 @@ def new_model(folder, name, seed=0, task="classification", **options):
     with torch.no_grad():
         for parameter in adapter.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-        for key, parameter in net.named_parameters():
-            if adapter.method.trainable(key):
-                parameter.add_(0.1 * torch.randn_like(parameter))
+        parameters = dict(net.named_parameters())
+        for key in sorted(adapter.method.trainable_among(parameters)):
+            parameters[key].add_(0.1 * torch.randn_like(parameters[key]))
     return model
 
 

@@ -100,8 +100,9 @@ def _backbone_of(
 def _check_same(net: Backbone, opened: Opened, method: Method) -> None:
     """Compare what does not train with the backbone that it is to have been trained from."""
     parameters = dict(net.named_parameters())
+    same = parameters.keys() - method.trainable_among(parameters)
     for key, value in opened.base.items():
-        if key in parameters and key in net.base_keys and not method.trainable(key):
+        if key in same and key in net.base_keys:
             own = parameters[key]
             if own.shape != value.shape or not torch.equal(own.cpu(), value.float()):
                 raise CheckpointError(

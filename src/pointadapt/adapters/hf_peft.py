@@ -103,8 +103,10 @@ class _Moved(nn.Module):
     def __init__(self, backbone: Backbone, method: Dapt) -> None:
         super().__init__()
         self.frozen_batchnorm = method.batchnorm == "frozen"
-        for name, value in backbone.named_parameters():
-            if method.trainable(name):
+        parameters = dict(backbone.named_parameters())
+        trained = method.trainable_among(parameters)
+        for name, value in parameters.items():
+            if name in trained:
                 self.register_parameter(_flat(name), nn.Parameter(value.detach().clone()))
         for name, value in backbone.named_buffers():
             if name.startswith(f"{CHILD}."):  # another adapter's

@@ -95,10 +95,10 @@ class Adapter(nn.Module):
         Of its own parameters exactly those train that the method trains.
         """
         self._held, self.moves = (backbone,), moves
-        for name in moves:
-            tensor = tensor_at(backbone, name)
-            if isinstance(tensor, nn.Parameter):
-                tensor.requires_grad_(self.method.trainable(name))
+        parameters = dict(backbone.named_parameters())
+        trained = self.method.trainable_among(parameters)
+        for name in parameters.keys() & moves.keys():
+            parameters[name].requires_grad_(name in trained)
 
     def places(self) -> dict[str, Tensor]:
         """The tensors that this adapter's file may fill, by their names in it."""
@@ -408,11 +408,9 @@ class PointModel(nn.Module):
         Returns:
             Name -> whether the tensor is in the adapter's file even if it did not move.
         """
-        trains = adapter.method.trainable
-        found = {
-            name: name not in self._base or (parameter and trains(name))
-            for name, parameter in self._kinds.items()
-        }
+        parameters = [name for name, is_parameter in self._kinds.items() if is_parameter]
+        trained = adapter.method.trainable_among(parameters)
+        found = {name: name not in self._base or name in trained for name in self._kinds}
         return {name: always for name, always in found.items() if always or not self._kinds[name]}
 
     def _changed(self) -> dict[str, Tensor]:

@@ -72,7 +72,8 @@ def _trained(method: Any) -> int:
     with torch.device("meta"):  # sizes only, no memory
         net = PointViT(PointViT.sizes["small"])
         adapter = Adapter(net, method, make_task("classification"), [str(i) for i in range(15)])
-    own = sum(p.numel() for name, p in net.named_parameters() if method.trainable(name))
+    parameters = dict(net.named_parameters())
+    own = sum(parameters[name].numel() for name in method.trainable_among(parameters))
     return own + sum(p.numel() for p in adapter.parameters())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -91,9 +91,13 @@ class Method:
         return self.head_inputs
 
     def trainable(self, name: str) -> bool:
-        """Whether the backbone's own parameter ``name`` trains."""
+        """Whether the backbone's own parameter ``name`` trains; all ask :meth:`trainable_among`."""
         del name
         return False
+
+    def trainable_among(self, names: Iterable[str]) -> set[str]:
+        """Which of a backbone's parameters train, where that depends on what else there is."""
+        return {name for name in names if self.trainable(name)}
 
     def when_idle(self) -> tuple[str, ...]:
         """Options (key=value) to try where the taps' ``token_scale`` leaves most tokens out."""

@@ -24,7 +24,15 @@ from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least
 from ..ops import gather_points
 from .base import METHODS, ClsMethod
-from .modules import EMBEDDING, LayerTaps, LowRank, add_per_kind, patches_at, prompt_mlp
+from .modules import (
+    EMBEDDING,
+    AddGradient,
+    LayerTaps,
+    LowRank,
+    add_per_kind,
+    patches_at,
+    prompt_mlp,
+)
 
 TARGETS = ("qkv", "proj", "fc1", "fc2")
 
@@ -91,20 +99,6 @@ class PointLora(ClsMethod):
     def trainable(self, name: str) -> bool:
         wanted = self.train_position if name.startswith("pos_embed.") else self.train_encoder
         return super().trainable(name) or (wanted and name.startswith(EMBEDDING))
-
-
-class AddGradient(torch.autograd.Function):
-    """The identity on x, in whose backward pass ``loss`` counts as if it were added to the loss."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, loss: Tensor) -> Tensor:
-        ctx.like = loss.dtype, loss.device
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        dtype, device = ctx.like
-        return grads[0], torch.ones((), dtype=dtype, device=device)
 
 
 class PointLoraTaps(Taps):

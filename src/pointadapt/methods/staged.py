@@ -99,8 +99,8 @@ def _of_stages(method: Method, views: Sequence[Any]) -> list[Taps]:
 
 def select_trainable(method: Method, net: PTv3) -> list[str]:
     """Let those of the network's own parameters train that the method names; returns them."""
-    chosen = []
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_(method.trainable(name))
-        chosen += [name] if parameter.requires_grad else []
-    return chosen
+    parameters = dict(net.named_parameters())
+    trained = method.trainable_among(parameters)
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in trained)
+    return [name for name in parameters if name in trained]

@@ -6,7 +6,7 @@ import torch
 from pointadapt.backbones import Tokens
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.methods import make_method
-from pointadapt.methods.point_lora import AddGradient
+from pointadapt.methods.modules import AddGradient
 
 
 def patches(groups, size):
