@@ -36,6 +36,8 @@ class Tokens:
         most_prompts: prompts that the sequence takes, of which the newest stay; None for any
             number. Only a look at what prompts are worth sets it, see ``Taps.most_prompts``.
         seen_prompts: how many the sequence has had at most.
+        level: the voxels whose features these are, see :class:`.voxel.levels.Level`; None of
+            patches.
     """
 
     x: Tensor
@@ -48,6 +50,7 @@ class Tokens:
     hidden: tuple[Tokens, ...] = ()
     most_prompts: int | None = None
     seen_prompts: int = 0
+    level: Any = None
 
     def with_x(self, x: Tensor) -> Tokens:
         """The same sequence with other features."""

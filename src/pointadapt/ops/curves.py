@@ -7,6 +7,7 @@ al., CVPR 2024, §4.1) cuts the curve into runs of neighbours and attends within
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -91,6 +92,40 @@ def serialise(grid: Tensor, batch: Tensor, depth: int, orders: Sequence[str] = O
         given = grid[:, [1, 0, 2]] if trans else grid
         codes.append(above + (z_codes(given) if name == "z" else hilbert_codes(given, depth)))
     return torch.stack(codes)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Pieces of the curves of several clouds.
+
+    Attributes:
+        of: (N,) number of each row's run, across clouds.
+        length: (R,) rows that each run has if it is full.
+    """
+
+    of: Tensor
+    length: Tensor
+
+    def mean(self, x: Tensor) -> Tensor:
+        """(R, C) means of rows (N, C); what a run is short of counts as zeros."""
+        total = x.new_zeros(len(self.length), x.shape[1]).index_add(0, self.of, x)
+        return total / self.length.clamp(min=1).unsqueeze(1).to(x.dtype)
+
+
+def cut_runs(order: Tensor, batch: Tensor, counts: Tensor, count: int) -> Runs:
+    """Cut each cloud's curve of n rows into ``count`` runs of ⌈n / count⌉, the last ones shorter.
+
+    Args:
+        order: (N,) rows along the curve, cloud after cloud.
+        batch: (N,) number of each row's cloud.
+        counts: (B,) rows of each cloud.
+        count: runs of a cloud; some have no row where it has fewer rows than that.
+    """
+    place = torch.empty_like(order)
+    place[order] = torch.arange(len(order), device=order.device)
+    within = place - (counts.cumsum(0) - counts)[batch]
+    length = (counts + count - 1) // count
+    return Runs(batch * count + within // length[batch], length.repeat_interleave(count))
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ def as_tokens(x: Tensor, level: Level) -> Tokens:
     """(N, C) features of a level as the sequence that taps see."""
     return Tokens(
         x=x.unsqueeze(0), centers=level.coord.unsqueeze(0), pos=x.new_zeros(1, len(x), 0),
-        prefix=0, names=(),
+        prefix=0, names=(), level=level,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import PointCloudError
-from ...ops.curves import ORDERS, curve_depth, serialise
+from ...ops.curves import ORDERS, Runs, curve_depth, cut_runs, serialise
 from ...ops.sparse_conv import Neighbors, find_neighbors
 from ...ops.voxels import Pool, pool_equal
 from .patches import Patches, cut
@@ -92,6 +92,14 @@ class Level:
     def order(self, number: int) -> Tensor:
         """(N,) the rows along curve ``number``, cloud after cloud."""
         return self._once(("order", number), self.codes[number].argsort)
+
+    def runs(self, number: int, count: int) -> Runs:
+        """Curve ``number`` of each cloud, cut into ``count`` pieces."""
+
+        def work() -> Runs:
+            return cut_runs(self.order(number), self.batch, torch.bincount(self.batch), count)
+
+        return self._once(("runs", number, count), work)
 
     def patches(self, number: int, size: int, smallest: bool) -> Patches:
         """The patches of the block that takes curve ``number``, see :func:`.patches.cut`."""
