@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from pointadapt.core.errors import PointCloudError
-from pointadapt.ops.curves import ORDERS, curve_depth, hilbert_codes, serialise, z_codes
+from pointadapt.ops.curves import (
+    ORDERS,
+    curve_depth,
+    cut_runs,
+    hilbert_codes,
+    serialise,
+    z_codes,
+)
 
 CUBE = torch.tensor(list(itertools.product(range(8), repeat=3)))
 
@@ -59,3 +66,12 @@ def test_bits_of_a_coordinate(largest, plus, own):
 def test_coordinates_that_have_no_code(bad):
     with pytest.raises(PointCloudError, match="larger voxels"):
         curve_depth(torch.tensor([[0, bad, 1]]))
+
+
+def test_runs_are_cut_from_each_cloud_and_the_last_is_shorter():
+    order, batch = torch.tensor([2, 0, 1, 3, 4]), torch.tensor([0, 0, 0, 1, 1])
+    runs = cut_runs(order, batch, torch.tensor([3, 2]), 2)
+    assert runs.of.tolist() == [0, 1, 0, 2, 3]  # along the curve 2 0 | 1, then 3 | 4
+    assert runs.length.tolist() == [2, 2, 1, 1]
+    x = torch.arange(5.0).unsqueeze(1) + 1
+    assert runs.mean(x).flatten().tolist() == [2.0, 1.0, 4.0, 5.0]  # (3 + 1) / 2, 2 / 2, 4, 5
