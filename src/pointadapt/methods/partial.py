@@ -47,7 +47,7 @@ class Partial(ClsMethod):
     The teacher shares the embedding of the cloud, and costs a second forward pass without a
     backward. It is saved with the adapter, so that a run can go on; ``pointadapt fold`` leaves it
     out. In evaluation it does nothing. The term is added to the gradient, not to the loss that is
-    shown. With ``accumulate=n`` the term weighs n times as much, and the average moves n times.
+    shown. With ``accumulate=n`` the average moves n times a step.
 
     Attributes:
         last: blocks that train, from the end, all where there are fewer. Of a network of several

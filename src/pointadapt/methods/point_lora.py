@@ -48,8 +48,7 @@ class PointLora(ClsMethod):
     33,792, CLS and its position 768, the head 267,535; in all 772,752 (published: 0.77 M, 3.43 % of
     the whole model, head included).
 
-    The scores' term is added to the gradient, not to the loss that is shown; with ``accumulate=n``
-    it therefore weighs n times as much.
+    The scores' term is added to the gradient, not to the loss that is shown.
 
     Attributes:
         rank: r of the increments. Their scale α / r is 1.
