@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,21 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ConfigError, PointCloudError
+from ..core.spent import spent
 from ..inference.classify_files import CloudFiles, Prediction, answer_clouds, reader_of
 from ..inference.predictor import PREDICTORS
 from ..io import read_cloud
 from ..io.table import FORMATS
 from ..tasks import TASKS
 from .batches import Batches, BusyError
-from .shelf import Shelf
+from .shelf import Loaded, Shelf
 
 TOP = 5  # labels of a cloud that are told
 READERS = 2  # files that are read at a time
 VIEWED = 20_000  # points of a cloud that a page is given
 FALLBACK = ".ply"  # for labelled points, where the format of the upload holds no labels
 
-Watch = Callable[[str, float], None]  # is told what was done ("read", "batch", …) and how much
+Watch = Callable[[str, float], None]  # is told what was done ("read", "batch", …), how much
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Answers:
         batch: clouds that are predicted at a time.
         wait: seconds that a cloud waits for others at most.
         waiting: files that may wait for their turn; more are refused.
-        watch: is told how long reading takes, and how large batches are.
+        watch: is told how long each step takes, how large batches are, how many are loaded.
     """
 
     def __init__(
@@ -114,9 +116,9 @@ class Answers:
         )
 
     def _read(self, adapter: str, path: Path) -> _Job:
-        path, began = _as_file(path), time.perf_counter()
-        points, traits = reader_of(self.shelf.config(adapter)).measured(path)
-        self._watch("read", time.perf_counter() - began)
+        with self._timed("read"):
+            path = _as_file(path)
+            points, traits = reader_of(self.shelf.config(adapter)).measured(path)
         return _Job(adapter, path, points, traits)
 
     def _clouds(self, jobs: list[_Job]) -> list[Prediction | Exception]:
@@ -132,16 +134,37 @@ class Answers:
         return [answers[k] for k in range(len(jobs))]
 
     def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Prediction]:
-        began = time.perf_counter()
-        with self.shelf.using(adapter) as loaded:
+        with self._held(adapter) as loaded, self._timed("network"):
             entries = [Prediction(job.path) for job in jobs]
             clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
             done = answer_clouds(entries, clouds, loaded.model, loaded.config["points"], TOP)
-        self._watch("predict", time.perf_counter() - began)
         return done
 
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        """Tell how long the block takes: what it samples and groups for itself, the rest as what.
+
+        Nothing is told of a block that fails.
+        """
+        began = time.perf_counter()
+        with spent() as parts:
+            yield
+        for part, seconds in parts.items():
+            self._watch(part, seconds)
+        self._watch(what, time.perf_counter() - began - sum(parts.values()))
+
+    @contextmanager
+    def _held(self, adapter: str) -> Iterator[Loaded]:
+        """The adapter, read from its folder if it is not in memory."""
+        before, began = self.shelf.made, time.perf_counter()
+        with self.shelf.using(adapter) as loaded:
+            if self.shelf.made > before:
+                self._watch("load", time.perf_counter() - began)
+                self._watch("loaded", self.shelf.loaded)
+            yield loaded
+
     def _points(self, adapter: str, path: Path, category: str | None) -> Answer:
-        path, began = _as_file(path), time.perf_counter()
+        path = _as_file(path)
         kind = PREDICTORS[TASKS[self.shelf.config(adapter)["task"]].predictor]
         options: dict[str, Any] = {"out": path.parent / "labelled"}
         if hasattr(kind, "form"):
@@ -149,10 +172,9 @@ class Answers:
             options |= {"form": (path.suffix if holds else FALLBACK)[1:], "category": category}
         elif category is not None:
             raise ConfigError("this adapter is told no category: leave it out")
-        with self.shelf.using(adapter) as loaded:
+        with self._held(adapter) as loaded, self._timed("label"):
             row: Any = kind(**options).files([path], loaded.model).rows[0]  # type: ignore[arg-type]
             names = loaded.model.adapter.names.parts
-        self._watch("label", time.perf_counter() - began)
         if row.error is not None:
             raise PointCloudError(row.error)
         copies = (p for p in sorted(options["out"].iterdir()) if p.suffix != ".json")
