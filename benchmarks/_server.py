@@ -33,11 +33,12 @@ from pointadapt.tasks import make_task
 
 AGAIN = 200  # times that a client tries
 PAUSE = 0.05  # seconds before it tries again
+BYTES = "application/octet-stream"
 BROKEN = (ConnectionError, http.client.HTTPException, TimeoutError)
 
 
 def write_adapters(folder: Path, count: int, points: int, micro: bool = TOY) -> None:
-    """So many DAPT adapters of one backbone, each drawn with a seed of its own, called 0, 1, …
+    """So many DAPT adapters of one backbone, each drawn with a seed of its own, called 0, 1, 2.
 
     The backbone is ``tiny``, or one of two narrow blocks that costs next to nothing.
     """
@@ -147,23 +148,37 @@ class Client:
             self._line.close()
             self._line = None
 
-    def once(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    def once(
+        self, method: str, path: str, body: bytes | None = None, kind: str = BYTES
+    ) -> tuple[int, bytes]:
         """Status and body of one answer.
 
         Raises:
             ConnectionError, http.client.HTTPException, TimeoutError: the connection broke.
         """
-        if self._line is None:
-            place = urlsplit(self.address)
-            assert place.hostname == "127.0.0.1", "of this machine alone"
-            self._line = http.client.HTTPConnection(place.hostname, place.port, self.timeout)
         try:
-            self._line.request(method, path, body, {"Content-Type": "application/octet-stream"})
-            answer = self._line.getresponse()
+            self._connection().request(method, path, body, {"Content-Type": kind})
+            answer = self._connection().getresponse()
             return answer.status, answer.read()
         except BROKEN:
             self.close()
             raise
+
+    def half(self, path: str, body: bytes) -> None:
+        """Promise twice of ``body`` and more, send it once, and close the connection."""
+        line = self._connection()
+        line.putrequest("PUT", path)
+        line.putheader("Content-Type", BYTES)
+        line.putheader("Content-Length", str(2 * len(body) + 1))
+        line.endheaders(body)
+        self.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._line is None:
+            place = urlsplit(self.address)
+            assert place.hostname == "127.0.0.1", "of this machine alone"
+            self._line = http.client.HTTPConnection(place.hostname, place.port, self.timeout)
+        return self._line
 
     def send(self, adapter: str, name: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """What the server says of a file in the end; how often it was asked again is counted."""

@@ -3,9 +3,10 @@
     python benchmarks/soak.py [--requests 20000] [--workers 2] [--kill-every 15]
 
 ``pointadapt serve --workers N`` answers small clouds for several adapters over loopback, with a
-backbone of two narrow blocks, since loss is measured here and not speed. Clients keep their connections. Now and then a worker is killed (SIGKILL), at a random moment. A client
-whose connection breaks sends its file again, as curl --retry and load balancers do: asking twice
-changes nothing. Held means:
+backbone of two narrow blocks, since loss is measured here and not speed. Clients keep their
+connections. Now and then a worker is killed (SIGKILL), at a random moment. A client whose
+connection breaks sends its file again, as curl --retry and load balancers do: asking twice changes
+nothing. Held means:
 
 - every request is answered in the end, with status 200, and with the answer of a single process:
   the same label, and probabilities within 1e-5 (clouds share batches with others, whose products

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ConfigError, PointCloudError
+from ..core.notes import notes_kept
 from ..core.spent import spent
 from ..inference.classify_files import CloudFiles, Prediction, answer_clouds, reader_of
 from ..inference.predictor import PREDICTORS
@@ -55,6 +56,12 @@ class _Job:
     path: Path
     points: np.ndarray
     traits: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    def answer(self, told: Prediction, later: list[str]) -> Answer:
+        """What is told of it; of the ``later`` notes on a batch those that name it."""
+        notes = [*self.notes, *(line for line in later if str(self.path) in line)]
+        return Answer({**told.to_dict(), "notes": notes}, points=self.points)
 
 
 class Answers:
@@ -111,20 +118,18 @@ class Answers:
         except Exception as error:  # its asker hears of it
             _settle(answer, _raise, error)
             return
-        batch.add_done_callback(
-            lambda done: _settle(answer, lambda: Answer(done.result().to_dict(), points=job.points))
-        )
+        batch.add_done_callback(lambda done: _settle(answer, done.result))
 
     def _read(self, adapter: str, path: Path) -> _Job:
-        with self._timed("read"):
+        with self._timed("read"), notes_kept() as notes:
             path = _as_file(path)
             points, traits = reader_of(self.shelf.config(adapter)).measured(path)
-        return _Job(adapter, path, points, traits)
+        return _Job(adapter, path, points, traits, tuple(dict.fromkeys(notes)))
 
-    def _clouds(self, jobs: list[_Job]) -> list[Prediction | Exception]:
+    def _clouds(self, jobs: list[_Job]) -> list[Answer | Exception]:
         """Answers to a batch, those for one adapter together."""
         self._watch("batch", len(jobs))
-        answers: dict[int, Prediction | Exception] = {}
+        answers: dict[int, Answer | Exception] = {}
         for adapter in dict.fromkeys(job.adapter for job in jobs):
             rows = [k for k, job in enumerate(jobs) if job.adapter == adapter]
             try:
@@ -133,12 +138,12 @@ class Answers:
                 answers |= dict.fromkeys(rows, error)
         return [answers[k] for k in range(len(jobs))]
 
-    def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Prediction]:
-        with self._held(adapter) as loaded, self._timed("network"):
+    def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Answer]:
+        with self._held(adapter) as loaded, self._timed("network"), notes_kept() as notes:
             entries = [Prediction(job.path) for job in jobs]
             clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
             done = answer_clouds(entries, clouds, loaded.model, loaded.config["points"], TOP)
-        return done
+        return [job.answer(told, notes) for job, told in zip(jobs, done, strict=True)]
 
     @contextmanager
     def _timed(self, what: str) -> Iterator[None]:
@@ -172,13 +177,14 @@ class Answers:
             options |= {"form": (path.suffix if holds else FALLBACK)[1:], "category": category}
         elif category is not None:
             raise ConfigError("this adapter is told no category: leave it out")
-        with self._held(adapter) as loaded, self._timed("label"):
+        with self._held(adapter) as loaded, self._timed("label"), notes_kept() as notes:
             row: Any = kind(**options).files([path], loaded.model).rows[0]  # type: ignore[arg-type]
             names = loaded.model.adapter.names.parts
         if row.error is not None:
             raise PointCloudError(row.error)
         copies = (p for p in sorted(options["out"].iterdir()) if p.suffix != ".json")
-        return Answer({**row.to_dict(), "names": names}, file=next(copies))
+        told = {**row.to_dict(), "names": names, "notes": (*dict.fromkeys(notes),)}
+        return Answer(told, file=next(copies))
 
 
 def _settle(answer: Future[Any], work: Callable[..., Any], *given: Any) -> None:
@@ -200,7 +206,8 @@ def viewed(answer: Answer) -> Answer:
     """The answer with some of its points, for a picture."""
     points, labels = answer.points, answer.labels
     if answer.file is not None:
-        cloud = read_cloud(answer.file, nan="drop")
+        with notes_kept():  # of a copy, whose original was told of
+            cloud = read_cloud(answer.file, nan="drop")
         points, labels = cloud.points, cloud.labels
     if points is None:
         return answer

@@ -186,6 +186,7 @@ def _response(answer: Answer, path: Path, name: str, form: Form | None, view: bo
     told = {key: value for key, value in answer.told.items() if key not in ("path", "out")}
     if isinstance(told.get("labels"), dict):
         told["labels"] = {k: v for k, v in told["labels"].items() if k not in ("out", "path")}
+    told["notes"] = [_named(line, path, name) for line in told.get("notes", ())]
     told = {"file": name, **told}
     if answer.file is not None and form != "json" and not view:
         summary = json.dumps(finite(told))[:4000]

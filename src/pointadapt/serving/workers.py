@@ -23,7 +23,7 @@ from pathlib import Path
 from ..core.errors import PointAdaptError
 from .plan import SHARED, Plan
 
-EARLY = 3  # workers in a row that may end before they answer
+EARLY = 3  # workers in a row that may end by themselves before they answer
 SPAWN = multiprocessing.get_context("spawn")  # a fork of torch's threads would hang
 Told = Callable[[], None]
 
@@ -91,7 +91,8 @@ class Workers:
         for place, worker in enumerate(self._workers):
             if worker.process.sentinel in changed:
                 self._bury(worker)
-                self._early = 0 if worker.ready else self._early + 1
+                ended_itself = not worker.ready and (worker.process.exitcode or 0) >= 0
+                self._early = self._early + 1 if ended_itself else 0
                 if self._early >= EARLY:
                     raise PointAdaptError(
                         f"the workers end before they answer (exit status "
