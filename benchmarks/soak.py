@@ -153,7 +153,7 @@ def run(args: Any) -> dict[str, Any]:
 
 def main() -> int:
     own = parser(__doc__, seconds=0)
-    own.add_argument("--requests", type=int, default=400 if TOY else 20_000)
+    own.add_argument("--requests", type=int, default=150 if TOY else 20_000)
     own.add_argument("--workers", type=int, default=2)
     own.add_argument("--kill-every", type=float, default=0.2 if TOY else 15.0, help="seconds")
     own.add_argument("--most-kills", type=int, default=1 if TOY else 10_000)
