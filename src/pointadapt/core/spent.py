@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
-P, R = ParamSpec("P"), TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _open: ContextVar[Counter[str] | None] = ContextVar("spent", default=None)
 
 
-def counts(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def counts(what: str) -> Callable[[F], F]:
     """Decorator: the seconds of each call count as ``what`` inside :func:`spent`."""
 
-    def around(function: Callable[P, R]) -> Callable[P, R]:
+    def around(function: F) -> F:
         @wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        def call(*args: Any, **kwargs: Any) -> Any:
             sums = _open.get()
             if sums is None:
                 return function(*args, **kwargs)
@@ -30,7 +30,7 @@ def counts(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
             finally:
                 sums[what] += time.perf_counter() - began  # type: ignore[assignment]
 
-        return call
+        return call  # type: ignore[return-value]
 
     return around
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -63,7 +63,8 @@ class Workers:
         with scratch as name, _asked_to_stop() as stop:
             self._folder = Path(name)
             try:
-                self._workers = [self._start() for _ in range(self._count)]
+                for _ in range(self._count):
+                    self._workers.append(self._start())
                 while not stop.poll():
                     self._look(wait([stop, *self._sentinels(), *self._lines()]))
             finally:
@@ -86,7 +87,7 @@ class Workers:
         theirs.close()
         return _Worker(process, ours, folder)
 
-    def _look(self, changed: list[object]) -> None:
+    def _look(self, changed: Sequence[object]) -> None:
         """Take note of who is ready, and replace who is gone."""
         for place, worker in enumerate(self._workers):
             if worker.process.sentinel in changed:
