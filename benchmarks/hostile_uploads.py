@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from _damaged_files import whole_files
-from _measure import RESULTS, TOY, print_table
+from _measure import RESULTS, TOY, commit, print_table
 from _models import MICRO
 from _server import BROKEN, Client, Server, serving
 from fuzz_files import make_cases
@@ -81,6 +81,12 @@ def uploads(folder: Path, number: int, seed: int, harm: bool = True) -> Iterator
             yield Upload(case.path.name, case.form, case.way, case.path.read_bytes())
     for k, text in enumerate(JSON):
         yield Upload(f"{k}.json", ".json", "no cloud", text, "application/json")
+
+
+def own_files(args: Any) -> Iterator[Upload]:
+    """The files of ``--also``."""
+    for path in sorted(args.also.iterdir()) if args.also else ():
+        yield Upload(path.name, path.suffix, "given", path.read_bytes())
 
 
 def sent(ask: Ask, upload: Upload, adapter: str, hidden: Sequence[str]) -> Sent:
@@ -205,7 +211,7 @@ def record(found: Sequence[Sent], state: dict[str, Any], args: Any) -> dict[str,
         for one in found if one.outcome not in ("answered", "refused")
     ]  # fmt: skip
     return {
-        "command": " ".join(["python", *sys.argv]), "seed": args.seed,
+        "command": " ".join(["python", *sys.argv]), "commit": commit(), "seed": args.seed,
         "files": sum(row["files"] for row in rows), "sent": len(found),
         "slowest_seconds": round(max(one.seconds for one in found), 2), **state,
         "machine": describe_machine(), "results": rows, "faults": faults,
@@ -219,12 +225,13 @@ def main() -> int:
     own.add_argument("--cases", type=int, default=30 if TOY else 1200)
     own.add_argument("--seed", type=int, default=0)
     own.add_argument("--json", default=str(RESULTS / "hostile_uploads.json"), help='or "no"')
+    own.add_argument("--also", type=Path, default=None, help="folder of more files to send")
     own.add_argument("--keep", type=Path, default=None, help="folder for faulty files")
     args = own.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         (work / "files").mkdir()
-        every = [*uploads(work / "files", args.cases, args.seed, harm=not TOY)]
+        every = [*uploads(work / "files", args.cases, args.seed, harm=not TOY), *own_files(args)]
         with serving(work, write_served(work), "--threads", "1") as server:
             found, state = campaign(server, every)
     told = record(found, state, args)
