@@ -17,6 +17,7 @@ all steps, as the server's own metrics tell it; ``batch`` is the mean of clouds 
 
 from __future__ import annotations
 
+import json
 import statistics
 import tempfile
 import threading
@@ -117,7 +118,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         write_adapters(work / "adapters", max(args.adapters), POINTS)
-        table = [row for count in args.adapters for row in rows(work, count, args)]
+        table = []
+        for count in args.adapters:
+            for row in rows(work, count, args):
+                print(json.dumps(row), flush=True)  # all of them take minutes
+                table.append(row)
     for row in table:
         row["ratio"] = row["server_ms"] / table[0]["server_ms"]
     report("serving", "Clouds served", table, args, {"points": POINTS})
