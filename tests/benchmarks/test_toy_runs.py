@@ -37,12 +37,15 @@ TOY = {
     "scaling.py": "--parts cost --json {out}",
     "scenes.py": "--sets toy={scenes},block=12,blocks=4,least=16,test_blocks=2 --runs {runs} "
     "--more epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
+    "serving.py": "--json {out}",
+    "soak.py": "--json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
 # What takes longest, for "make test-all".
 SLOW = {*TOY} - {"ops.py"}
 ELSEWHERE = {
     "fuzz_files.py": "tests/unit/io/test_fuzz.py",
+    "hostile_uploads.py": "tests/unit/serving/test_hostile_uploads.py",
     "scene.py": "tests/unit/inference/test_label_scenes.py",
 }
 

@@ -180,6 +180,33 @@ def test_what_a_step_keeps():
             assert near(share_32, 100 * large["saved_against_full"]), step
 
 
+def test_what_a_server_holds():
+    found = record("serving")["results"]
+    rows = rows_of("serving.md", "adapters")
+    assert len(rows) == len(found)
+    for cells, own in zip(rows, found, strict=True):
+        assert (number(cells[0]), cells[1]) == (own["adapters"], own["sent"])
+        told = [
+            own[k] for k in ("clouds_per_s", "p50_ms", "p95_ms", "p99_ms", "server_ms", "ratio")
+        ]
+        shares = [own["read_%"], own["sample_%"] + own["group_%"], own["network_%"], own["load_%"]]
+        for cell, value in zip(cells[2:], [*told, *shares], strict=True):
+            assert near(cell, value), (cells, value)
+
+
+def test_what_a_server_stood():
+    (row,), (own,) = rows_of("serving.md", "requests"), record("soak")["results"]
+    told = (own["requests"], own["killed"], sum(own["sent again"].values()), own["right"])
+    assert tuple(number(cell) for cell in row[:4]) == told and own["left"] == []
+    (row,), found = rows_of("serving.md", "files"), record("hostile_uploads")
+    sums = [
+        sum(one[key] for one in found["results"])
+        for key in ("files", "sent", "answered", "refused", "faults")
+    ]
+    assert [number(cell) for cell in row[:5]] == sums
+    assert near(row[5], found["growth_bytes"] / 1e6)
+
+
 @pytest.fixture(scope="module")
 def known():
     """What ``pointadapt list methods`` says, by name."""

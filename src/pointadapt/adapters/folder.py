@@ -317,7 +317,8 @@ def _adapter(config: dict[str, Any], net: Backbone, folder: Path) -> Adapter:
     except (UnknownNameError, DataLayoutError) as error:
         raise AdapterError(f"{folder / CONFIG}: {error}") from error
     names = config["classes"], config["head_inputs"], parts, features
-    with no_larger_than(folder, (CONFIG, WEIGHTS), config, method.scratch * numbers_of(net)):
+    besides = method.scratch and method.scratch * numbers_of(net)
+    with no_larger_than(folder, (CONFIG, WEIGHTS), config, besides):
         new = Adapter(net, method, task, *names, config["normalise"])
     new.about, new.sizes = config, _sizes(config, folder)
     return new

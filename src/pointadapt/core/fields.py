@@ -12,6 +12,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -36,12 +37,17 @@ def build(cls: type[T], values: Mapping[str, Any], what: str) -> T:
         UnknownNameError: an unknown field, with the nearest known one.
         ConfigError: a value of the wrong type.
     """
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     known = [f.name for f in fields(cls) if f.init]  # type: ignore[arg-type]
     for key in values:
         if key not in known:
             raise UnknownNameError(f"option of {what}", key, known)
     return cls(**{k: convert(v, hints[k], f"option {k!r} of {what}") for k, v in values.items()})
+
+
+@lru_cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def convert(value: Any, hint: Any, what: str) -> Any:

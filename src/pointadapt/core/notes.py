@@ -33,14 +33,21 @@ def note(text: str) -> None:
 @contextmanager
 def notes_about(path: object) -> Iterator[None]:
     """Tell the notes of the block at its end, ``path`` before each; none if it fails."""
-    waiting: list[str] = []
-    token = _WAITING.set(waiting)
-    try:
+    with notes_kept() as waiting:
         yield
-    finally:
-        _WAITING.reset(token)
     for line in dict.fromkeys(waiting):
         note(f"{path}: {line}")
+
+
+@contextmanager
+def notes_kept() -> Iterator[list[str]]:
+    """The notes of the block in this thread, which are told to nobody else."""
+    kept: list[str] = []
+    token = _WAITING.set(kept)
+    try:
+        yield kept
+    finally:
+        _WAITING.reset(token)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pointadapt.core.errors import PointCloudError
+from pointadapt.core.spent import counts
 from pointadapt.ops._check import (
     at_least_float32,
     check_count,
@@ -57,6 +58,7 @@ def knn(queries: Tensor, points: Tensor, k: int, *, check: bool = True) -> tuple
 
 
 @reference("nearest")
+@counts("group")
 def _nearest(queries: Tensor, points: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Search axes (3, B, N) for the neighbours of axes (3, B, M), some rows at a time."""
     fast = kernels(points) if k <= MOST_NEIGHBORS else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pointadapt.core.errors import PointCloudError
+from pointadapt.core.spent import counts
 from pointadapt.ops._check import (
     at_least_float32,
     check_count,
@@ -82,6 +83,7 @@ def _ball(axes: Tensor) -> Tensor:
 
 
 @reference("sample")
+@counts("sample")
 def _sample(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
     """Run the kernel or the loop. `axes`: (3, B, N); `ball`: leave `_ball` out. Returns (B, m)."""
     fast = kernels(axes)

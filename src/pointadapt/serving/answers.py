@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,22 @@ from typing import Any
 import numpy as np
 
 from ..core.errors import ConfigError, PointCloudError
+from ..core.notes import notes_kept
+from ..core.spent import spent
 from ..inference.classify_files import CloudFiles, Prediction, answer_clouds, reader_of
 from ..inference.predictor import PREDICTORS
 from ..io import read_cloud
 from ..io.table import FORMATS
 from ..tasks import TASKS
 from .batches import Batches, BusyError
-from .shelf import Shelf
+from .shelf import Loaded, Shelf
 
 TOP = 5  # labels of a cloud that are told
 READERS = 2  # files that are read at a time
 VIEWED = 20_000  # points of a cloud that a page is given
 FALLBACK = ".ply"  # for labelled points, where the format of the upload holds no labels
 
-Watch = Callable[[str, float], None]  # is told what was done ("read", "batch", …) and how much
+Watch = Callable[[str, float], None]  # is told what was done ("read", "batch", …), how much
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class _Job:
     path: Path
     points: np.ndarray
     traits: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    def answer(self, told: Prediction, later: list[str]) -> Answer:
+        """What is told of it; of the ``later`` notes on a batch those that name it."""
+        notes = [*self.notes, *(line for line in later if str(self.path) in line)]
+        return Answer({**told.to_dict(), "notes": notes}, points=self.points)
 
 
 class Answers:
@@ -63,7 +72,7 @@ class Answers:
         batch: clouds that are predicted at a time.
         wait: seconds that a cloud waits for others at most.
         waiting: files that may wait for their turn; more are refused.
-        watch: is told how long reading takes, and how large batches are.
+        watch: is told how long each step takes, how large batches are, how many are loaded.
     """
 
     def __init__(
@@ -109,20 +118,18 @@ class Answers:
         except Exception as error:  # its asker hears of it
             _settle(answer, _raise, error)
             return
-        batch.add_done_callback(
-            lambda done: _settle(answer, lambda: Answer(done.result().to_dict(), points=job.points))
-        )
+        batch.add_done_callback(lambda done: _settle(answer, done.result))
 
     def _read(self, adapter: str, path: Path) -> _Job:
-        path, began = _as_file(path), time.perf_counter()
-        points, traits = reader_of(self.shelf.config(adapter)).measured(path)
-        self._watch("read", time.perf_counter() - began)
-        return _Job(adapter, path, points, traits)
+        with self._timed("read"), notes_kept() as notes:
+            path = _as_file(path)
+            points, traits = reader_of(self.shelf.config(adapter)).measured(path)
+        return _Job(adapter, path, points, traits, tuple(dict.fromkeys(notes)))
 
-    def _clouds(self, jobs: list[_Job]) -> list[Prediction | Exception]:
+    def _clouds(self, jobs: list[_Job]) -> list[Answer | Exception]:
         """Answers to a batch, those for one adapter together."""
         self._watch("batch", len(jobs))
-        answers: dict[int, Prediction | Exception] = {}
+        answers: dict[int, Answer | Exception] = {}
         for adapter in dict.fromkeys(job.adapter for job in jobs):
             rows = [k for k, job in enumerate(jobs) if job.adapter == adapter]
             try:
@@ -131,17 +138,38 @@ class Answers:
                 answers |= dict.fromkeys(rows, error)
         return [answers[k] for k in range(len(jobs))]
 
-    def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Prediction]:
-        began = time.perf_counter()
-        with self.shelf.using(adapter) as loaded:
+    def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Answer]:
+        with self._held(adapter) as loaded, self._timed("network"), notes_kept() as notes:
             entries = [Prediction(job.path) for job in jobs]
             clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
             done = answer_clouds(entries, clouds, loaded.model, loaded.config["points"], TOP)
-        self._watch("predict", time.perf_counter() - began)
-        return done
+        return [job.answer(told, notes) for job, told in zip(jobs, done, strict=True)]
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        """Tell how long the block takes: what it samples and groups for itself, the rest as what.
+
+        Nothing is told of a block that fails.
+        """
+        began = time.perf_counter()
+        with spent() as parts:
+            yield
+        for part, seconds in parts.items():
+            self._watch(part, seconds)
+        self._watch(what, time.perf_counter() - began - sum(parts.values()))
+
+    @contextmanager
+    def _held(self, adapter: str) -> Iterator[Loaded]:
+        """The adapter, read from its folder if it is not in memory."""
+        before, began = self.shelf.made, time.perf_counter()
+        with self.shelf.using(adapter) as loaded:
+            if self.shelf.made > before:
+                self._watch("load", time.perf_counter() - began)
+                self._watch("loaded", self.shelf.loaded)
+            yield loaded
 
     def _points(self, adapter: str, path: Path, category: str | None) -> Answer:
-        path, began = _as_file(path), time.perf_counter()
+        path = _as_file(path)
         kind = PREDICTORS[TASKS[self.shelf.config(adapter)["task"]].predictor]
         options: dict[str, Any] = {"out": path.parent / "labelled"}
         if hasattr(kind, "form"):
@@ -149,14 +177,14 @@ class Answers:
             options |= {"form": (path.suffix if holds else FALLBACK)[1:], "category": category}
         elif category is not None:
             raise ConfigError("this adapter is told no category: leave it out")
-        with self.shelf.using(adapter) as loaded:
+        with self._held(adapter) as loaded, self._timed("label"), notes_kept() as notes:
             row: Any = kind(**options).files([path], loaded.model).rows[0]  # type: ignore[arg-type]
             names = loaded.model.adapter.names.parts
-        self._watch("label", time.perf_counter() - began)
         if row.error is not None:
             raise PointCloudError(row.error)
         copies = (p for p in sorted(options["out"].iterdir()) if p.suffix != ".json")
-        return Answer({**row.to_dict(), "names": names}, file=next(copies))
+        told = {**row.to_dict(), "names": names, "notes": (*dict.fromkeys(notes),)}
+        return Answer(told, file=next(copies))
 
 
 def _settle(answer: Future[Any], work: Callable[..., Any], *given: Any) -> None:
@@ -178,7 +206,8 @@ def viewed(answer: Answer) -> Answer:
     """The answer with some of its points, for a picture."""
     points, labels = answer.points, answer.labels
     if answer.file is not None:
-        cloud = read_cloud(answer.file, nan="drop")
+        with notes_kept():  # of a copy, whose original was told of
+            cloud = read_cloud(answer.file, nan="drop")
         points, labels = cloud.points, cloud.labels
     if points is None:
         return answer

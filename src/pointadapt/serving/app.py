@@ -29,6 +29,7 @@ from ..io import SUFFIXES
 from .answers import Answer, Answers, viewed
 from .batches import BusyError
 from .metrics import Metrics
+from .plan import Limits
 from .shelf import Shelf
 
 DRAINED = 4  # times the limit that are read of an upload that is too large
@@ -63,25 +64,6 @@ BODY = {
 Form = Literal["file", "json"]
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a server takes.
-
-    Attributes:
-        bytes: of an upload.
-        seconds: from its first byte to the answer.
-        batch: clouds that are predicted at a time.
-        wait: seconds that a cloud waits for others.
-        waiting: files that may wait for their turn.
-    """
-
-    bytes: int = 256 << 20
-    seconds: float = 120.0
-    batch: int = 32
-    wait: float = 0.01
-    waiting: int = 256
-
-
 @dataclass
 class Serving:
     """What the addresses share."""
@@ -90,11 +72,12 @@ class Serving:
     limits: Limits
     token: str = ""
     metrics: Metrics = field(default_factory=Metrics)
+    inside: Path | None = None  # where its folder of uploads is; None: with temporary files
 
     def __post_init__(self) -> None:
         o = self.limits
         self.answers = Answers(self.shelf, o.batch, o.wait, o.waiting, self.metrics.watch)
-        self.folder = tempfile.TemporaryDirectory(prefix="pointadapt-serve-")
+        self.folder = tempfile.TemporaryDirectory(prefix="pointadapt-serve-", dir=self.inside)
 
     def stop(self) -> None:
         """Finish what is under way, and leave no file."""
@@ -119,7 +102,7 @@ class Serving:
         view: bool,
     ) -> Response:  # fmt: skip
         """The answer to the file in the request's body."""
-        if adapter not in self.shelf.folders():
+        if not self.shelf.has(adapter):
             raise HTTPException(404, f"there is no adapter called {one_line(adapter, 80)!r}")
         name, began, status = one_line(Path(file).name, 200), time.perf_counter(), "500"
         folder = Path(tempfile.mkdtemp(dir=self.folder.name))
@@ -127,7 +110,10 @@ class Serving:
         try:
             async with asyncio.timeout(self.limits.seconds):
                 await self._receive(request, path)
+                received = time.perf_counter()
+                self.metrics.watch("receive", received - began)
                 answer = await asyncio.wrap_future(self.answers.submit(adapter, path, category))
+                self.metrics.watch("answer", time.perf_counter() - received)
                 if view:
                     answer = await asyncio.to_thread(viewed, answer)
             status = "200"
@@ -200,6 +186,7 @@ def _response(answer: Answer, path: Path, name: str, form: Form | None, view: bo
     told = {key: value for key, value in answer.told.items() if key not in ("path", "out")}
     if isinstance(told.get("labels"), dict):
         told["labels"] = {k: v for k, v in told["labels"].items() if k not in ("out", "path")}
+    told["notes"] = [_named(line, path, name) for line in told.get("notes", ())]
     told = {"file": name, **told}
     if answer.file is not None and form != "json" and not view:
         summary = json.dumps(finite(told))[:4000]
@@ -298,7 +285,7 @@ def _guarded(app: FastAPI, serving: Serving) -> None:
     @app.get("/metrics", dependencies=guard, response_class=Response)
     def metrics() -> Response:
         """Counts and times, as Prometheus reads them."""
-        text, kind = serving.metrics.text(serving.shelf.loaded)
+        text, kind = serving.metrics.text()
         return Response(text, media_type=kind)
 
     @app.post("/predict/{adapter}", dependencies=guard, openapi_extra=BODY)

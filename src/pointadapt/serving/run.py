@@ -3,42 +3,20 @@
 from __future__ import annotations
 
 import ipaddress
-import signal
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import uvicorn
-
-from ..core.errors import ConfigError, PointAdaptError
-from .app import Serving, make_app
+from ..core.errors import ConfigError
+from ..core.machine import use_threads
+from .app import Serving
+from .listen import answer, listening_on
+from .plan import Plan
+from .shelf import Shelf
+from .workers import Workers
 
 SHORTEST = 16  # characters of a token
 LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's, which ends a process by the signal that stopped it; here that is its normal end.
-
-    ``started`` is called once it listens.
-    """
-
-    on_start: Callable[[], None] = staticmethod(lambda: None)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {n: signal.signal(n, self.handle_exit) for n in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.on_start()
 
 
 def read_token(path: Path) -> str:
@@ -66,38 +44,34 @@ def is_local(host: str) -> bool:
 
 
 def run(
-    serving: Serving, host: str, port: int, on_start: Callable[[str], None] = lambda _: None
-) -> None:
+    plan: Plan, host: str, port: int, workers: int = 1,
+    on_start: Callable[[int, str], None] = lambda *_: None,
+) -> None:  # fmt: skip
     """Answer on ``host`` and ``port`` (0: any) until SIGTERM or Ctrl-C, then finish what is begun.
 
     Args:
-        serving: what answers.
+        plan: what answers.
         host: an address of this machine.
         port: 0 takes a free one.
-        on_start: called with the server's address once it listens.
+        workers: processes that answer; a single one is this process.
+        on_start: called with the number of adapters and the server's address once it listens.
 
     Raises:
         ConfigError: others reach that address, and no token is asked for.
+        AdapterError, FetchError: see :class:`Shelf`.
         PointAdaptError: the port is taken, or the address is not this machine's.
     """
-    if not is_local(host) and not serving.token:
+    if not is_local(host) and not plan.token:
         raise ConfigError(f"others reach {host}: pass --token-file FILE, or leave out --host")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", "") or "it must be 0 to 65535"
-        raise PointAdaptError(f"cannot listen on {host}, port {port}: {why}") from error
-    with listening:
-        app: Any = make_app(serving, LOCAL if is_local(host) else ())
-        seconds = int(serving.limits.seconds)
-        server = _Server(
-            uvicorn.Config(
-                app, log_level="warning", access_log=False, server_header=False,
-                timeout_graceful_shutdown=seconds, limit_concurrency=serving.limits.waiting * 4,
-            )
-        )  # fmt: skip
+    plan = replace(plan, hosts=LOCAL if is_local(host) else ())
+    shelf = Shelf(plan.places, plan.backbone, plan.most)
+    count = len(shelf.folders())
+    with listening_on(host, port) as listening:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}"
-        server.on_start = lambda: on_start(address)
-        server.run(sockets=[listening])
+        if workers > 1:
+            Workers(plan, workers, listening, lambda: on_start(count, address)).run()
+            return
+        use_threads(plan.threads)
+        serving = Serving(shelf, plan.limits, plan.token)
+        answer(serving, listening, plan.hosts, lambda: on_start(count, address))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ..core.errors import ConfigError
-from .shelf import Shelf
+from .plan import Limits, Plan
 
 
 def serve(
     adapters: Iterable[Path | str], *, backbone: Path | str | None = None,
     host: str = "127.0.0.1", port: int = 8000, token_file: Path | None = None, most: int = 100,
     max_megabytes: int = 256, max_seconds: float = 120.0, batch: int = 32, wait: float = 10.0,
-    waiting: int = 256, on_start: Callable[[int, str], None] = lambda *_: None,
+    waiting: int = 256, workers: int = 1, threads: int = 0,
+    on_start: Callable[[int, str], None] = lambda *_: None,
 ) -> None:  # fmt: skip
     """Serve adapters over HTTP until SIGTERM or Ctrl-C, then finish what is under way.
 
@@ -30,6 +32,9 @@ def serve(
         batch: clouds that are predicted together.
         wait: milliseconds that a cloud waits for others.
         waiting: files that may wait for their turn.
+        workers: processes that answer, each with its own copy of the backbone; one that dies is
+            replaced, and what it had in hand breaks off.
+        threads: CPU threads of each; 0 leaves it to torch, or shares the cores out to workers.
         on_start: called with the number of adapters and the server's address once it listens.
 
     Raises:
@@ -39,15 +44,15 @@ def serve(
         PointAdaptError: it cannot listen there.
     """
     try:
-        from .app import Limits, Serving
         from .run import read_token, run
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}: pip install 'pointadapt[serve]'") from error
-    token = "" if token_file is None else read_token(token_file)
     limits = Limits(
         bytes=max_megabytes << 20, seconds=max_seconds, batch=batch, wait=wait / 1e3,
         waiting=waiting,
     )  # fmt: skip
-    shelf = Shelf(map(Path, adapters), backbone, most)
-    count = len(shelf.folders())
-    run(Serving(shelf, limits, token), host, port, lambda at: on_start(count, at))
+    token = "" if token_file is None else read_token(token_file)
+    if workers > 1 and not threads:
+        threads = max(1, (os.cpu_count() or 1) // workers)
+    plan = Plan(tuple(map(Path, adapters)), backbone, most, limits, token, threads=threads)
+    run(plan, host, port, workers, on_start)

@@ -22,6 +22,8 @@ from ..pretrained.hf_hub import repository_of
 
 PLAIN = Path("adapter")  # what training calls the folder inside its own
 
+_Mark = tuple[Path, int]  # a folder, and when its configuration was written
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -45,6 +47,9 @@ class Shelf:
         backbone: where the backbone is now, if the adapters do not know.
         most: how many are in memory at most, besides those in use.
 
+    Attributes:
+        made: how many were read so far.
+
     Raises:
         AdapterError: a place holds no adapter, or two have one name.
         FetchError: one cannot be had from the Hub.
@@ -56,16 +61,18 @@ class Shelf:
         self.places, self.backbone, self.most = tuple(map(Path, places)), backbone, most
         self._lock = threading.RLock()
         self._models: dict[tuple[Any, ...], PointModel] = {}
-        self._loaded: OrderedDict[tuple[Path, int], Loaded] = OrderedDict()
-        self._used: Counter[tuple[Path, int]] = Counter()
-        self._made = 0
+        self._loaded: OrderedDict[_Mark, Loaded] = OrderedDict()
+        self._used: Counter[_Mark] = Counter()
+        self.made = 0
+        self._known: dict[str, Path] = {}
+        self._configs: dict[str, tuple[_Mark, dict[str, Any]]] = {}
         for place in self.places:
             if not _named(place):
                 raise AdapterError(f"{place} holds no adapter: pass folders that training wrote")
         self.folders()
 
     def folders(self) -> dict[str, Path]:
-        """All adapters: name and folder.
+        """All adapters: name and folder, looked for anew.
 
         Raises:
             AdapterError: two have one name.
@@ -77,7 +84,12 @@ class Shelf:
                     raise AdapterError(
                         f"{found[name]} and {folder} are both called {name!r}: rename one"
                     )
+        self._known = found
         return found
+
+    def has(self, name: str) -> bool:
+        """Whether there is an adapter of that name."""
+        return self._at(name) is not None
 
     def config(self, name: str) -> dict[str, Any]:
         """What an adapter's folder says of it.
@@ -85,7 +97,11 @@ class Shelf:
         Raises:
             UnknownNameError: there is none of that name.
         """
-        return adapter_folder.read_adapter_config(self._folder(name))
+        mark = _mark(self._folder(name))
+        kept = self._configs.get(name)
+        if kept is None or kept[0] != mark:
+            kept = self._configs[name] = (mark, adapter_folder.read_adapter_config(mark[0]))
+        return kept[1]
 
     @property
     def loaded(self) -> int:
@@ -100,11 +116,10 @@ class Shelf:
             UnknownNameError: there is none of that name.
             AdapterError: it is damaged.
         """
-        folder = self._folder(name)
-        mark = (folder, (folder / adapter_folder.CONFIG).stat().st_mtime_ns)  # trained anew: read
+        mark = _mark(self._folder(name))
         with self._lock:
             if mark not in self._loaded:
-                self._loaded[mark] = self._load(folder)
+                self._loaded[mark] = self._load(mark[0])
             self._loaded.move_to_end(mark)
             self._used[mark] += 1
             self._let_go()
@@ -117,16 +132,23 @@ class Shelf:
                 self._used[mark] -= 1
 
     def _folder(self, name: str) -> Path:
-        folders = self.folders()
-        if name not in folders:
-            raise UnknownNameError("adapter", name, folders)
-        return folders[name]
+        folder = self._at(name)
+        if folder is None:
+            raise UnknownNameError("adapter", name, self._known)
+        return folder
+
+    def _at(self, name: str) -> Path | None:
+        """Where the adapter is; places are looked through only for one that is not known yet."""
+        folder = self._known.get(name)
+        if folder is not None and (folder / adapter_folder.CONFIG).is_file():
+            return folder
+        return self.folders().get(name)
 
     def _load(self, folder: Path) -> Loaded:
         needs = adapter_folder.read_adapter_config(folder)["backbone"]
         same = (needs["sha256"], needs["seed"], *(needs[key] for key in adapter_folder.SHAPE))
-        self._made += 1
-        key = f"n{self._made}"
+        self.made += 1
+        key = f"n{self.made}"
         if same in self._models:
             adapter_folder.load_into(self._models[same], folder, key)
         else:
@@ -139,6 +161,11 @@ class Shelf:
             gone = self._loaded.pop(mark)
             del gone.model.adapters[gone.key]
             del self._used[mark]
+
+
+def _mark(folder: Path) -> _Mark:
+    """An adapter as it is now: one that was trained anew has another."""
+    return folder, (folder / adapter_folder.CONFIG).stat().st_mtime_ns
 
 
 def _adapters_in(place: Path) -> list[Path]:

@@ -17,8 +17,8 @@ from pointadapt.core.errors import (
 
 pytest.importorskip("fastapi")
 
-from pointadapt.serving.app import Limits, Serving
 from pointadapt.serving.batches import Batches, BusyError
+from pointadapt.serving.plan import Plan
 from pointadapt.serving.run import is_local, read_token, run
 from pointadapt.serving.shelf import Shelf
 
@@ -132,11 +132,8 @@ def test_tokens_and_addresses(tmp_path):
 
 
 def test_others_are_served_with_a_token_alone(folders):
-    serving = Serving(Shelf([folders]), Limits())
-    try:
-        with pytest.raises(ConfigError, match="pass --token-file"):
-            run(serving, "0.0.0.0", 0)
-        with pytest.raises(PointAdaptError, match="cannot listen on"):
-            run(serving, "127.0.0.1", 70000)
-    finally:
-        serving.stop()
+    plan = Plan((folders,))
+    with pytest.raises(ConfigError, match="pass --token-file"):
+        run(plan, "0.0.0.0", 0)
+    with pytest.raises(PointAdaptError, match="cannot listen on"):
+        run(plan, "127.0.0.1", 70000)

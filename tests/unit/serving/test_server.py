@@ -46,6 +46,21 @@ def test_a_file_gets_the_answer_of_the_command_line(server, served, cloud):
     assert not server.files
 
 
+def test_notes_on_a_file_are_told_with_its_answer_and_to_nobody_else(server):
+    head = ["ply", "format ascii 1.0", "element vertex 90"]
+    head += [f"property float {axis}" for axis in "xyz"]
+    head += ["element face 1", "property list uchar int vertex_indices", "end_header"]
+    points = np.random.default_rng(0).uniform(-1, 1, (90, 3))
+    body = "\n".join([*head, *(" ".join(map(str, p)) for p in points), "3 0 1 2", ""]).encode()
+    got = server.ask("/predict/shapes?file=my.ply", body)
+    assert got.status == 200, got.body
+    (note,) = got.told["notes"]
+    assert note.startswith("my.ply: its 1 face") and "save it without faces" in note
+    parts = server.ask("/predict/parts/my.ply?category=chair", body, "PUT")
+    assert json.loads(parts.headers["x-pointadapt-answer"])["notes"] == [note]
+    assert server.errors.read_text() == ""
+
+
 def test_points_as_json_and_as_an_array(server, cloud):
     points = read_cloud(cloud).points
     want = put(server, "shapes", cloud).told["label"]

@@ -36,7 +36,8 @@ class Serve:
         batch: clouds that are predicted together.
         wait: milliseconds that a cloud waits for others.
         waiting: files that may wait for their turn.
-        threads: CPU threads; 0 leaves it to torch.
+        workers: processes that answer; one that dies is replaced. Each holds its own backbone.
+        threads: CPU threads of each; 0 leaves it to torch, or shares the cores out to workers.
     """
 
     adapters: Annotated[Positional[tuple[Path, ...]], arg(metavar="ADAPTER_OR_DIR …")]
@@ -50,19 +51,17 @@ class Serve:
     batch: int = 32
     wait: float = 10.0
     waiting: int = 256
+    workers: int = 1
     threads: int = 0
 
     def run(self) -> int:
-        at_least(self, 1, "most", "max_megabytes", "max_seconds", "batch", "waiting")
+        at_least(self, 1, "most", "max_megabytes", "max_seconds", "batch", "waiting", "workers")
         at_least(self, 0, "wait", "threads", "port")
         if not self.adapters:
             raise PointAdaptError("give at least one adapter to serve")
-        from ...core.machine import use_threads
         from ...serving.serve import serve
 
-        use_threads(self.threads)
         options = {f.name: getattr(self, f.name) for f in fields(self)}
-        del options["threads"]
         serve(**options, on_start=_tell)
         return 0
 

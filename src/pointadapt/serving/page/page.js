@@ -112,6 +112,7 @@ function show(answer) {
     const found = [...counts].sort((a, b) => b[1] - a[1]);
     $("more").replaceChildren(
       ...found.map(([label, n]) => line(`${name(label)} ${percent(n / labels.length)}`, hue(label))),
+      ...(answer.notes || []).map((note) => line(note)),
     );
     $("save").hidden = false;
     draw(points, labels.map(hue));
@@ -119,6 +120,7 @@ function show(answer) {
     $("answer").textContent = answer.label;
     const top = (answer.top || []).map(([label, p]) => line(`${label} ${percent(p)}`));
     if (answer.note) top.push(line(answer.note));
+    top.push(...(answer.notes || []).map((note) => line(note)));
     $("more").replaceChildren(...top);
     const heights = points.map((p) => p[2]);
     const [low, high] = [Math.min(...heights), Math.max(...heights)];
