@@ -91,6 +91,7 @@ def test_a_killed_worker_is_replaced_and_every_request_answered(workers, server,
         assert line.connect_ex(("127.0.0.1", int(workers.address.rpartition(":")[2])))
 
 
+@pytest.mark.slow
 def test_sigterm_lets_all_end_what_is_under_way(start_server, served, file, tmp_path):
     flags = ("--workers", "2", "--wait", "1500")
     server = start_server(tmp_path / "temp", served / "adapters" / "shapes", *flags)
@@ -104,6 +105,7 @@ def test_sigterm_lets_all_end_what_is_under_way(start_server, served, file, tmp_
     assert not list(server.temp.iterdir())
 
 
+@pytest.mark.slow
 def test_workers_end_when_who_watches_over_them_is_killed(workers, file):
     gone = children(workers)
     assert workers.send("shapes", file).status == 200
