@@ -77,8 +77,8 @@ def export(
     adapter.
 
     Returns:
-        The file, the names of the inputs and of the classes, the number of points, and the largest
-        difference.
+        The file, the names of the inputs and of the classes, the number of points, the largest
+        difference, and the log radii of the training clouds, where they are known.
 
     Raises:
         ConfigError: the adapter labels points, or its method or backbone cannot be written down.
@@ -108,6 +108,7 @@ def export(
     return {
         "file": str(out), "to": to, "inputs": whole.inputs, "classes": list(own.classes),
         "points": few, "largest_difference": error, "bytes": out.stat().st_size,
+        "sizes": own.known_sizes,
     }  # fmt: skip
 
 
