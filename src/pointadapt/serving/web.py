@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..adapters import folder as adapter_folder
 from ..core.errors import ConfigError
 from ..core.files import write_json
 from ..core.folders import new_folder
+from ..data.sets.folder import Folder
 from ..inference.classify_files import reader_of
 from ..inference.export import export
 from ..io.columns import XYZ
@@ -85,13 +87,17 @@ def _runtime(ort: Path | str | None) -> list[Path]:
 
 def _how(folder: Path) -> dict[str, Any]:
     """How the page reads files for an adapter: as :func:`reader_of`'s reader does."""
-    config = adapter_folder.read_adapter_config(folder)
-    reader = reader_of(config)
-    how, drawn = reader.folder, np.random.PCG64(reader.folder.seed).state["state"]
+    reader = reader_of(adapter_folder.read_adapter_config(folder))
+    return _reading(replace(reader.folder, points=reader.available or reader.points))
+
+
+def _reading(how: Folder) -> dict[str, Any]:
+    """What the page must know to read files as ``how`` does; ``draws`` is NumPy's generator."""
+    state = np.random.PCG64(how.seed).state["state"]
     return {
-        "points": reader.available or reader.points, "sampling": how.sampling, "up": how.up,
-        "nan": how.nan, "min_points": how.min_points, "columns": how.columns or XYZ,
-        "draws": {key: str(value) for key, value in drawn.items()},
+        "points": how.points, "sampling": how.sampling, "up": how.up, "nan": how.nan,
+        "min_points": how.min_points, "columns": how.columns or XYZ,
+        "draws": {key: str(value) for key, value in state.items()},
     }  # fmt: skip
 
 

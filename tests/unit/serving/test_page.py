@@ -1,23 +1,18 @@
 """The page for people, in a real Chromium that runs without a screen."""
 
 import base64
-import contextlib
 import io
-import itertools
-import json
-import os
-import shutil
-import subprocess
-import sys
-import threading
-import time
 
 import numpy as np
 import pytest
+from chromium import CHROMIUM
 from matplotlib.image import imread
 
 from pointadapt.inference.predict import predict
 from pointadapt.io import write_points
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium on this machine")
+
 
 def choose(browser, adapter):
     browser.js(f"$('adapter').value = {adapter!r}; $('adapter').dispatchEvent(new Event('change'))")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from ...core import console
+from ...core.errors import PointAdaptError
 from ...reports import terminal as report
 from ..base import command
 
@@ -16,34 +17,66 @@ from ..base import command
 @command("export")
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write an adapter with its backbone as one file that runs without pointadapt.
+    """Write adapters with their backbone for runtimes and browsers that have no pointadapt.
 
-    It takes points (clouds, points, 3) and gives the classes' probabilities; cutting clouds into
-    patches is inside. The file is run and compared with the adapter before the command ends.
+    As one file (onnx, torch), an adapter takes points (clouds, points, 3) and gives the classes'
+    probabilities; cutting clouds into patches is inside. As a page (web), adapters classify files
+    that are dropped in a browser; any web server can serve it. What is written is compared with
+    the adapter first.
 
     Attributes:
-        adapter: the folder that training wrote, or hf://owner/name.
-        out: file to write, such as chairs.onnx.
-        to: "onnx" for onnxruntime, or "torch" for torch.export's own form (.pt2).
-        backbone: where the backbone is now, if the adapter does not find it.
+        adapters: the folder that training wrote, or hf://owner/name; of a page several, and
+            folders of such.
+        out: file to write, such as chairs.onnx; of a page the folder.
+        to: "onnx" for onnxruntime, "torch" for torch.export's own form (.pt2), or "web".
+        ort: the unpacked npm package onnxruntime-web, of which a page gets a copy. Without it, the
+            page loads that from a public address.
+        backbone: where the backbone is now, if the adapters do not find it.
         json: print what was written as JSON on standard output.
     """
 
-    adapter: Annotated[Positional[Path], arg(metavar="ADAPTER")]
+    adapters: Annotated[Positional[tuple[Path, ...]], arg(metavar="ADAPTER …")]
     out: Path
-    to: Literal["onnx", "torch"] = "onnx"
+    to: Literal["onnx", "torch", "web"] = "onnx"
+    ort: Path | None = None
     backbone: str | None = None
     json: bool = False
 
     def run(self) -> int:
+        if self.to != "web" and (len(self.adapters) != 1 or self.ort):
+            raise PointAdaptError(f"--to {self.to} takes one adapter, and no --ort")
+        if not self.adapters:
+            raise PointAdaptError("give at least one adapter to export")
         from ...core.files import check_target
-        from ...inference.export import export
 
         check_target(self.out)
-        done = export(self.adapter, self.out, to=self.to, backbone=self.backbone)
+        done = self._page() if self.to == "web" else self._file(self.to)
         if self.json:
             console.print_json(done)
-        else:
+        return 0
+
+    def _page(self) -> dict[str, Any]:
+        from ...serving.web import export_web
+
+        done = export_web(self.adapters, self.out, ort=self.ort, backbone=self.backbone)
+        if not self.json:
+            size = sum(each["bytes"] for each in done["adapters"])
+            report.panel(
+                console.output(), done["folder"],
+                [
+                    ("adapters", ", ".join(each["name"] for each in done["adapters"])),
+                    ("size", f"{console.size(size)} of networks"),
+                    ("runs by", f"onnxruntime-web from {done['runtime']}"),
+                    ("serve it", f"python -m http.server -d {done['folder']}"),
+                ],
+            )  # fmt: skip
+        return done
+
+    def _file(self, to: Literal["onnx", "torch"]) -> dict[str, Any]:
+        from ...inference.export import export
+
+        done = export(self.adapters[0], self.out, to=to, backbone=self.backbone)
+        if not self.json:
             report.panel(
                 console.output(), done["file"],
                 [
@@ -55,4 +88,4 @@ class Export:
                     ("size", console.size(done["bytes"])),
                 ],
             )  # fmt: skip
-        return 0
+        return done
