@@ -23,7 +23,6 @@ from ..backbones import Backbone
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
 from ..core.files import atomic
 from ..ops import cloud_traits
-from .classify_files import CloudFiles
 
 Target = Literal["onnx", "torch"]
 TARGETS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2"}
@@ -33,10 +32,11 @@ MOST = 1 << 20  # clouds, and points of one
 
 
 class Whole(nn.Module):
-    """Everything between points (B, N, 3), as their file has them, and (B, classes).
+    """Everything between points (B, N, 3), as their file has them, and what the task says of them.
 
-    A head that takes the traits of clouds is given them (B, 29) beside the points: their main axes
-    are no operator of other runtimes.
+    That is (B, classes), or (B, N, labels) where points are labelled. What a head is told besides
+    the points comes beside them: the class (B,) of each cloud, the features (B, N, C) of points, or
+    the traits (B, 29) of clouds, since their main axes are no operator of other runtimes.
     """
 
     def __init__(self, model: PointModel) -> None:
@@ -47,16 +47,25 @@ class Whole(nn.Module):
     @property
     def inputs(self) -> list[str]:
         """Names of what goes in."""
-        return ["points", "traits"] if self.adapter.head.takes_traits else ["points"]
+        return list(self.given(1, 1))
 
-    def given(self, points: Tensor) -> dict[str, Tensor]:
-        """What goes in for these clouds, by the names of the inputs."""
-        return {k: cloud_traits(points) if k == "traits" else points for k in self.inputs}
+    def given(self, clouds: int, points: int) -> dict[str, Tensor]:
+        """Made-up clouds, and what else goes in with them, by the names of the inputs."""
+        own = self.adapter
+        given = own.task.example(own.names, clouds, points)
+        draw = torch.Generator().manual_seed(clouds)
+        given["points"] = torch.rand(clouds, points, 3, generator=draw) * 2 - 1
+        if own.head.takes_traits:
+            given["traits"] = cloud_traits(given["points"])
+        return given
 
-    def forward(self, points: Tensor, traits: Tensor | None = None) -> Tensor:
+    def forward(
+        self, points: Tensor, category: Tensor | None = None, features: Tensor | None = None,
+        traits: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Probabilities, or what else the adapter's task makes of its output."""
         own, points = self.adapter, points.float()
-        told, seen = told_of(own, None, None, traits), own.prepared(points)
+        told, seen = told_of(own, category, features, traits), own.prepared(points)
         out = own.head(self.backbone(seen, own.taps), seen, **told)
         return own.task.activate(own.joined(out, self._frozen, seen, traits))
 
@@ -71,25 +80,25 @@ def export(
     """Write the adapter in ``adapter``, with its backbone, to the file ``out``.
 
     The program takes float32 ``points`` (B, N, 3), upright as in training, and gives
-    ``probabilities`` (B, classes); where the head takes traits of clouds, float32 ``traits``
-    (B, 29) as well, see :func:`pointadapt.ops.cloud_traits`. Training used ``points`` points a
-    cloud, spread by farthest point sampling: give it as many. It is run once, and compared with the
-    adapter.
+    ``probabilities`` (B, classes), or (B, N, labels) where points are labelled. Where the head is
+    told more, it takes int64 ``category`` (B,), the number of each cloud's class, float32
+    ``features`` (B, N, C) of the points, or float32 ``traits`` (B, 29), see
+    :func:`pointadapt.ops.cloud_traits`. Training used ``points`` points a cloud, spread by farthest
+    point sampling: give it as many. It is run, and compared with the adapter.
 
     Returns:
-        The file, the names of the inputs and of the classes, the number of points, the largest
-        difference, and the log radii of the training clouds, where they are known.
+        The file, the names of the inputs, of the labels, of the classes and of the points'
+        features, the number of points, the largest difference, and the log radii of the training
+        clouds, where they are known.
 
     Raises:
-        ConfigError: the adapter labels points, or its method or backbone cannot be written down.
+        ConfigError: the adapter's method or backbone cannot be written down.
         PointAdaptError: a package is missing, or the file answers otherwise than the adapter.
     """
     if to not in get_args(Target):
         raise UnknownNameError("target", to, TARGETS)
     model = adapter_folder.load(adapter, backbone=backbone)
     about, own = model.adapter.about, model.adapter
-    if own.task.predictor != CloudFiles.name:
-        raise ConfigError(f"{adapter} labels points ({own.task.name}): only classes are exported")
     model.backbone.check_one_width("export")
     whole, few = Whole(model).eval(), int(about["points"])
     program = _program(whole, model, few, own.method.title)
@@ -106,24 +115,25 @@ def export(
         finally:
             file.unlink(missing_ok=True)
     return {
-        "file": str(out), "to": to, "inputs": whole.inputs, "classes": list(own.classes),
-        "points": few, "largest_difference": error, "bytes": out.stat().st_size,
-        "sizes": own.known_sizes,
+        "file": str(out), "to": to, "inputs": whole.inputs,
+        "labels": list(own.task.labels(own.names)), "classes": list(own.classes),
+        "features": list(own.names.features), "points": few, "largest_difference": error,
+        "bytes": out.stat().st_size, "sizes": own.known_sizes,
     }  # fmt: skip
 
 
 def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
     """The forward written down, for any number of clouds and of points."""
-    c = model.backbone.config
+    least = max(model.backbone.config.groups, model.backbone.config.group_size) + 1
     free = {
         0: torch.export.Dim("clouds", min=1, max=MOST),
-        1: torch.export.Dim("points", min=max(c.groups, c.group_size) + 1, max=MOST),
+        1: torch.export.Dim("points", min=least, max=MOST),
     }
-    shapes = {"points": free, "traits": {0: free[0]}}
+    shapes = {"points": free, "features": free, "category": {0: free[0]}, "traits": {0: free[0]}}
     try:
         with _quiet(), torch.no_grad():
             return torch.export.export(
-                whole, (), whole.given(_some(3, n)), strict=False,
+                whole, (), whole.given(3, max(n, least)), strict=False,
                 dynamic_shapes={k: shapes[k] for k in whole.inputs},
             )  # fmt: skip
     except Exception as error:  # torch's tracing raises what it likes
@@ -132,7 +142,8 @@ def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
 
 def _about(own: Adapter, n: int) -> dict[str, str]:
     """What the ONNX file says of itself."""
-    return {"classes": "\n".join(own.classes), "points": str(n)}
+    names = {"classes": own.classes, "parts": own.names.parts, "features": own.names.features}
+    return {k: "\n".join(v) for k, v in names.items() if v} | {"points": str(n)}
 
 
 def _write_onnx(program: Any, file: Path, inputs: list[str], about: dict[str, str]) -> None:
@@ -160,7 +171,7 @@ def _difference(file: Path, to: Target, whole: Whole, n: int) -> float:
     """
     run, found = _opened(file, to), []
     for clouds, points in ((1, n), (4, n + 7)):
-        given = whole.given(_some(clouds, points))
+        given = whole.given(clouds, points)
         with torch.no_grad():
             want = whole(**given).numpy()
         found.append(np.abs(run(given) - want).max())
@@ -180,11 +191,6 @@ def _opened(file: Path, to: Target) -> Any:
         raise PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[onnx]'") from error
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     return lambda given: session.run(None, {k: v.numpy() for k, v in given.items()})[0]
-
-
-def _some(clouds: int, points: int) -> Tensor:
-    draw = torch.Generator().manual_seed(clouds)
-    return torch.rand(clouds, points, 3, generator=draw) * 2 - 1
 
 
 @contextmanager

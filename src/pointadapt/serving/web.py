@@ -22,6 +22,7 @@ from ..data.sets.folder import Folder
 from ..inference.classify_files import reader_of
 from ..inference.export import export
 from ..io.columns import XYZ
+from ..tasks import TASKS
 from .shelf import Shelf
 
 PAGE = Path(__file__).parent / "page"
@@ -61,6 +62,8 @@ def export_web(
         ConfigError: an adapter labels points or cannot be exported, or ``ort`` lacks a file.
     """
     folders, runtime = Shelf(adapters, backbone).folders(), _runtime(ort)
+    for folder in folders.values():
+        _check(folder)
     with new_folder(out) as place:
         (place / "adapters").mkdir()
         files = {name: f"adapters/{k}.onnx" for k, name in enumerate(folders)}
@@ -70,6 +73,13 @@ def export_web(
         write_json(place / "adapters.json", [{k: t[k] for k in TOLD} for t in done.values()])
         _write_page(place, runtime)
     return {"folder": str(out), "adapters": [*done.values()], "runtime": ORT_CDN if ort is None else str(ort)}
+
+
+def _check(folder: Path) -> None:
+    """Refuse an adapter that the page has no answer of."""
+    task = adapter_folder.read_adapter_config(folder)["task"]
+    if not TASKS[task].one_class:
+        raise ConfigError(f"{folder} does not classify clouds ({task}): use pointadapt serve")
 
 
 def _runtime(ort: Path | str | None) -> list[Path]:

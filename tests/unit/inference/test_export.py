@@ -20,6 +20,7 @@ from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["plain", "pointnet2"])
 def test_the_exported_search_finds_the_same_points(rule):
     """Also among equal points and equal distances."""
@@ -35,6 +36,16 @@ def test_the_exported_search_finds_the_same_points(rule):
         _nearest_exported(fine_axes[..., :9], fine_axes, 8), knn(fine[:, :9], fine, 8), strict=True
     ):
         assert torch.equal(got, known)
+
+
+class Same(torch.nn.Module):
+    """Answers 0, of points alone."""
+
+    def given(self, clouds, points):
+        return {"points": torch.zeros(clouds, points, 3)}
+
+    def forward(self, points):
+        return torch.zeros(1, 1)
 
 
 def clouds(count, n):
@@ -92,8 +103,38 @@ def test_onnx(micro_adapter, tmp_path):
         np.testing.assert_allclose(got, answers(micro_adapter, points), atol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["part_segmentation", "scene_segmentation"])
+def test_onnx_of_points(task, micro_backbone, tmp_path):
+    """Labels of points, which go by the clouds' class, or by features with a forest beside."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    draw, scenes = np.random.default_rng(2), task == "scene_segmentation"
+    options = {"width": 16, "hidden": "16,8", **({"forest": 3} if scenes else {})}
+    net, made = load_backbone(micro_backbone), make_task(task, options)
+    names = {"parts": ("a/x", "a/y", "b/z"), "features": ("red", "z") if scenes else ()}
+    adapter = Adapter(net, make_method("dapt", {"rank": 4}), made, ("a", "b"), **names)
+    model = PointModel(net, adapter).eval()
+    features = draw.normal(size=(5, 90, 2)).astype(np.float32)
+    adapter.head.learn(features, draw.integers(3, size=(5, 90)), 0)
+    adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
+    done = exporting.export(tmp_path / "a", tmp_path / "a.onnx")
+    given = {"features": features} if scenes else {"category": np.array([0, 1, 1, 0, 1])}
+    assert done["inputs"] == ["points", *given] and done["labels"] == ["a/x", "a/y", "b/z"]
+    points = clouds(5, 90)
+    told = {k: torch.from_numpy(v) for k, v in given.items()}
+    (got,) = onnxruntime.InferenceSession(tmp_path / "a.onnx").run(None, {"points": points, **given})
+    with torch.no_grad():
+        out = model(adapter.prepared(torch.from_numpy(points)), **told)
+    assert got.shape == (5, 90, 3)
+    np.testing.assert_allclose(got, made.activate(out).numpy(), atol=1e-4)
+
+
 def test_a_file_that_answers_otherwise_is_not_written(micro_adapter, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "_opened", lambda *_: lambda given: np.zeros((1, 1)) + 2)
     with pytest.raises(PointAdaptError, match="answers otherwise"):
         exporting.export(micro_adapter, tmp_path / "a.pt2", to="torch")
+    nothing = iter([np.nan, 0.0])
+    monkeypatch.setattr(exporting, "_opened", lambda *_: lambda given: np.array([[next(nothing)]]))
+    with pytest.raises(PointAdaptError, match="answers otherwise, by nan"):
+        exporting._difference(tmp_path, "onnx", Same().eval(), 5)
     assert not [*tmp_path.iterdir()]

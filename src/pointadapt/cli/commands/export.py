@@ -14,13 +14,20 @@ from ...reports import terminal as report
 from ..base import command
 
 
+_INPUTS = {
+    "category": "category (clouds,): the number of each cloud's class",
+    "features": "features (clouds, points, {0}) of points",
+    "traits": "traits (clouds, 29): pointadapt.ops.cloud_traits",
+}
+
+
 @command("export")
 @dataclass(frozen=True, kw_only=True)
 class Export:
     """Write adapters with their backbone for runtimes and browsers that have no pointadapt.
 
-    As one file (onnx, torch), an adapter takes points (clouds, points, 3) and gives the classes'
-    probabilities; cutting clouds into patches is inside. As a page (web), adapters classify files
+    As one file (onnx, torch), an adapter takes points (clouds, points, 3) and gives probabilities,
+    of the clouds' classes or of the points' labels; cutting clouds into patches is inside. As a page (web), adapters classify files
     that are dropped in a browser; any web server can serve it. What is written is compared with
     the adapter first.
 
@@ -81,9 +88,9 @@ class Export:
                 console.output(), done["file"],
                 [
                     ("takes", f"points (clouds, points, 3), {done['points']} of a cloud"),
-                    *[("and", "traits (clouds, 29): pointadapt.ops.cloud_traits")]
-                    * ("traits" in done["inputs"]),
-                    ("gives", f"probabilities of {len(done['classes'])} classes"),
+                    *[("and", _INPUTS[name].format(", ".join(done["features"])))
+                      for name in done["inputs"] if name in _INPUTS],
+                    ("gives", f"probabilities of {len(done['labels'])} labels"),
                     ("differs by", f"{done['largest_difference']:.1g} at most"),
                     ("size", console.size(done["bytes"])),
                 ],
