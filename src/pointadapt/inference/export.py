@@ -23,6 +23,7 @@ from ..backbones import Backbone
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
 from ..core.files import atomic
 from ..ops import cloud_traits
+from .onnx_weights import Weights, shrink
 
 Target = Literal["onnx", "torch"]
 TARGETS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2"}
@@ -75,8 +76,9 @@ class Whole(nn.Module):
 
 
 def export(
-    adapter: Path | str, out: Path | str, *, to: Target = "onnx", backbone: Path | str | None = None
-) -> dict[str, Any]:
+    adapter: Path | str, out: Path | str, *, to: Target = "onnx", weights: Weights = "fp32",
+    backbone: Path | str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Write the adapter in ``adapter``, with its backbone, to the file ``out``.
 
     The program takes float32 ``points`` (B, N, 3), upright as in training, and gives
@@ -84,7 +86,8 @@ def export(
     told more, it takes int64 ``category`` (B,), the number of each cloud's class, float32
     ``features`` (B, N, C) of the points, or float32 ``traits`` (B, 29), see
     :func:`pointadapt.ops.cloud_traits`. Training used ``points`` points a cloud, spread by farthest
-    point sampling: give it as many. It is run, and compared with the adapter.
+    point sampling: give it as many. It is run, and compared with the adapter, from which it may
+    differ where its ``weights`` have fewer bits: see :func:`.onnx_weights.shrink`.
 
     Returns:
         The file, the names of the inputs, of the labels, of the classes and of the points'
@@ -97,6 +100,10 @@ def export(
     """
     if to not in get_args(Target):
         raise UnknownNameError("target", to, TARGETS)
+    if weights not in get_args(Weights):
+        raise UnknownNameError("weights", weights, get_args(Weights))
+    if to != "onnx" and weights != "fp32":
+        raise ConfigError(f"weights={weights}: only ONNX files have other weights than fp32")
     model = adapter_folder.load(adapter, backbone=backbone)
     about, own = model.adapter.about, model.adapter
     model.backbone.check_one_width("export")
@@ -108,9 +115,10 @@ def export(
         try:
             if to == "onnx":
                 _write_onnx(program, file, whole.inputs, _about(own, few))
+                shrink(file, weights)
             else:
                 torch.export.save(program, file)
-            error = _difference(file, to, whole, few)
+            error = _difference(file, to, whole, few, TOLERANCE if weights == "fp32" else np.inf)
             file.replace(temporary)
         finally:
             file.unlink(missing_ok=True)
@@ -163,11 +171,11 @@ def _write_onnx(program: Any, file: Path, inputs: list[str], about: dict[str, st
     onnx.save(proto, file)
 
 
-def _difference(file: Path, to: Target, whole: Whole, n: int) -> float:
+def _difference(file: Path, to: Target, whole: Whole, n: int, most: float = TOLERANCE) -> float:
     """The largest one between the file's answers and the adapter's, for two sizes of batches.
 
     Raises:
-        PointAdaptError: it is not small.
+        PointAdaptError: it is more than ``most``, or there are answers that are no number.
     """
     run, found = _opened(file, to), []
     for clouds, points in ((1, n), (4, n + 7)):
@@ -176,7 +184,7 @@ def _difference(file: Path, to: Target, whole: Whole, n: int) -> float:
             want = whole(**given).numpy()
         found.append(np.abs(run(given) - want).max())
     worst = float(np.max(found))  # which is NaN where one is
-    if not worst <= TOLERANCE:
+    if not worst <= most:
         raise PointAdaptError(f"the exported file answers otherwise, by {worst:.1g}: not written")
     return worst
 

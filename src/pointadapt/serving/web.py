@@ -21,6 +21,7 @@ from ..core.folders import new_folder
 from ..data.sets.folder import Folder
 from ..inference.classify_files import reader_of
 from ..inference.export import export
+from ..inference.onnx_weights import Weights
 from ..io.columns import XYZ
 from ..tasks import TASKS
 from .shelf import Shelf
@@ -42,7 +43,7 @@ POLICY = (
 
 def export_web(
     adapters: Sequence[Path | str], out: Path | str, *, ort: Path | str | None = None,
-    backbone: Path | str | None = None,
+    weights: Weights = "fp32", backbone: Path | str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write a page that classifies dropped files by these adapters to the folder ``out``.
 
@@ -53,6 +54,7 @@ def export_web(
         out: a folder that is not there, or empty.
         ort: the unpacked npm package onnxruntime-web, from which three files are copied; without
             it the page loads them from a public address.
+        weights: of the networks, see :func:`pointadapt.inference.onnx_weights.shrink`.
         backbone: where the backbone is now, if the adapters do not know.
 
     Returns:
@@ -67,12 +69,19 @@ def export_web(
     with new_folder(out) as place:
         (place / "adapters").mkdir()
         files = {name: f"adapters/{k}.onnx" for k, name in enumerate(folders)}
-        done = {n: export(f, place / files[n], backbone=backbone) for n, f in folders.items()}
+        done = {
+            name: export(folder, place / files[name], weights=weights, backbone=backbone)
+            for name, folder in folders.items()
+        }
         for name, told in done.items():
             told |= {"name": name, "file": files[name], **_how(folders[name])}
         write_json(place / "adapters.json", [{k: t[k] for k in TOLD} for t in done.values()])
         _write_page(place, runtime)
-    return {"folder": str(out), "adapters": [*done.values()], "runtime": ORT_CDN if ort is None else str(ort)}
+    return {
+        "folder": str(out),
+        "adapters": [*done.values()],
+        "runtime": ORT_CDN if ort is None else str(ort),
+    }
 
 
 def _check(folder: Path) -> None:

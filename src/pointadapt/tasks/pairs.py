@@ -35,7 +35,7 @@ class Votes(nn.Module):
 
 
 def _logs(margins: Tensor) -> Tensor:
-    """log σ(m), which other runtimes take from σ(m) itself, and of a large -m as infinite."""
+    """The logarithm of σ(m), which exporters take of σ(m) itself: of a large -m it is infinite."""
     if is_exporting():
         return margins.clamp(max=0) - (1 + (-margins.abs()).exp()).log()
     return F.logsigmoid(margins)

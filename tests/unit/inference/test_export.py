@@ -122,7 +122,9 @@ def test_onnx_of_points(task, micro_backbone, tmp_path):
     assert done["inputs"] == ["points", *given] and done["labels"] == ["a/x", "a/y", "b/z"]
     points = clouds(5, 90)
     told = {k: torch.from_numpy(v) for k, v in given.items()}
-    (got,) = onnxruntime.InferenceSession(tmp_path / "a.onnx").run(None, {"points": points, **given})
+    (got,) = onnxruntime.InferenceSession(tmp_path / "a.onnx").run(
+        None, {"points": points, **given}
+    )
     with torch.no_grad():
         out = model(adapter.prepared(torch.from_numpy(points)), **told)
     assert got.shape == (5, 90, 3)

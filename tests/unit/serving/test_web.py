@@ -48,7 +48,7 @@ def clouds(folder):
     (folder / "named.csv").write_text(
         "id,Z,X,Y\n" + "".join(f"{k},{z},{x},{y}\n" for k, (x, y, z) in enumerate(some[:90]))
     )
-    np.savetxt(folder / "utm.txt", some + [412_345.25, 5_812_345.5, 80], fmt="%.6f")
+    np.savetxt(folder / "utm.txt", some + np.array([412_345.25, 5_812_345.5, 80]), fmt="%.6f")
     (folder / "gap.xyz").write_text("# x y z\nnan 0 0\n" + "".join(
         f"{x} {y} {z}\n" for x, y, z in some[:80]
     ))  # fmt: skip
@@ -81,7 +81,7 @@ def test_the_page_chooses_the_same_points_and_traits(browser, tmp_path):
         found = np.reshape(chosen, (-1, 3))
         np.testing.assert_allclose(found, want.cloud.points, atol=1e-6 * extent, err_msg=name)
         np.testing.assert_allclose(traits, want.traits, atol=1e-5, rtol=1e-5, err_msg=name)
-    with pytest.raises(AssertionError, match="reads .ply"):
+    with pytest.raises(AssertionError, match="this page reads"):
         browser.js("look('a.pcd', '', {})")
 
 
@@ -119,8 +119,8 @@ def test_the_page_answers_as_python(served, browser, micro_adapter, micro_flags,
     for name, folder in adapters.items():
         browser.js(f"answered = null; $('adapter').value = {name!r}; send(last)")
         got = browser.until("answered")
-        folder = folder if folder == micro_adapter else folder / "adapter"
-        (want,) = predict([tmp_path / "cloud.ply"], folder, top=99)
+        where = folder if folder == micro_adapter else folder / "adapter"
+        (want,) = predict([tmp_path / "cloud.ply"], where, top=99)
         assert got["label"] == want.label == browser.js("$('answer').textContent")
         classes = browser.js("chosen().classes")
         mine = dict(zip(classes, got["probabilities"], strict=True))

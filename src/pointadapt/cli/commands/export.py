@@ -13,7 +13,6 @@ from ...core.errors import PointAdaptError
 from ...reports import terminal as report
 from ..base import command
 
-
 _INPUTS = {
     "category": "category (clouds,): the number of each cloud's class",
     "features": "features (clouds, points, {0}) of points",
@@ -27,9 +26,9 @@ class Export:
     """Write adapters with their backbone for runtimes and browsers that have no pointadapt.
 
     As one file (onnx, torch), an adapter takes points (clouds, points, 3) and gives probabilities,
-    of the clouds' classes or of the points' labels; cutting clouds into patches is inside. As a page (web), adapters classify files
-    that are dropped in a browser; any web server can serve it. What is written is compared with
-    the adapter first.
+    of the clouds' classes or of the points' labels; cutting clouds into patches is inside. As a
+    page (web), adapters classify files that are dropped in a browser; any web server can serve it.
+    What is written is compared with the adapter first.
 
     Attributes:
         adapters: the folder that training wrote, or hf://owner/name; of a page several, and
@@ -38,6 +37,8 @@ class Export:
         to: "onnx" for onnxruntime, "torch" for torch.export's own form (.pt2), or "web".
         ort: the unpacked npm package onnxruntime-web, of which a page gets a copy. Without it, the
             page loads that from a public address.
+        weights: "fp16" halves ONNX files, "int8" makes them a third; both change the answers a
+            little, int8 more.
         backbone: where the backbone is now, if the adapters do not find it.
         json: print what was written as JSON on standard output.
     """
@@ -46,6 +47,7 @@ class Export:
     out: Path
     to: Literal["onnx", "torch", "web"] = "onnx"
     ort: Path | None = None
+    weights: Literal["fp32", "fp16", "int8"] = "fp32"
     backbone: str | None = None
     json: bool = False
 
@@ -65,7 +67,9 @@ class Export:
     def _page(self) -> dict[str, Any]:
         from ...serving.web import export_web
 
-        done = export_web(self.adapters, self.out, ort=self.ort, backbone=self.backbone)
+        done = export_web(
+            self.adapters, self.out, ort=self.ort, weights=self.weights, backbone=self.backbone
+        )
         if not self.json:
             size = sum(each["bytes"] for each in done["adapters"])
             report.panel(
@@ -82,7 +86,9 @@ class Export:
     def _file(self, to: Literal["onnx", "torch"]) -> dict[str, Any]:
         from ...inference.export import export
 
-        done = export(self.adapters[0], self.out, to=to, backbone=self.backbone)
+        done = export(
+            self.adapters[0], self.out, to=to, weights=self.weights, backbone=self.backbone
+        )
         if not self.json:
             report.panel(
                 console.output(), done["file"],
