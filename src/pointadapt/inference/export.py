@@ -22,7 +22,7 @@ from ..adapters.model import Adapter, PointModel, told_of
 from ..backbones import Backbone
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
 from ..core.files import atomic
-from ..ops import cloud_traits
+from ..ops import cloud_traits, farthest_point_sample, gather_points
 from .onnx_weights import Weights, shrink
 
 Target = Literal["onnx", "torch"]
@@ -38,11 +38,12 @@ class Whole(nn.Module):
     That is (B, classes), or (B, N, labels) where points are labelled. What a head is told besides
     the points comes beside them: the class (B,) of each cloud, the features (B, N, C) of points, or
     the traits (B, 29) of clouds, since their main axes are no operator of other runtimes.
+    ``picks`` of the points enter the network, farthest ones, or all of them if it is 0.
     """
 
-    def __init__(self, model: PointModel) -> None:
+    def __init__(self, model: PointModel, picks: int = 0) -> None:
         super().__init__()
-        self.adapter, self.backbone = model.adapter, model.backbone
+        self.adapter, self.backbone, self.picks = model.adapter, model.backbone, picks
         self.frozen = model.frozen() if self.adapter.head.frozen_fit is not None else None
 
     @property
@@ -67,6 +68,8 @@ class Whole(nn.Module):
         """Probabilities, or what else the adapter's task makes of its output."""
         own, points = self.adapter, points.float()
         told, seen = told_of(own, category, features, traits), own.prepared(points)
+        if self.picks:
+            seen = gather_points(seen, farthest_point_sample(seen, self.picks, check=False))
         out = own.head(self.backbone(seen, own.taps), seen, **told)
         return own.task.activate(own.joined(out, self._frozen, seen, traits))
 
@@ -77,7 +80,7 @@ class Whole(nn.Module):
 
 def export(
     adapter: Path | str, out: Path | str, *, to: Target = "onnx", weights: Weights = "fp32",
-    backbone: Path | str | None = None,
+    picks: bool = False, backbone: Path | str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the adapter in ``adapter``, with its backbone, to the file ``out``.
 
@@ -88,6 +91,9 @@ def export(
     :func:`pointadapt.ops.cloud_traits`. Training used ``points`` points a cloud, spread by farthest
     point sampling: give it as many. It is run, and compared with the adapter, from which it may
     differ where its ``weights`` have fewer bits: see :func:`.onnx_weights.shrink`.
+
+    With ``picks`` the program takes as many points of a cloud as training had at hand, and picks
+    those that enter the network, as predicting does. Only for adapters of whole clouds.
 
     Returns:
         The file, the names of the inputs, of the labels, of the classes and of the points'
@@ -107,7 +113,10 @@ def export(
     model = adapter_folder.load(adapter, backbone=backbone)
     about, own = model.adapter.about, model.adapter
     model.backbone.check_one_width("export")
-    whole, few = Whole(model).eval(), int(about["points"])
+    few = int(about["points"])
+    at_hand = max(few, int(about["available"] or 0)) if picks else few
+    whole = Whole(model, few if at_hand > few else 0).eval()
+    few = at_hand
     program = _program(whole, model, few, own.method.title)
     out = Path(out)
     with atomic(out) as temporary:
@@ -132,7 +141,8 @@ def export(
 
 def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
     """The forward written down, for any number of clouds and of points."""
-    least = max(model.backbone.config.groups, model.backbone.config.group_size) + 1
+    c = model.backbone.config
+    least = max(c.groups, c.group_size, whole.picks) + 1
     free = {
         0: torch.export.Dim("clouds", min=1, max=MOST),
         1: torch.export.Dim("points", min=least, max=MOST),

@@ -70,7 +70,9 @@ def export_web(
         (place / "adapters").mkdir()
         files = {name: f"adapters/{k}.onnx" for k, name in enumerate(folders)}
         done = {
-            name: export(folder, place / files[name], weights=weights, backbone=backbone)
+            name: export(
+                folder, place / files[name], weights=weights, picks=True, backbone=backbone
+            )
             for name, folder in folders.items()
         }
         for name, told in done.items():

@@ -1,6 +1,7 @@
 """``pointadapt export``: files that other runtimes run, held against the adapter."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pointadapt.cli.main import main
 from pointadapt.core.errors import PointAdaptError
 from pointadapt.inference import export as exporting
 from pointadapt.inference.forward import predict_probabilities
+from pointadapt.inference.onnx_weights import shrink
 from pointadapt.methods import make_method
 from pointadapt.ops import cloud_traits, farthest_point_sample, knn
 from pointadapt.ops.neighbors import _nearest_exported
@@ -101,6 +103,43 @@ def test_onnx(micro_adapter, tmp_path):
         points = clouds(count, n)
         (got,) = session.run(None, {"points": points})
         np.testing.assert_allclose(got, answers(micro_adapter, points), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_points_are_picked_as_in_prediction(micro_adapter, tmp_path):
+    """Of an adapter that was trained on 64 points of 128."""
+    shutil.copytree(micro_adapter, tmp_path / "a")
+    config = tmp_path / "a" / adapter_folder.CONFIG
+    config.write_text(json.dumps({**json.loads(config.read_text()), "available": 128}))
+    done = exporting.export(tmp_path / "a", tmp_path / "a.pt2", to="torch", picks=True)
+    assert done["points"] == 128
+    points = clouds(3, 128)
+    got = torch.export.load(tmp_path / "a.pt2").module()(points=torch.from_numpy(points))
+    want = predict_probabilities(adapter_folder.load(micro_adapter), points, 64)
+    np.testing.assert_allclose(got.detach().numpy(), want.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["fp16", "int8"])
+def test_weights_of_fewer_bits(weights, tmp_path):
+    """A product whose factors are known: it is near, and the file smaller."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    factor = np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32)
+    make, kind = onnx.helper, onnx.TensorProto.FLOAT
+    graph = make.make_graph(
+        [make.make_node("MatMul", ["x", "w"], ["y"])], "g",
+        [make.make_tensor_value_info("x", kind, ["n", 256])],
+        [make.make_tensor_value_info("y", kind, ["n", 64])],
+        [onnx.numpy_helper.from_array(factor, "w")],
+    )  # fmt: skip
+    file = tmp_path / "a.onnx"
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 18)]), file)
+    before = file.stat().st_size
+    shrink(file, weights)
+    x = np.random.default_rng(1).normal(size=(5, 256)).astype(np.float32)
+    (got,) = onnxruntime.InferenceSession(file).run(None, {"x": x})
+    assert file.stat().st_size < before * {"fp16": 0.51, "int8": 0.27}[weights]
+    error = np.abs(got - x @ factor).max()
+    assert 0 < error < {"fp16": 0.03, "int8": 0.8}[weights]
 
 
 @pytest.mark.slow

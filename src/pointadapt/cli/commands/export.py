@@ -31,10 +31,11 @@ class Export:
     What is written is compared with the adapter first.
 
     Attributes:
-        adapters: the folder that training wrote, or hf://owner/name; of a page several, and
-            folders of such.
-        out: file to write, such as chairs.onnx; of a page the folder.
-        to: "onnx" for onnxruntime, "torch" for torch.export's own form (.pt2), or "web".
+        adapters: the folder that training wrote, or hf://owner/name; for web and onnx-adapters
+            several, and folders of such.
+        out: file to write, such as chairs.onnx; for web and onnx-adapters a folder.
+        to: "onnx" for onnxruntime, "torch" for torch.export's own form (.pt2), "web", or
+            "onnx-adapters": one network and a small file for each adapter, for onnxruntime.
         ort: the unpacked npm package onnxruntime-web, of which a page gets a copy. Without it, the
             page loads that from a public address.
         weights: "fp16" halves ONNX files, "int8" makes them a third; both change the answers a
@@ -45,21 +46,30 @@ class Export:
 
     adapters: Annotated[Positional[tuple[Path, ...]], arg(metavar="ADAPTER …")]
     out: Path
-    to: Literal["onnx", "torch", "web"] = "onnx"
+    to: Literal["onnx", "torch", "web", "onnx-adapters"] = "onnx"
     ort: Path | None = None
     weights: Literal["fp32", "fp16", "int8"] = "fp32"
     backbone: str | None = None
     json: bool = False
 
     def run(self) -> int:
-        if self.to != "web" and (len(self.adapters) != 1 or self.ort):
-            raise PointAdaptError(f"--to {self.to} takes one adapter, and no --ort")
+        if self.to in ("onnx", "torch") and len(self.adapters) > 1:
+            raise PointAdaptError(f"--to {self.to} takes one adapter; web and onnx-adapters more")
+        if self.ort and self.to != "web":
+            raise PointAdaptError("--ort is for --to web")
+        if self.weights != "fp32" and self.to not in ("onnx", "web"):
+            raise PointAdaptError(f"--weights {self.weights} is for --to onnx and web")
         if not self.adapters:
             raise PointAdaptError("give at least one adapter to export")
         from ...core.files import check_target
 
         check_target(self.out)
-        done = self._page() if self.to == "web" else self._file(self.to)
+        if self.to == "web":
+            done = self._page()
+        elif self.to == "onnx-adapters":
+            done = self._base()
+        else:
+            done = self._file(self.to)
         if self.json:
             console.print_json(done)
         return 0
@@ -81,6 +91,17 @@ class Export:
                     ("serve it", f"python -m http.server -d {done['folder']}"),
                 ],
             )  # fmt: skip
+        return done
+
+    def _base(self) -> dict[str, Any]:
+        from ...inference.onnx_adapters import export_adapters
+        from ...serving.shelf import Shelf
+
+        folders = Shelf(self.adapters, self.backbone).folders()
+        done = export_adapters(folders, self.out, backbone=self.backbone)
+        if not self.json:
+            sizes = [(name, console.size(size)) for name, size in done["bytes"].items()]
+            report.panel(console.output(), done["folder"], sizes)
         return done
 
     def _file(self, to: Literal["onnx", "torch"]) -> dict[str, Any]:
