@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .inference.embed import embed, suggest
     from .inference.export import export
     from .inference.linear_svm import probe
+    from .inference.onnx_adapters import export_adapters
     from .inference.predict import predict
     from .inference.score_scenes import pool_scores, score_scenes
     from .io import read_points, write_points
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from .reports.evaluation import evaluate
     from .reports.inspection import inspect
     from .serving.serve import serve
+    from .serving.web import export_web
     from .studies.compare import compare
     from .studies.cross_validate import cross_validate
     from .studies.demo import demo
@@ -78,6 +80,8 @@ _HOME = {  # public name -> the module that defines it
     "embed": "inference.embed",
     "evaluate": "reports.evaluation",
     "export": "inference.export",
+    "export_adapters": "inference.onnx_adapters",
+    "export_web": "serving.web",
     "fetch": "pretrained.fetch",
     "few_shot": "studies.few_shot",
     "fold": "adapters.fold",
@@ -126,6 +130,8 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
+    "export_adapters",
+    "export_web",
     "fetch",
     "few_shot",
     "fold",

@@ -105,7 +105,7 @@ def _write_adapter(model: Any, names: list[str], file: Path) -> None:
     import onnxruntime
 
     own = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
-    form = onnxruntime.AdapterFormat()
+    form: Any = onnxruntime.AdapterFormat()  # whose hints ask for a Path, which it refuses
     form.set_adapter_version(1)
     form.set_model_version(1)
     value = onnxruntime.OrtValue.ortvalue_from_numpy
