@@ -14,7 +14,7 @@ function readCloud(name, buffer, columns) {
   const ending = name.toLowerCase().split(".").pop();
   if (ending === "ply") return readPly(buffer, columns);
   if (TEXTS.includes(ending)) return { points: readText(decoded(buffer), columns), faces: null };
-  throw new Error(`${name}: this page reads .ply, .${TEXTS.join(", .")}; convert the file first`);
+  throw new Error(`this page reads .ply, .${TEXTS.join(", .")}: convert the file first`);
 }
 
 // As TextDecoder by itself, but for the byte order marks of UTF-16.
@@ -80,8 +80,9 @@ function plyHeader(buffer) {
     const [word, ...rest] = line.trim().split(/\s+/);
     if (word === "format") format = rest[0];
     if (word === "element") elements.push({ name: rest[0], count: Number(rest[1]), properties: [] });
-    if (word === "property") elements.at(-1).properties.push(property(rest));
+    if (word === "property" && elements.length) elements.at(-1).properties.push(property(rest));
   }
+  if (elements.some((e) => !e.properties.length)) throw new Error("has elements of nothing");
   return { format, elements, body: end.index + end[0].length };
 }
 
