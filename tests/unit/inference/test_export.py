@@ -73,6 +73,7 @@ def test_torch(micro_adapter, tmp_path, capsys):
         np.testing.assert_allclose(got, answers(micro_adapter, points), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_with_a_forest_it_takes_traits_beside_points(micro_backbone, toy_batch, tmp_path):
     task = make_task("classification", {"hidden": 0, "forest": 3})
     net, head = load_backbone(micro_backbone), ("patch_max", "size")

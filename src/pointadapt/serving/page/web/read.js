@@ -54,7 +54,7 @@ function readText(text, columns) {
       else if (words.join("") && words.length > 1) throw new Error(`has no point in: ${line.slice(0, 60)}`);
     } else numbers.push(...row);
   }
-  return Float64Array.from(numbers);
+  return new Float64Array(numbers);
 }
 
 function readPly(buffer, columns) {
@@ -129,9 +129,9 @@ function vertices(element, rows, columns) {
   const points = [];
   for (let k = 0; k < element.count; k++) {
     const row = rows(element);
-    for (const place of places) points.push(row[place]);
+    points.push(row[places[0]], row[places[1]], row[places[2]]);
   }
-  return Float64Array.from(points);
+  return new Float64Array(points);
 }
 
 // Polygons cut into fans.

@@ -83,7 +83,7 @@ function prepared(cloud, how) {
   const draws = new Draws(how.draws);
   points = placed(points);
   if (faces) points = surface(points, faces, how.sampling === "fps" ? how.points * POOL : how.points, draws);
-  const whole = Float32Array.from(points);
+  const whole = new Float32Array(points);
   if (whole.every((x, k) => x === whole[k % 3])) throw new Error("all of its points are the same");
   const chosen = taken(whole, sampleIndex(whole, how.points, draws, how.sampling));
   return { whole: upright(whole, how.up), chosen: upright(chosen, how.up) };
