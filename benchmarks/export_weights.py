@@ -28,7 +28,7 @@ from pointadapt.adapters.protocol import training_config
 from pointadapt.core.files import write_json
 from pointadapt.core.machine import describe_machine
 from pointadapt.data import Clouds, load_dataset
-from pointadapt.inference.export import export
+from pointadapt.inference.export import export_file
 from pointadapt.inference.forward import predict_clouds
 from pointadapt.inference.onnx_weights import Weights, shrink
 
@@ -52,7 +52,7 @@ def main() -> None:
     rows = [{"weights": "torch, fp32", **scored(exact, clouds, exact)}]
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "fp32.onnx"
-        inputs = export(options.adapter, plain)["inputs"]
+        inputs = export_file(options.adapter, plain)["inputs"]
         for weights in get_args(Weights):
             file = shutil.copy(plain, plain.with_stem(f"{weights}_weights"))
             shrink(file, weights)

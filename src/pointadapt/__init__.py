@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     from .data import load_dataset
     from .data.checking.verify import verify_data
     from .inference.embed import embed, suggest
-    from .inference.export import export
     from .inference.linear_svm import probe
-    from .inference.onnx_adapters import export_adapters
     from .inference.predict import predict
     from .inference.score_scenes import pool_scores, score_scenes
     from .io import read_points, write_points
@@ -50,8 +48,8 @@ if TYPE_CHECKING:
     from .reports.data_sheet import show_data
     from .reports.evaluation import evaluate
     from .reports.inspection import inspect
+    from .serving.export import export
     from .serving.serve import serve
-    from .serving.web import export_web
     from .studies.compare import compare
     from .studies.cross_validate import cross_validate
     from .studies.demo import demo
@@ -79,9 +77,7 @@ _HOME = {  # public name -> the module that defines it
     "demo": "studies.demo",
     "embed": "inference.embed",
     "evaluate": "reports.evaluation",
-    "export": "inference.export",
-    "export_adapters": "inference.onnx_adapters",
-    "export_web": "serving.web",
+    "export": "serving.export",
     "fetch": "pretrained.fetch",
     "few_shot": "studies.few_shot",
     "fold": "adapters.fold",
@@ -130,8 +126,6 @@ __all__ = [
     "embed",
     "evaluate",
     "export",
-    "export_adapters",
-    "export_web",
     "fetch",
     "few_shot",
     "fold",

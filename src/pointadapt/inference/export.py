@@ -78,7 +78,7 @@ class Whole(nn.Module):
         return self.frozen
 
 
-def export(
+def export_file(
     adapter: Path | str, out: Path | str, *, to: Target = "onnx", weights: Weights = "fp32",
     picks: bool = False, backbone: Path | str | None = None,
 ) -> dict[str, Any]:  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any
 from ..core.errors import ConfigError
 from ..core.files import write_json
 from ..core.folders import new_folder
-from .export import export
+from .export import export_file
 
 BASE = "base.onnx"
 ENDING = ".onnx_adapter"
@@ -33,7 +33,7 @@ def export_adapters(
 
     Returns:
         The folder, the names of the numbers that differ, the bytes of each file, and what
-        :func:`~.export.export` tells of each adapter.
+        :func:`~.export.export_file` tells of each adapter.
 
     Raises:
         ConfigError: there are not two, or their networks are not alike.
@@ -56,7 +56,7 @@ def export_adapters(
 
 def _one(folder: Path, file: Path, backbone: Path | str | None) -> tuple[dict[str, Any], Any]:
     """What is told of an adapter, and its ONNX model, which is no longer at ``file``."""
-    told = export(folder, file, backbone=backbone)
+    told = export_file(folder, file, backbone=backbone)
     import onnx
 
     model = onnx.load(file)

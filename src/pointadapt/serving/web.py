@@ -20,7 +20,7 @@ from ..core.files import write_json
 from ..core.folders import new_folder
 from ..data.sets.folder import Folder
 from ..inference.classify_files import reader_of
-from ..inference.export import export
+from ..inference.export import export_file
 from ..inference.onnx_weights import Weights
 from ..io.columns import XYZ
 from ..tasks import TASKS
@@ -58,7 +58,7 @@ def export_web(
         backbone: where the backbone is now, if the adapters do not know.
 
     Returns:
-        The folder, and what :func:`pointadapt.inference.export.export` tells of each adapter.
+        The folder, and what :func:`pointadapt.inference.export.export_file` tells of each adapter.
 
     Raises:
         ConfigError: an adapter labels points or cannot be exported, or ``ort`` lacks a file.
@@ -70,7 +70,7 @@ def export_web(
         (place / "adapters").mkdir()
         files = {name: f"adapters/{k}.onnx" for k, name in enumerate(folders)}
         done = {
-            name: export(
+            name: export_file(
                 folder, place / files[name], weights=weights, picks=True, backbone=backbone
             )
             for name, folder in folders.items()

@@ -84,7 +84,7 @@ def test_with_a_forest_it_takes_traits_beside_points(micro_backbone, toy_batch, 
     model.adapter.head.see(traits)
     model.adapter.head.learn(traits.numpy(), labels.numpy(), 0)
     adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
-    done = exporting.export(tmp_path / "a", tmp_path / "a.pt2", to="torch")
+    done = exporting.export_file(tmp_path / "a", tmp_path / "a.pt2", to="torch")
     assert done["inputs"] == ["points", "traits"] and done["largest_difference"] < 1e-5
     program = torch.export.load(tmp_path / "a.pt2").module()
     got = program(points=points, traits=traits)
@@ -112,7 +112,7 @@ def test_points_are_picked_as_in_prediction(micro_adapter, tmp_path):
     shutil.copytree(micro_adapter, tmp_path / "a")
     config = tmp_path / "a" / adapter_folder.CONFIG
     config.write_text(json.dumps({**json.loads(config.read_text()), "available": 128}))
-    done = exporting.export(tmp_path / "a", tmp_path / "a.pt2", to="torch", picks=True)
+    done = exporting.export_file(tmp_path / "a", tmp_path / "a.pt2", to="torch", picks=True)
     assert done["points"] == 128
     points = clouds(3, 128)
     got = torch.export.load(tmp_path / "a.pt2").module()(points=torch.from_numpy(points))
@@ -157,7 +157,7 @@ def test_onnx_of_points(task, micro_backbone, tmp_path):
     features = draw.normal(size=(5, 90, 2)).astype(np.float32)
     adapter.head.learn(features, draw.integers(3, size=(5, 90)), 0)
     adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
-    done = exporting.export(tmp_path / "a", tmp_path / "a.onnx")
+    done = exporting.export_file(tmp_path / "a", tmp_path / "a.onnx")
     given = {"features": features} if scenes else {"category": np.array([0, 1, 1, 0, 1])}
     assert done["inputs"] == ["points", *given] and done["labels"] == ["a/x", "a/y", "b/z"]
     points = clouds(5, 90)
@@ -174,7 +174,7 @@ def test_onnx_of_points(task, micro_backbone, tmp_path):
 def test_a_file_that_answers_otherwise_is_not_written(micro_adapter, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "_opened", lambda *_: lambda given: np.zeros((1, 1)) + 2)
     with pytest.raises(PointAdaptError, match="answers otherwise"):
-        exporting.export(micro_adapter, tmp_path / "a.pt2", to="torch")
+        exporting.export_file(micro_adapter, tmp_path / "a.pt2", to="torch")
     nothing = iter([np.nan, 0.0])
     monkeypatch.setattr(exporting, "_opened", lambda *_: lambda given: np.array([[next(nothing)]]))
     with pytest.raises(PointAdaptError, match="answers otherwise, by nan"):

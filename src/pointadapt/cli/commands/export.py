@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
 from ...core import console
-from ...core.errors import PointAdaptError
 from ...reports import terminal as report
 from ..base import command
 
@@ -53,73 +52,40 @@ class Export:
     json: bool = False
 
     def run(self) -> int:
-        if self.to in ("onnx", "torch") and len(self.adapters) > 1:
-            raise PointAdaptError(f"--to {self.to} takes one adapter; web and onnx-adapters more")
-        if self.ort and self.to != "web":
-            raise PointAdaptError("--ort is for --to web")
-        if self.weights != "fp32" and self.to not in ("onnx", "web"):
-            raise PointAdaptError(f"--weights {self.weights} is for --to onnx and web")
-        if not self.adapters:
-            raise PointAdaptError("give at least one adapter to export")
         from ...core.files import check_target
+        from ...serving.export import export
 
         check_target(self.out)
-        if self.to == "web":
-            done = self._page()
-        elif self.to == "onnx-adapters":
-            done = self._base()
-        else:
-            done = self._file(self.to)
+        options = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "json"}
+        done = export(**options)
         if self.json:
             console.print_json(done)
+        else:
+            told = {"web": _of_page, "onnx-adapters": _of_folder}.get(self.to, _of_file)
+            report.panel(console.output(), str(self.out), told(done))
         return 0
 
-    def _page(self) -> dict[str, Any]:
-        from ...serving.web import export_web
 
-        done = export_web(
-            self.adapters, self.out, ort=self.ort, weights=self.weights, backbone=self.backbone
-        )
-        if not self.json:
-            size = sum(each["bytes"] for each in done["adapters"])
-            report.panel(
-                console.output(), done["folder"],
-                [
-                    ("adapters", ", ".join(each["name"] for each in done["adapters"])),
-                    ("size", f"{console.size(size)} of networks"),
-                    ("runs by", f"onnxruntime-web from {done['runtime']}"),
-                    ("serve it", f"python -m http.server -d {done['folder']}"),
-                ],
-            )  # fmt: skip
-        return done
+def _of_file(done: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("takes", f"points (clouds, points, 3), {done['points']} of a cloud"),
+        *[("and", _INPUTS[name].format(", ".join(done["features"])))
+          for name in done["inputs"] if name in _INPUTS],
+        ("gives", f"probabilities of {len(done['labels'])} labels"),
+        ("differs by", f"{done['largest_difference']:.1g} at most"),
+        ("size", console.size(done["bytes"])),
+    ]  # fmt: skip
 
-    def _base(self) -> dict[str, Any]:
-        from ...inference.onnx_adapters import export_adapters
-        from ...serving.shelf import Shelf
 
-        folders = Shelf(self.adapters, self.backbone).folders()
-        done = export_adapters(folders, self.out, backbone=self.backbone)
-        if not self.json:
-            sizes = [(name, console.size(size)) for name, size in done["bytes"].items()]
-            report.panel(console.output(), done["folder"], sizes)
-        return done
+def _of_page(done: dict[str, Any]) -> list[tuple[str, str]]:
+    size = sum(each["bytes"] for each in done["adapters"])
+    return [
+        ("adapters", ", ".join(each["name"] for each in done["adapters"])),
+        ("size", f"{console.size(size)} of networks"),
+        ("runs by", f"onnxruntime-web from {done['runtime']}"),
+        ("serve it", f"python -m http.server -d {done['folder']}"),
+    ]
 
-    def _file(self, to: Literal["onnx", "torch"]) -> dict[str, Any]:
-        from ...inference.export import export
 
-        done = export(
-            self.adapters[0], self.out, to=to, weights=self.weights, backbone=self.backbone
-        )
-        if not self.json:
-            report.panel(
-                console.output(), done["file"],
-                [
-                    ("takes", f"points (clouds, points, 3), {done['points']} of a cloud"),
-                    *[("and", _INPUTS[name].format(", ".join(done["features"])))
-                      for name in done["inputs"] if name in _INPUTS],
-                    ("gives", f"probabilities of {len(done['labels'])} labels"),
-                    ("differs by", f"{done['largest_difference']:.1g} at most"),
-                    ("size", console.size(done["bytes"])),
-                ],
-            )  # fmt: skip
-        return done
+def _of_folder(done: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name, console.size(size)) for name, size in done["bytes"].items()]
