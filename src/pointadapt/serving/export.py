@@ -22,6 +22,14 @@ def export(
 ) -> dict[str, Any]:  # fmt: skip
     """Write adapters with their backbone for runtimes and browsers that have no pointadapt.
 
+    With "onnx-adapters", onnxruntime takes a file beside the network at each run::
+
+        session = onnxruntime.InferenceSession("shared/base.onnx")
+        adapter, run = onnxruntime.LoraAdapter(), onnxruntime.RunOptions()
+        adapter.Load("shared/a.onnx_adapter")
+        run.add_active_adapter(adapter)
+        probabilities = session.run(None, {"points": points}, run)[0]
+
     Args:
         adapters: an adapter folder or hf://owner/name; for "web" and "onnx-adapters" several, and
             folders of such.
