@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from .data import load_dataset
     from .data.checking.verify import verify_data
     from .inference.embed import embed, suggest
-    from .inference.export import export
     from .inference.linear_svm import probe
     from .inference.predict import predict
     from .inference.score_scenes import pool_scores, score_scenes
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from .reports.data_sheet import show_data
     from .reports.evaluation import evaluate
     from .reports.inspection import inspect
+    from .serving.export import export
     from .serving.serve import serve
     from .studies.compare import compare
     from .studies.cross_validate import cross_validate
@@ -77,7 +77,7 @@ _HOME = {  # public name -> the module that defines it
     "demo": "studies.demo",
     "embed": "inference.embed",
     "evaluate": "reports.evaluation",
-    "export": "inference.export",
+    "export": "serving.export",
     "fetch": "pretrained.fetch",
     "few_shot": "studies.few_shot",
     "fold": "adapters.fold",

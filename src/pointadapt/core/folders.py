@@ -30,6 +30,29 @@ def half_written(path: Path) -> Path:
     return path.with_name(f".{path.name}.{_here()}-{os.getpid()}.part")
 
 
+@contextmanager
+def new_folder(path: Path | str) -> Iterator[Path]:
+    """A folder beside ``path`` that becomes it when the block ends without error, or else goes.
+
+    Raises:
+        PointAdaptError: there is something at ``path``, or it cannot be written.
+    """
+    path = Path(path)
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise PointAdaptError(f"{path} is there already and not empty: choose another --out")
+    temporary = half_written(path)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.is_dir():
+            path.rmdir()
+        temporary.rename(path)
+    except OSError as error:
+        raise PointAdaptError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 @cache
 def _here() -> str:
     """Where the numbers of processes mean what they mean here: this machine, this container."""

@@ -4,7 +4,7 @@ All take tensors (B, N, 3) on any device, and are plain PyTorch: nothing is comp
 package is installed or imported.
 """
 
-from pointadapt.ops._check import check_points
+from pointadapt.ops._check import check_points, is_exporting
 from pointadapt.ops.chamfer import chamfer_distance
 from pointadapt.ops.interpolation import interpolate
 from pointadapt.ops.neighbors import gather_points, group, knn
@@ -19,6 +19,7 @@ __all__ = [
     "gather_points",
     "group",
     "interpolate",
+    "is_exporting",
     "knn",
     "normalize",
 ]

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pointadapt.core.errors import PointCloudError
-from pointadapt.ops._check import check_same_batch
-from pointadapt.ops.neighbors import knn
+from pointadapt.ops._check import check_same_batch, is_exporting
+from pointadapt.ops.neighbors import gather_points, knn
 
 
 def interpolate(
@@ -39,10 +39,14 @@ def interpolate(
         )
     check_same_batch(queries, points, ("queries", "points"))
     dist2, index = knn(queries, points, min(k, points.shape[1]))
-    weight = 1.0 / (dist2 + eps)
+    # Exporters take a small number that is added for nothing: there all is divided by it.
+    weight = 1.0 / ((dist2 / eps + 1) if is_exporting() else (dist2 + eps))
     weight = (weight / weight.sum(dim=-1, keepdim=True)).to(features.dtype)
     b, n, kk = index.shape
     m, c = features.shape[1:]
+    if is_exporting():
+        taken = gather_points(features, index)
+        return (taken * weight.unsqueeze(-1)).sum(dim=2)
     index = index + m * torch.arange(b, device=index.device).view(b, 1, 1)
     # A weighted sum of table rows is what embedding_bag computes, without holding (B, N, k, C).
     out = F.embedding_bag(

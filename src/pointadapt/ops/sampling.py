@@ -155,19 +155,23 @@ def _(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
 
 
 def _sample_exported(axes: Tensor, m: int, start: int, ball: bool) -> Tensor:
-    """The loop written out, in operators that every runtime has; the same indices."""
-    nearest = torch.full_like(axes[0], torch.inf)
-    if ball:
-        nearest = nearest.masked_fill(_ball(axes), -1.0)
-    last = torch.full_like(axes[0, :, :1], start, dtype=torch.int64)
-    picked = [last]
-    for _ in range(m - 1):
+    """The loop in operators that every runtime has; the same indices."""
+    from torch._higher_order_ops.scan import scan
+
+    def step(carry: tuple[Tensor, Tensor], _: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        nearest, last = carry
         diff = axes - axes.gather(2, last.unsqueeze(0).expand(3, -1, -1))
         x, y, z = (diff * diff).unbind(0)
         nearest = torch.minimum(nearest, (x + y) + z)
         last = nearest.argmax(dim=1, keepdim=True)
-        picked.append(last)
-    return torch.cat(picked, dim=1)
+        return (nearest, last), last.clone()
+
+    nearest = torch.full_like(axes[0], torch.inf)
+    if ball:
+        nearest = nearest.masked_fill(_ball(axes), -1.0)
+    first = torch.full_like(axes[0, :, :1], start, dtype=torch.int64)
+    _, rest = scan(step, (nearest, first), torch.zeros(m - 1, 1, device=axes.device))
+    return torch.cat([first.unsqueeze(0), rest]).squeeze(2).t()
 
 
 def normalize(points: Tensor) -> Tensor:

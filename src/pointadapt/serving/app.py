@@ -34,7 +34,7 @@ from .shelf import Shelf
 
 DRAINED = 4  # times the limit that are read of an upload that is too large
 PAGE = Path(__file__).parent / "page"
-PAGE_FILES = ("page.js", "page.css")
+PAGE_FILES = ("view.js", "page.js", "page.css")
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops import is_exporting
+
 MOST_PAIRED = 16  # classes: 120 pairs
 
 
@@ -29,7 +31,14 @@ class Votes(nn.Module):
 
     def forward(self, margins: Tensor) -> Tensor:
         wide = margins.float()
-        return (F.logsigmoid(wide) @ self.first + F.logsigmoid(-wide) @ self.second) * self.scale
+        return (_logs(wide) @ self.first + _logs(-wide) @ self.second) * self.scale
+
+
+def _logs(margins: Tensor) -> Tensor:
+    """The logarithm of σ(m), which exporters take of σ(m) itself: of a large -m it is infinite."""
+    if is_exporting():
+        return margins.clamp(max=0) - (1 + (-margins.abs()).exp()).log()
+    return F.logsigmoid(margins)
 
 
 def voting(classes: int) -> Votes | None:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from chromium import Browser
 
 from pointadapt.cli.main import main
 
-pytest.importorskip("fastapi")
 SCENE = Path(__file__).parents[3] / "benchmarks" / "scene.py"
 TOKEN = "0123456789abcdef-token"
 
@@ -66,6 +66,14 @@ class Server:
         return [p for p in self.temp.rglob("*") if p.is_file()]
 
 
+@pytest.fixture
+def browser(tmp_path):
+    """A Chromium of its own, at an empty page."""
+    found = Browser(tmp_path / "profile")
+    yield found
+    found.close()
+
+
 def _start(temp, *flags, **env):
     """``pointadapt serve FLAGS`` on a free port."""
     temp.mkdir(parents=True, exist_ok=True)
@@ -91,6 +99,7 @@ def start_server():
 @pytest.fixture(scope="package")
 def served(micro_adapter, micro_backbone, micro_flags, tmp_path_factory):
     """A folder of adapters: "shapes" for clouds, "parts" and "scenes" for points."""
+    pytest.importorskip("fastapi")
     root = tmp_path_factory.mktemp("served")
     own = ["--no-summary", "--no-tensorboard"]
     (root / "adapters").mkdir()
