@@ -3,6 +3,7 @@
 import json
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,10 @@ SCENES = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/folder_segmenta
 TOY_DATA = SimpleNamespace(**runpy.run_path(str(ROOT / "tests/data/toy/make.py")))
 
 # What each is run with; {out} is its JSON file, {root} a tiny ModelNet40, {toy} a folder of clouds
-# with two splits, {runs} an empty folder.
+# with two splits, {runs} an empty folder, {adapter} one fitted to such clouds.
 TOY = {
     "data.py": "--workers 1 --points 32 --batch-size 4 --json {out}",
+    "export_weights.py": "{adapter} --json {out}",
     "fuzz_configs.py": "--json {out}",
     "instant.py": "--sets toy={toy} --points 64 --seeds 0 --shots 2 --json {out}",
     "inference.py": "--batches 2 --precisions fp32 --files 3 --json {out}",
@@ -71,8 +73,8 @@ def start(script, line, tmp_path):
         places["root"] = LOOK_ALIKE.write_npz(tmp_path / "data")
     if "{toy}" in line:
         places["toy"] = TOY_DATA.make(tmp_path / "toy", train=3, test=1)
-    import shlex
-
+    if "{adapter}" in line:
+        places["adapter"] = fitted(tmp_path)
     if "{scenes}" in line:
         SCENES.make(tmp_path / "scenes")
         places["scenes"] = tmp_path / "scenes"
@@ -83,6 +85,17 @@ def start(script, line, tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return places["out"]
+
+
+def fitted(tmp_path):
+    """The folder of an ``instant`` adapter."""
+    import pointadapt
+
+    root = TOY_DATA.make(tmp_path / "own", train=3, test=1)
+    return pointadapt.train(
+        method="instant", data="folder", root=root, points=64, tensorboard=False, baseline=False,
+        out=tmp_path / "instant",
+    )["adapter"]  # fmt: skip
 
 
 @pytest.mark.parametrize(

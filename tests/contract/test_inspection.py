@@ -9,7 +9,7 @@ from pointadapt.adapters.folder import save_adapter
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BlockTaps, Taps
 from pointadapt.core.errors import ConfigError
-from pointadapt.inference.export import export
+from pointadapt.inference.export import export_file
 from pointadapt.inference.forward import Inputs
 from pointadapt.methods import METHODS, make_method
 from pointadapt.ops import cloud_traits
@@ -209,5 +209,5 @@ def test_a_family_of_stages_is_refused_in_one_line(family, bare_backbone, tmp_pa
     with pytest.raises(ConfigError, match="inspect is written for backbones of one width"):
         inspect(tmp_path / "a", out=tmp_path / "out")
     with pytest.raises(ConfigError, match="export is written for backbones of one width"):
-        export(tmp_path / "a", tmp_path / "a.onnx")
+        export_file(tmp_path / "a", tmp_path / "a.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
