@@ -174,3 +174,20 @@ def sigterm():
 def _no_given_width(monkeypatch):
     """pytest-xdist tells its workers of 80 columns; what we print into pipes has no width."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """The address of a Ray cluster of one node with two cores on this machine."""
+    pytest.importorskip("ray", reason="needs ray: pip install 'pointadapt[ray]'")
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 << 20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # a busy machine lets niceness 15 starve
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        before = signal.getsignal(signal.SIGTERM)
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        signal.signal(signal.SIGTERM, before)  # Ray's would end this process
+        yield cluster.address
+        cluster.shutdown()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..adapters.model import PointModel
 
 
+BATCH = 32  # files that are read and predicted at a time
 FAR = 10.0  # of data that are not normalised: ScanObjectNN's clouds are about 1 across
 
 
@@ -134,7 +135,7 @@ def answer_files(
     nan: NonFinite | None = None,
     columns: Sequence[str] = (),
     top: int = 3,
-    batch_size: int = 32,
+    batch_size: int = BATCH,
     on_batch: Callable[[int], None] | None = None,
 ) -> list[Prediction]:
     """Predict files as a whole; a bad one is reported in its place and stops no other.
@@ -143,7 +144,7 @@ def answer_files(
         paths: files, and folders whose readable files are taken, sub-folders included.
         model: an adapter folder, or a loaded model.
         backbone: where the backbone is now, if the adapter folder does not know.
-        points: points of a cloud, needed where ``model`` is a loaded one.
+        points: points of a cloud, needed where ``model`` was not loaded from a folder.
         up: the files' axis that points up; by default as in training.
         nan: what to do with points that are not finite, "error" or "drop"; by default as in
             training.
@@ -161,8 +162,9 @@ def answer_files(
     """
     if top < 1 or batch_size < 1:
         raise ConfigError(f"top={top}, batch_size={batch_size}: both must be at least 1")
-    if isinstance(model, (str, Path)):
-        model = load_ready(model, backbone)
+    from_folder = isinstance(model, (str, Path))
+    model = load_ready(model, backbone)
+    if from_folder or (points is None and model.adapter.about):
         reader = reader_of(model.adapter.about, up, nan, columns)
     elif points is None:
         raise ConfigError("a loaded model does not know its number of points: pass points=")
@@ -294,6 +296,7 @@ class CloudFiles(Predictor):
     """
 
     about: ClassVar[str] = "says something of each file as a whole"
+    together: ClassVar[int] = BATCH
 
     top: int = 3
     up: Axis | None = None

@@ -73,6 +73,7 @@ class Predictor:
     name: ClassVar[str] = ""
     about: ClassVar[str] = ""  # what it does, for the help of the command
     counts: ClassVar[str] = "files"  # what its progress counts
+    together: ClassVar[int] = 1  # files that are predicted at a time
     panels: ClassVar[bool] = False  # what it says of a file fills a panel, not a line of a table
 
     def files(

@@ -12,10 +12,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol
 
 from ..core import console, stops
 from ..core.config import TrainConfig, load_config, other_options, save_config, to_plain
@@ -89,9 +90,41 @@ class Outcome:
     kept: bool = False
 
 
+class Running(Protocol):
+    """Jobs under way. Leaving the block ends those that are left; by SIGTERM they save first."""
+
+    @property
+    def running(self) -> Sized:
+        """Those under way."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Whether one more may start."""
+        ...
+
+    def start(self, job: Job) -> None:
+        """Start a job."""
+        ...
+
+    def ended(self) -> list[Outcome]:
+        """The jobs that have ended since the last call."""
+        ...
+
+    def __enter__(self) -> Running: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None, /,
+    ) -> None: ...  # fmt: skip
+
+
+Executor = Callable[[int, int], Running]  # of how many jobs, and how many at a time (0: it decides)
+
+
 def run_all(
     jobs: Sequence[Job], *, what: str = "training", at_once: int = 1, keep_going: bool = False,
-    on_done: Callable[[Outcome], None] | None = None,
+    on_done: Callable[[Outcome], None] | None = None, executor: Executor | None = None,
 ) -> list[Outcome]:  # fmt: skip
     """Run the jobs that are not finished, each in a process of its own; all outcomes, in order.
 
@@ -101,6 +134,7 @@ def run_all(
         at_once: processes at a time; 0 takes one for every GPU, or else core, 8 at most.
         keep_going: go on after a job failed, instead of raising.
         on_done: called with each outcome, the earlier ones first.
+        executor: what starts them and tells which have ended; by default processes here.
 
     Raises:
         ConfigError: a folder holds a run with other options; nothing was started.
@@ -115,7 +149,7 @@ def run_all(
         tell(outcome)
     total = sum(job.config.epochs for job in jobs)
     progress = console.progress(what, total, unit="epochs")
-    with progress as bar, stops.later(), _Slots(len(waiting), at_once) as slots:
+    with progress as bar, stops.later(), (executor or Slots)(len(waiting), at_once) as slots:
         while waiting or slots.running:
             while waiting and slots.free:
                 slots.start(waiting.pop(0))
@@ -131,7 +165,7 @@ def run_all(
     return [done[job.name] for job in jobs]
 
 
-class _Slots:
+class Slots:
     """The processes that run now, each with its share of threads and a GPU where there are more."""
 
     def __init__(self, jobs: int, at_once: int) -> None:
@@ -172,9 +206,9 @@ class _Slots:
             _close(self.running.pop(slot)[1])
         if any(status == stops.INTERRUPTED for _, _, status in over):
             raise KeyboardInterrupt
-        return [_outcome(job, status) for _, job, status in over]
+        return [outcome_of(job, status) for _, job, status in over]
 
-    def __enter__(self) -> _Slots:
+    def __enter__(self) -> Slots:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
@@ -204,7 +238,8 @@ def _close(process: subprocess.Popen[bytes]) -> None:
             process.stdin.close()
 
 
-def _outcome(job: Job, status: int) -> Outcome:
+def outcome_of(job: Job, status: int) -> Outcome:
+    """How a job ended whose worker ended with this exit status."""
     results = job.finished() if status == 0 else None
     if results is not None:
         return Outcome(job, results)
@@ -231,7 +266,7 @@ def _gpus() -> list[str]:
     return given[:count] or [str(i) for i in range(count)]
 
 
-def work(config: TrainConfig, timed: bool = False) -> None:
+def work(config: TrainConfig, timed: bool = False, patience: float = PATIENCE) -> None:
     """Do what is left of a run: train, measure the inference time, drop the checkpoint.
 
     Raises:
@@ -243,7 +278,7 @@ def work(config: TrainConfig, timed: bool = False) -> None:
         from ..training.trainer import train_in
 
         resume = (out / "checkpoint.pt").exists()
-        train_in(replace(config, resume=resume), PATIENCE)
+        train_in(replace(config, resume=resume), patience)
     if timed and not (out / TIMING).exists():
         from ..inference.timing import inference_time
 

@@ -1,6 +1,6 @@
 """A process for one training run, which ends as soon as the process that started it is gone.
 
-``python -m pointadapt.studies.worker RUN.yaml [--timed]``
+``python -m pointadapt.studies.worker RUN.yaml [--timed] [--patience=SECONDS]``
 
 Otherwise two would write into one folder after a restart. It watches before it imports anything:
 imports take seconds, in which a killed parent would go unnoticed.
@@ -20,7 +20,7 @@ def main(args: list[str]) -> int:
     _end_with_parent()
     stops.install()
     try:
-        return _work(args[0], timed="--timed" in args[1:])
+        return _work(args[0], args[1:])
     except KeyboardInterrupt:
         return stops.INTERRUPTED
     except stops.Stopped as stopped:
@@ -39,14 +39,15 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _work(path: str, timed: bool) -> int:
+def _work(path: str, options: list[str]) -> int:
     from ..core import console
     from ..core.config import TrainConfig, load_config
     from ..core.errors import explain
-    from .jobs import work
+    from .jobs import PATIENCE, work
 
+    waits = [float(o.partition("=")[2]) for o in options if o.startswith("--patience=")]
     try:
-        work(load_config(path, TrainConfig), timed)
+        work(load_config(path, TrainConfig), "--timed" in options, *(waits or [PATIENCE]))
         return 0
     except Exception as error:
         message = explain(error)

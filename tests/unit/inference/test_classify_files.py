@@ -46,6 +46,8 @@ def test_a_loaded_model(own_files, micro_adapter):
     assert row.confidence == pytest.approx(
         answer_files(file, micro_adapter)[0].confidence, rel=1e-6
     )
+    assert answer_files(file, model) == answer_files(file, micro_adapter)  # knows its points
+    model.adapter.about = {}
     with pytest.raises(ConfigError, match="points="):
         answer_files(file, model)
 

@@ -79,7 +79,7 @@ def test_a_failure_stops_the_rest(config, tmp_path, monkeypatch):
         def ended(self):
             return self.over
 
-    monkeypatch.setattr(workers, "_Slots", Failing)
+    monkeypatch.setattr(workers, "Slots", Failing)
     with pytest.raises(PointAdaptError, match="no"):
         run_all([Job("one", config)])
     assert started == ["one"]
@@ -87,7 +87,7 @@ def test_a_failure_stops_the_rest(config, tmp_path, monkeypatch):
 
 def test_other_options_are_refused_and_nothing_starts(config, tmp_path, monkeypatch):
     pretend(Job("a", config))
-    monkeypatch.setattr(workers, "_Slots", None)  # would fail if it came to that
+    monkeypatch.setattr(workers, "Slots", None)  # would fail if it came to that
     jobs = [Job("new", replace(config, out=tmp_path / "new")), Job("a", replace(config, lr=0.5))]
     with pytest.raises(ConfigError, match=r"lr: 0\.0005 then, 0\.5 now") as caught:
         run_all(jobs)
@@ -136,7 +136,7 @@ def test_epochs_done(config):
 def test_shares(monkeypatch, cores, gpus, jobs, at_once, want):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     monkeypatch.setattr(workers, "_gpus", lambda: gpus)
-    slots = workers._Slots(jobs, at_once)
+    slots = workers.Slots(jobs, at_once)
     assert (slots.count, slots.threads) == want
 
 
@@ -152,7 +152,7 @@ def test_shares(monkeypatch, cores, gpus, jobs, at_once, want):
 def test_what_a_failure_says(config, status, log, said):
     config.out.mkdir()
     (config.out / "worker.log").write_text(log)
-    outcome = workers._outcome(Job("a", config), status)
+    outcome = workers.outcome_of(Job("a", config), status)
     assert outcome.results is None
     assert outcome.error.startswith(said) and "\n" not in outcome.error
 
@@ -193,7 +193,7 @@ def test_sigterm_is_passed_on_and_waited_for(config, tmp_path, monkeypatch, sigt
         children.append(child)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(workers._Slots, "start", start)
+    monkeypatch.setattr(workers.Slots, "start", start)
     monkeypatch.setattr(workers, "_gpus", list)
     jobs = [Job(name, replace(config, out=tmp_path / name)) for name in "abc"]
     with pytest.raises(stops.Stopped):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from tyro.conf import Positional, arg
 
 from ...core import console
-from ...core.errors import PointAdaptError
+from ...core.errors import ConfigError, PointAdaptError
 from ...core.fields import at_least
 from ...reports import terminal as report
 from ..base import command, plain
 
 if TYPE_CHECKING:
-    from ...inference.predictor import Drawing, Found, Predictor
+    from ...inference.predictor import Drawing, Found, OnProgress, Predictor
 
 MANY = 30  # files whose predictions are listed on the screen although they are in a CSV file
 DRAWN = 24  # clouds of a picture
@@ -40,6 +40,9 @@ class Predict:
         csv: also write the predictions to this CSV file.
         picture: also draw the first 24 clouds to this .png, .pdf or .svg file.
         threads: CPU threads; 0 leaves it to torch.
+        cluster: address of a Ray cluster to predict on, as HOST:PORT, or "auto" on one of its
+            nodes; "local" starts one here. Its nodes see all files under the same paths; each
+            worker takes --threads cores (1), or a GPU.
         json: print the predictions as JSON on standard output.
     """
 
@@ -51,6 +54,7 @@ class Predict:
     csv: Path | None = None
     picture: Path | None = None
     threads: int = 0
+    cluster: str = ""
     json: bool = False
 
     @classmethod
@@ -100,16 +104,30 @@ class Predict:
         use_threads(self.threads)
         predictor = plain(self.kind, self) if self.kind else predictor_of(self.adapter)()
         with console.stages(predictor.counts) as stage:
-            found = predictor.files(
-                self.paths, self.adapter, backbone=self.backbone,
-                draw=DRAWN if self.picture is not None else 0, on_progress=stage,
-            )  # fmt: skip
+            found = self._find(predictor, stage)
         if self.csv is not None:
             write_table(self.csv, found.rows)
         if self.picture is not None and found.drawing is not None:
             _draw(found.drawing, self.picture)
         self._print(found, predictor)
         return _errors(found, brief=self.csv is not None or self.json)
+
+    def _find(self, predictor: Predictor, stage: OnProgress) -> Found:
+        if not self.cluster:
+            return predictor.files(
+                self.paths, self.adapter, backbone=self.backbone,
+                draw=DRAWN if self.picture is not None else 0, on_progress=stage,
+            )  # fmt: skip
+        if self.picture is not None or self.adapter is None:
+            raise ConfigError("--cluster needs --adapter, and draws no --picture")
+        from ...inference.on_ray import predict_on
+        from ...inference.predictor import Found
+
+        rows = predict_on(
+            self.cluster, predictor, self.paths, self.adapter, backbone=self.backbone,
+            threads=self.threads, on_progress=stage,
+        )  # fmt: skip
+        return Found(rows)
 
     def _print(self, found: Found, predictor: Predictor) -> None:
         rows, to = found.rows, console.output()

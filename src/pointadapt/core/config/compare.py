@@ -26,6 +26,10 @@ class CompareConfig(TrainConfig):
         tune_epochs: length of those runs.
         jobs: runs at a time. More than one makes them slow one another, which their times show; 0
             takes one for every GPU, or else core, 8 at most.
+        cluster: address of a Ray cluster to train on, as HOST:PORT, or "auto" on one of its nodes;
+            "local" starts one here. --out, the data and the backbone must be on a file system that
+            its nodes share. There, --jobs 0 takes as many at a time as there is room for, each
+            with a GPU where there are some, or else --threads cores (1).
     """
 
     out: Path = Path("runs/compare")
@@ -36,6 +40,7 @@ class CompareConfig(TrainConfig):
     lrs: tuple[float, ...] = ()
     tune_epochs: int = 3
     jobs: int = 1
+    cluster: str = ""
     tensorboard: bool = False
 
     def __post_init__(self) -> None:

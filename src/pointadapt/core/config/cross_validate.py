@@ -22,6 +22,10 @@ class CrossValidateConfig(TrainConfig):
         final: at the end also train an adapter on all clouds, to be used; it is stated with the
             scores of the cross-validation, since no cloud is left to score it on.
         jobs: folds at a time; 0 takes one for every GPU, or else core, 8 at most.
+        cluster: address of a Ray cluster to train on, as HOST:PORT, or "auto" on one of its nodes;
+            "local" starts one here. --out, the data and the backbone must be on a file system that
+            its nodes share. There, --jobs 0 takes as many at a time as there is room for, each
+            with a GPU where there are some, or else --threads cores (1).
     """
 
     out: Path = Path("runs/cross-validate")
@@ -30,6 +34,7 @@ class CrossValidateConfig(TrainConfig):
     folds_file: Path | None = None
     final: bool = False
     jobs: int = 0
+    cluster: str = ""
     save_every: int = 50
     tensorboard: bool = False
 

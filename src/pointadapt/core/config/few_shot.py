@@ -25,6 +25,10 @@ class FewShotConfig(TrainConfig):
         episodes: a folder of index files to use, such as an earlier run's; by default they are
             drawn, from --seed, and written to OUT/episodes.
         jobs: folds at a time; 0 takes one for every GPU, or else core, 8 at most.
+        cluster: address of a Ray cluster to train on, as HOST:PORT, or "auto" on one of its nodes;
+            "local" starts one here. --out, the data and the backbone must be on a file system that
+            its nodes share. There, --jobs 0 takes as many at a time as there is room for, each
+            with a GPU where there are some, or else --threads cores (1).
     """
 
     out: Path = Path("runs/few-shot")
@@ -35,6 +39,7 @@ class FewShotConfig(TrainConfig):
     pool: Literal["split", "all"] = "split"
     episodes: Path | None = None
     jobs: int = 0
+    cluster: str = ""
     epochs: int = 150
     warmup_epochs: float = 10.0
     save_every: int = 50

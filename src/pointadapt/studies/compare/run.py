@@ -16,6 +16,7 @@ from ...core.folders import only_run_in
 from ...core.results import Board
 from ...recipes.start import configured
 from ..jobs import Job, Outcome, run_all
+from ..on_ray import executor
 
 if TYPE_CHECKING:
     from .entries import Entry
@@ -70,7 +71,7 @@ def _run(config: CompareConfig, on_done: Callable[[Outcome], None] | None) -> Bo
 
     run_all(
         list(jobs.values()), what="comparing", at_once=config.jobs, keep_going=True,
-        on_done=one_done,
+        on_done=one_done, executor=executor(config.cluster),
     )  # fmt: skip
     board = _board(config, lines, jobs, done)
     if not any(row["scores"] for row in board["methods"]):

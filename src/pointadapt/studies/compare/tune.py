@@ -13,6 +13,7 @@ from ...core.errors import PointAdaptError
 from ...core.files import read_json, write_json
 from ...methods import METHODS
 from ..jobs import Job, Outcome, run_all
+from ..on_ray import executor
 
 if TYPE_CHECKING:
     from ...core.config.compare import CompareConfig
@@ -49,7 +50,10 @@ def tune(entries: Sequence[Entry], config: CompareConfig) -> list[Tuned]:
     open_ = [e for e in entries if e.label not in fixed and kept[e.label] is None]
     wanted = [(entry, lr) for entry in open_ for lr in config.lrs]
     jobs = [_job(entry, lr, config) for entry, lr in wanted]
-    outcomes = run_all(jobs, what="choosing learning rates", at_once=config.jobs, keep_going=True)
+    outcomes = run_all(
+        jobs, what="choosing learning rates", at_once=config.jobs, keep_going=True,
+        executor=executor(config.cluster),
+    )  # fmt: skip
     found: dict[str, dict[float, Outcome]] = {}
     for (entry, lr), outcome in zip(wanted, outcomes, strict=True):
         found.setdefault(entry.label, {})[lr] = outcome
