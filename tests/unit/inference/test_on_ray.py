@@ -14,6 +14,7 @@ from pointadapt.inference.classify_files import BATCH
 from pointadapt.inference.label_parts import PointFiles
 
 
+@pytest.mark.slow
 def test_rows_are_those_of_the_local_call_though_a_worker_is_killed(
     ray_cluster, own_files, micro_adapter, tmp_path, monkeypatch
 ):
