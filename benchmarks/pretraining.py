@@ -4,8 +4,8 @@
 
 Goes on from a backbone (``--init``, by default the bundled ``tiny``) with each variant of
 VARIANTS for as many steps as take the same time on this machine, measured first, and scores what
-comes out, the backbone itself, random weights, and what ``--more`` names. Only training clouds are
-looked at, half of them held out where that is needed:
+comes out, the backbone itself, and what ``--more`` names, by default random weights. Only training
+clouds are looked at:
 
 - ``svm_last``, ``svm_two``: percent right of a linear support vector machine (one against one, C =
   .01, inputs of variance 1) on the maximum and mean of the patches after the last block, and after
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,8 @@ SHARED = {
     "picture_every": 0, "seed": 2,
 }  # fmt: skip
 STRENGTH, TRIAL = 1.0, 5  # of the fit to few labels; steps that the time of one is taken from
+OPTIONS = ("label_weight", "attribute_weight", "contrast_weight", "views", "view_points", "augment",
+           "init", "lr", "batch_size", "warmup_steps")  # fmt: skip
 Score = dict[str, Any]
 
 
@@ -90,12 +92,14 @@ def seconds_a_step(name: str, args: argparse.Namespace) -> float:
 
 
 def facts_of(place: str | Path) -> Score:
-    """How much a run has seen, from its summary; nothing for a backbone without one."""
+    """What a run learned and how much it saw, by its summary; nothing for other backbones."""
     path = Path(place) / "summary.json"
     if not path.is_file():
         return {}
     found = json.loads(path.read_text())
-    return {"steps": found["config"]["steps"], "clouds": found["clouds"],
+    plain = asdict(PretrainConfig())
+    own = {k: found["config"][k] for k in OPTIONS if found["config"][k] not in (plain[k], [])}
+    return {"options": own, "steps": found["config"]["steps"], "clouds": found["clouds"],
             "seconds": found["seconds"], "chamfer": found["chamfer"]}  # fmt: skip
 
 
@@ -179,7 +183,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/pretraining"))
     parser.add_argument("--init", default="tiny")
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--more", nargs="*", default=[], help="NAME=RUN or backbone to score too")
+    parser.add_argument("--more", nargs="*", default=["random weights=random"],
+                        help="NAME=RUN or backbone to score too")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=600, help="of each variant")
     parser.add_argument("--steps", type=int, default=0, help="of each variant, instead of seconds")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -200,7 +205,7 @@ def main() -> None:
         args.steps, args.batch_size = 1, 4
     torch.set_num_threads(args.threads)
     sets, lines, results = Sets(args), [], []
-    named = {str(args.init): str(args.init), "random weights": "random"}
+    named = {str(args.init): str(args.init)}
     named |= {name: "" for name in args.variants}
     named |= dict(text.split("=", 1) for text in args.more)
     for name, given in named.items():
@@ -214,7 +219,7 @@ def main() -> None:
                 "precision": args.precision, "workers": args.workers}  # fmt: skip
         keep |= {"variants": VARIANTS, "shared": SHARED}
         write_record(args.json, "pretraining.py", args.sets, results, " --root DIR", **keep)
-    print_table("pre-training", results)
+    print_table("pre-training", [{k: v for k, v in r.items() if k != "options"} for r in results])
 
 
 if __name__ == "__main__":
