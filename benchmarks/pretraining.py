@@ -214,10 +214,12 @@ def main() -> None:
         lines.append(score)
         results.append({"backbone": name, **facts_of(place), **shown(score, lines[0], sets)})
         print(results[-1], flush=True)
-        keep = {"budget_seconds": args.seconds, "fit": args.fit, "held": args.held,
+        keep = {"fit": args.fit, "held": args.held,
                 "draws": args.draws, "batch_size": args.batch_size, "lr": args.lr,
                 "precision": args.precision, "workers": args.workers}  # fmt: skip
-        keep |= {"variants": VARIANTS, "shared": SHARED}
+        if args.variants:
+            keep |= {"budget_seconds": args.seconds, "budget_steps": args.steps}
+            keep |= {"variants": {k: VARIANTS[k] for k in args.variants}, "shared": SHARED}
         write_record(args.json, "pretraining.py", args.sets, results, " --root DIR", **keep)
     print_table("pre-training", [{k: v for k, v in r.items() if k != "options"} for r in results])
 
