@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+from sklearn.model_selection import GroupKFold
 
+from _few import drawn, groups_of
 from _sets import parse, write_record
 from pointadapt.core.config import TrainConfig
 from pointadapt.data import Clouds, load_dataset
@@ -41,12 +42,6 @@ WAYS = ((1024, 0, 0), (512, 0, 0), (256, 32, 16), (256, 16, 32), (128, 16, 16), 
         (128, 8, 32), (64, 16, 8), (64, 16, 16), (64, 8, 16))  # fmt: skip
 STRENGTHS, FOLDS = (0.1, 1.0, 10.0), 4
 INPUTS = {"tokens": (False,), "tokens and traits": (False, True)}  # of a head: is it traits?
-
-
-def groups_of(clouds: Clouds) -> np.ndarray:
-    """(n,) the number of each cloud's group; each its own where none are known."""
-    names = clouds.groups or tuple(map(str, range(len(clouds))))
-    return np.unique(names, return_inverse=True)[1]
 
 
 def held_out(clouds: Clouds, inputs: np.ndarray, kinds: Any) -> float:
@@ -87,15 +82,6 @@ def measure(text: str, ways: tuple[tuple[int, int, int], ...], most: int) -> lis
         print(line, flush=True)
         lines.append(line)
     return lines
-
-
-def drawn(clouds: Clouds, shots: int, draw: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of ``shots`` clouds of each class, and of those that are held out."""
-    halves = StratifiedGroupKFold(2, shuffle=True, random_state=draw)
-    some, held = next(halves.split(clouds.labels, clouds.labels, groups_of(clouds)))
-    some = np.random.default_rng(draw).permutation(some)
-    few = [some[clouds.labels[some] == k][:shots] for k in range(len(clouds.classes))]
-    return np.concatenate(few), held
 
 
 def few_shots(

@@ -33,6 +33,8 @@ TOY = {
     "{out} --more '--epochs 1 --points 64 --groups 8 --group-size 8 --batch-size 2'",
     "ops.py": "--json {out}",
     "points.py": "--sets toy={toy} --ways 2 --json {out}",
+    "pretraining.py": "--root {root} --sets toy={toy} --variants 'contrast, sensor views' "
+    "--fit 8 --held 4 --points 64 --groups 8 --group-size 8 --draws 2 --runs {runs} --json {out}",
     "promise.py": "--sets toy={toy},shots=2,{tiny} "
     "few={root},data=modelnet40,way=3,shot=2,queries=1,pool=all,{tiny} --seeds 0 1 --lrs 1e-2 "
     "--methods stem-adapter-forest instant --tune-epochs 1 --runs {runs} --json {out}",

@@ -18,6 +18,7 @@ from .memory import again, instead
 from .taps import Taps
 from .tokens import CloudView, Tokens
 
+SPARSE = 512  # points of a cloud, from which on a backbone's own patches are used
 SITES = ("points_in", "patch_out", "tokens_in", "norm_out", "tokens_out")  # outside blocks
 
 
@@ -77,6 +78,14 @@ class BackboneConfig:
                 f"clouds of {points} points are too small for {self.groups} patches of "
                 f"{self.group_size}: raise --points, or lower --groups and --group-size"
             )
+
+
+def small_patches(points: int) -> dict[str, int]:
+    """Patches for clouds of fewer than :data:`SPARSE` points; nothing for others, or unknown ones.
+
+    16 of a quarter of the points, 32 at most (docs/decisions/points-of-small-clouds.md).
+    """
+    return {"groups": 16, "group_size": min(points // 4, 32)} if 0 < points < SPARSE else {}
 
 
 class Backbone(nn.Module):

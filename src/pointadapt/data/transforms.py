@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import wraps
 
 import torch
 from torch import Generator, Tensor
@@ -15,6 +16,7 @@ from torch import Generator, Tensor
 from ..core.errors import PointCloudError, UnknownNameError
 from ..core.machine import upload
 from ..ops import farthest_point_sample, gather_points
+from .views import VIEWS, View
 
 
 def _uniform(like: Tensor, shape: Sequence[int], low: float, high: float, g: Generator) -> Tensor:
@@ -56,16 +58,21 @@ def jitter(points: Tensor, g: Generator, std: float = 0.01, clip: float = 0.05) 
     return points + upload(noise.clamp_(-clip, clip), points.device)
 
 
-def drop(points: Tensor, g: Generator, most: float = 0.875) -> Tensor:
-    """A random share U(0, ``most``) of each cloud's points becomes copies of its first point."""
-    return torch.where(_dropped(points, g, most).unsqueeze(-1), points[:, :1], points)
+def noise(points: Tensor, g: Generator, most: float = 0.04) -> Tensor:
+    """Gaussian noise on every coordinate, of deviation U(0, ``most``), one draw a cloud."""
+    std = _uniform(points, (len(points), 1, 1), 0.0, most, g)
+    luck = torch.randn(points.shape, generator=g, device=g.device, dtype=points.dtype)
+    return points + std * upload(luck, points.device)
 
 
-def _dropped(points: Tensor, g: Generator, most: float = 0.875) -> Tensor:
-    """(B, N) which points :func:`drop` drops."""
-    b, n, _ = points.shape
-    ratio = _uniform(points, (b, 1), 0.0, most, g)
-    return _uniform(points, (b, n), 0.0, 1.0, g) < ratio
+def _viewed(view: View) -> Callable[[Tensor, Generator], Tensor]:
+    """The points that a view leaves."""
+
+    @wraps(view)
+    def apply(points: Tensor, g: Generator) -> Tensor:
+        return gather_points(*view(points, g))
+
+    return apply
 
 
 AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
@@ -73,7 +80,8 @@ AUGMENTATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     "rotate_z": rotate_z,
     "rotate": rotate,
     "jitter": jitter,
-    "drop": drop,
+    "noise": noise,
+    **{name: _viewed(view) for name, view in VIEWS.items()},
 }
 
 
@@ -109,9 +117,8 @@ def augment_along(
     """
     along = list(along)
     for name in names:
-        if name == "drop":
-            gone = _dropped(points, g)
-            kept = torch.arange(points.shape[1], device=points.device).where(~gone, 0)
+        if name in VIEWS:
+            points, kept = VIEWS[name](points, g)
             points, *along = (_columns(x, kept) for x in (points, *along))
         else:
             points = augment(points, (name,), g)

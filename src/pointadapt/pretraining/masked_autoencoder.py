@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import BlockTaps, Tokens
+from ..backbones.base import small_patches
 from ..backbones.layers import Block, init_weights, position_mlp
 from ..backbones.point_vit import PointViT
 from ..core.errors import ConfigError
 from ..core.machine import upload
 from ..ops import chamfer_distance, group
+from .contrast import contrast, projector
+
+SHOWN = 16  # patches of a second view that are seen
 
 
 @dataclass
@@ -26,8 +30,9 @@ class Reconstruction:
         target: (B, H, k, 3).
         centers: (B, H, 3).
         visible: (B, G - H, k, 3) points of the visible patches, where they are in the cloud.
-        logits: (B, classes + attributes), where these are learned too.
+        logits: (B, classes + attributes), where these are learned too; of two views (2 B, ...).
         classes: how many of the logits are those of classes.
+        projected: (2 B, C) features of two views to compare, where views are contrasted.
     """
 
     predicted: Tensor
@@ -36,6 +41,7 @@ class Reconstruction:
     visible: Tensor
     logits: Tensor | None
     classes: int = 0
+    projected: Tensor | None = None
 
     def chamfer(self) -> Tensor:
         """Chamfer-L2 distance, mean over all hidden patches (Point-MAE, Eq. 3)."""
@@ -43,6 +49,8 @@ class Reconstruction:
 
     def label_loss(self, labels: Tensor, count: Tensor | float | None = None) -> Tensor:
         """Cross-entropy over the clouds that have a label; those with -1 have none.
+
+        Of two views it is the mean.
 
         Args:
             labels: (B,) classes.
@@ -53,11 +61,14 @@ class Reconstruction:
         if self.logits is None or not self.classes:
             raise ConfigError("this autoencoder was built without classes, so it has no label loss")
         logits = self.logits[:, : self.classes]
-        total = F.cross_entropy(logits, labels, ignore_index=-1, reduction="sum")
-        return total / ((labels >= 0).sum().clamp(min=1) if count is None else count)
+        views = len(logits) // len(labels)
+        total = F.cross_entropy(logits, labels.repeat(views), ignore_index=-1, reduction="sum")
+        return total / views / ((labels >= 0).sum().clamp(min=1) if count is None else count)
 
     def attribute_loss(self, has: Tensor, known: Tensor) -> Tensor:
         """Binary cross-entropy, summed over the attributes that are known, mean over the clouds.
+
+        Of two views it is the mean.
 
         Args:
             has: (B, attributes) bool.
@@ -68,8 +79,16 @@ class Reconstruction:
                 "this autoencoder was built without attributes, so it has no such loss"
             )
         logits = self.logits[:, self.classes :]
+        views = len(logits) // len(known)
+        has, known = has.repeat(views, 1), known.repeat(views, 1)
         each = F.binary_cross_entropy_with_logits(logits, has.to(logits.dtype), reduction="none")
         return (each * known).sum(dim=1).mean()
+
+    def contrast_loss(self) -> Tensor:
+        """How badly each view finds its cloud's other one, see :func:`contrast`."""
+        if self.projected is None:
+            raise ConfigError("this autoencoder compares no views, so it has no contrast loss")
+        return contrast(self.projected)
 
 
 class MaskedAutoencoder(nn.Module):
@@ -86,6 +105,7 @@ class MaskedAutoencoder(nn.Module):
             patches; 0 is Point-MAE, in which the CLS token takes no part.
         attributes: more than 0 adds a third, telling from the same which attributes a cloud has.
         mask_spread: the ratio of each step is drawn from ``mask_ratio`` ± this.
+        compare: add a fourth, which compares two views of each cloud.
 
     Raises:
         ConfigError: the mask ratio hides no patch, or all.
@@ -93,7 +113,7 @@ class MaskedAutoencoder(nn.Module):
 
     def __init__(
         self, backbone: PointViT, mask_ratio: float = 0.6, decoder_depth: int = 4,
-        classes: int = 0, attributes: int = 0, mask_spread: float = 0.0,
+        classes: int = 0, attributes: int = 0, mask_spread: float = 0.0, compare: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         c = backbone.config
@@ -112,6 +132,7 @@ class MaskedAutoencoder(nn.Module):
         self.classes = classes
         told = classes + attributes
         self.classify = nn.Linear(2 * c.dim, told) if told else None
+        self.project = projector(2 * c.dim) if compare else None
         self.identity = BlockTaps()
         for name, module in self.named_children():
             if name != "backbone":
@@ -119,8 +140,9 @@ class MaskedAutoencoder(nn.Module):
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
     def forward(
-        self, points: Tensor, generator: torch.Generator, part: int = 0, parts: int = 1
-    ) -> Reconstruction:
+        self, points: Tensor, generator: torch.Generator, part: int = 0, parts: int = 1,
+        view: Tensor | None = None,
+    ) -> Reconstruction:  # fmt: skip
         """Hide patches, and reconstruct them from the others.
 
         Args:
@@ -129,16 +151,19 @@ class MaskedAutoencoder(nn.Module):
             part: which part of a batch of ``parts`` · B clouds these are: the masks of all are
                 drawn, so that sharing a batch changes none.
             parts: in how many parts that batch is.
+            view: (B, n, 3) another view of the clouds, n at most N.
         """
         c = self.backbone.config
         centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule, check=False)
         count = int(self._ratio(generator) * c.groups)
-        luck = torch.rand(parts * len(points), c.groups, generator=generator)
-        order = luck.chunk(parts)[part].argsort(dim=1)
-        order = upload(order, points.device)
+        draw = (generator, part, parts)
+        order = _order(len(points), c.groups, points.device, *draw)
         seen, hidden = order[:, count:], order[:, :count]
         rows = torch.arange(len(points), device=points.device).unsqueeze(1)
-        x, logits = self._encode(groups[rows, seen], centers[rows, seen])
+        shown = [(groups[rows, seen], centers[rows, seen])]
+        if view is not None:
+            shown.append(self._of_view(view, *draw))
+        x, told = self._encode(shown)
         mask = self.mask_token.expand(len(points), count, -1).to(x.dtype)
         pos = self.decoder_pos(centers[rows, torch.cat([seen, hidden], dim=1)])
         x = self._blocks(self.decoder, torch.cat([x, mask], dim=1), pos)
@@ -148,9 +173,15 @@ class MaskedAutoencoder(nn.Module):
             target=groups[rows, hidden],
             centers=centers[rows, hidden],
             visible=groups[rows, seen] + centers[rows, seen].unsqueeze(2),
-            logits=logits,
+            logits=None if self.classify is None else self.classify(told).float(),
             classes=self.classes,
+            projected=None if self.project is None or view is None else self.project(told).float(),
         )
+
+    @property
+    def tells(self) -> bool:
+        """Whether anything is learned from the CLS token."""
+        return self.classify is not None or self.project is not None
 
     def _ratio(self, generator: torch.Generator) -> float:
         if not self.mask_spread:
@@ -158,19 +189,50 @@ class MaskedAutoencoder(nn.Module):
         draw = 2 * float(torch.rand((), generator=generator)) - 1
         return self.mask_ratio + draw * self.mask_spread
 
-    def _encode(self, groups: Tensor, centers: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Tokens of the visible patches, and class logits where classes are learned."""
+    def _of_view(
+        self, view: Tensor, generator: torch.Generator, part: int, parts: int
+    ) -> tuple[Tensor, Tensor]:
+        """Patches of a view and their centres: :data:`SHOWN` of them, smaller ones if it is small.
+
+        Small patches are filled with copies, which change no token, so that all pass the patch
+        encoder together: its BatchNorm sees both views at once, as it must serve both later.
+        """
+        c = self.backbone.config
+        small = small_patches(view.shape[1])
+        many, size = (min(small.get(k, 10**6), getattr(c, k)) for k in ("groups", "group_size"))
+        centers, groups = group(view, many, size, rule=c.sampling_rule, check=False)
+        order = _order(len(view), many, view.device, generator, part, parts)[:, :SHOWN]
+        rows = torch.arange(len(view), device=view.device).unsqueeze(1)
+        copies = torch.arange(c.group_size, device=view.device) % size
+        return groups[rows, order][:, :, copies], centers[rows, order]
+
+    def _encode(self, shown: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor | None]:
+        """Tokens of the first view's patches, and (views · B, 2 D) what is told of all views.
+
+        That is the CLS token and the maximum of the patches, where something is learned from it.
+        """
         net = self.backbone
-        x, pos = net.reduce_dim(net.encoder(groups)), net.pos_embed(centers)
-        if self.classify is None:
-            return net.norm(self._blocks(net.blocks, x, pos)), None
-        x, pos = net.prepend_cls(x, pos)
-        x = net.norm(self._blocks(net.blocks, x, pos))
-        cls, patches = x[:, 0], x[:, 1:]
-        logits = self.classify(torch.cat([cls, patches.max(dim=1).values], dim=1))
-        return patches, logits.float()
+        x = net.reduce_dim(net.encoder(torch.cat([groups for groups, _ in shown], dim=1)))
+        each = x.split([centers.shape[1] for _, centers in shown], dim=1)
+        places = [net.pos_embed(centers) for _, centers in shown]
+        if not self.tells:
+            return net.norm(self._blocks(net.blocks, each[0], places[0])), None
+        out = []
+        for pair in zip(each, places, strict=True):
+            out.append(net.norm(self._blocks(net.blocks, *net.prepend_cls(*pair))))
+        told = [torch.cat([x[:, 0], x[:, 1:].max(dim=1).values], dim=1) for x in out]
+        return out[0][:, 1:], torch.cat(told)
 
     def _blocks(self, blocks: Iterable[nn.Module], x: Tensor, pos: Tensor) -> Tensor:
         for block in blocks:
             x = block(Tokens(x=x + pos, centers=pos, pos=pos), self.identity).x
         return x
+
+
+def _order(
+    count: int, patches: int, device: torch.device, generator: torch.Generator, part: int,
+    parts: int,
+) -> Tensor:  # fmt: skip
+    """(``count``, patches) a random order of the patches of each cloud of this part of a batch."""
+    luck = torch.rand(parts * count, patches, generator=generator)
+    return upload(luck.chunk(parts)[part].argsort(dim=1), device)

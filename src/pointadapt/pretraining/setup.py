@@ -44,9 +44,9 @@ def network(config: PretrainConfig, source: CloudBatches) -> MaskedAutoencoder:
         backbone, config.mask_ratio, config.decoder_depth,
         classes=source.classes if config.label_weight else 0,
         attributes=source.attributes if config.attribute_weight else 0,
-        mask_spread=config.mask_spread,
+        mask_spread=config.mask_spread, compare=config.contrast_weight > 0,
     )  # fmt: skip
-    if net.classify is None:  # CLS takes no part then, and processes wait for every gradient
+    if not net.tells:  # CLS takes no part then, and processes wait for every gradient
         net.backbone.cls_token.requires_grad_(False)
         net.backbone.cls_pos.requires_grad_(False)
     return net

@@ -4,7 +4,8 @@ Several processes (``torchrun --nproc-per-node N -m pointadapt pretrain ...``) s
 see what one process would: the same clouds, augmentation and masks. BatchNorm alone differs: each
 process normalises by its own share. A patch encoder's batch is every point of every visible patch,
 thousands even of a small share, so SyncBatchNorm's two exchanges a layer would change next to
-nothing. Running statistics are averaged over the processes before anything reads them.
+nothing. A loss that contrasts views compares the clouds of a process's share alone. Running
+statistics are averaged over the processes before anything reads them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ from ..ops import normalize
 from ..pretrained.load import load_backbone
 from ..recipes.start import configured
 from ..training.schedule import warmup_cosine
+from .contrast import second_view
 from .masked_autoencoder import MaskedAutoencoder
 from .mixture import CloudBatches
 from .monitor import Monitor
@@ -144,15 +146,18 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         draw = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
-        points = self._augmented(normalize(clouds), draw)
+        points = self._whole(clouds, lambda x: augment(normalize(x), c.augment, draw))
+        view = self._whole(clouds, lambda x: second_view(x, c, draw)) if c.views else None
         bf16 = c.precision == "bf16"
         with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            out = net(points, draw, self.rank, self.processes)
+            out = net(points, draw, self.rank, self.processes, view)
         loss = chamfer = out.chamfer()
         if c.label_weight:
             loss = loss + c.label_weight * out.label_loss(labels, self._labelled(labels))
         if c.attribute_weight:
             loss = loss + c.attribute_weight * out.attribute_loss(has, known)
+        if c.contrast_weight:
+            loss = loss + c.contrast_weight * out.contrast_loss()
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), c.clip)
         self.optimizer.step()
@@ -160,15 +165,15 @@ class _Run:
         self.pending.append(torch.stack([loss.detach(), chamfer.detach()]))
         return lr
 
-    def _augmented(self, points: Tensor, draw: torch.Generator) -> Tensor:
-        """The process's share, augmented by the draws that it gets in the whole batch."""
+    def _whole(self, points: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """The process's share, changed by the draws that it gets in the whole batch."""
         share, n = len(points), self.processes
         mine = slice(self.rank * share, (self.rank + 1) * share)
         if n > 1:
             whole = points.new_zeros(n * share, *points.shape[1:])
             whole[mine] = points
             points = whole
-        return augment(points, self.config.augment, draw)[mine]
+        return change(points)[mine]
 
     def _labelled(self, labels: Tensor) -> Tensor | None:
         """The mean number of labelled clouds over the processes; None for one process."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..adapters.model import Adapter, PointModel
+from ..backbones.base import small_patches
 from ..core.config import TrainConfig, key_values
 from ..core.errors import CheckpointError, ConfigError, DataLayoutError
 from ..core.files import check_target
@@ -25,7 +26,7 @@ from ..tasks.head import NO_LINEAR_FORM
 from ..tasks.inputs import parse_inputs
 
 C = TypeVar("C", bound=TrainConfig)
-FEWEST, SPARSE, USUAL = 64, 512, 1024  # points that are chosen for a folder of clouds
+FEWEST, USUAL = 64, 1024  # points that are chosen for a folder of clouds
 
 
 def check_names(config: TrainConfig) -> None:
@@ -108,8 +109,7 @@ def with_points(config: C) -> C:
     counts = np.exp(load_split(data, "train").known_traits[:, NAMES.index("count")])
     points = 2 ** int(np.log2(np.median(counts.round())))
     points = min(max(points, FEWEST), USUAL)
-    small = points < SPARSE
-    patches = {"groups": 16, "group_size": min(points // 4, 32)} if small else {}
+    patches = small_patches(points)
     given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
     return replace(config, points=points, **{**patches, **given})
 

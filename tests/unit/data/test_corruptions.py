@@ -7,10 +7,10 @@ from pointadapt.core.errors import ConfigError, PointCloudError, UnknownNameErro
 from pointadapt.data.corruptions import SEVERITIES, SUITES, corrupt, get_corruption
 from pointadapt.data.corruptions._base import rotations, unit_sphere
 from pointadapt.data.corruptions._bend import free_form, grid, radial
-from pointadapt.data.corruptions._sight import rings, seen
 from pointadapt.data.corruptions.modelnet40_c import cube
 from pointadapt.data.corruptions.modelnet_c import _cluster_sizes
 from pointadapt.data.sets.folder import upright
+from pointadapt.data.sight import rings, seen
 
 ALL = [(suite, name) for suite in SUITES for name in SUITES[suite]]
 N = 1024

@@ -11,7 +11,6 @@ from pointadapt.data.transforms import (
     AUGMENTATIONS,
     augment,
     augment_along,
-    drop,
     jitter,
     resample,
     resample_along,
@@ -128,7 +127,7 @@ def test_jitter_is_small_and_clipped():
 
 def test_drop_repeats_the_first_point():
     points = clouds(1000, 64)
-    out = drop(points, seeded())
+    out = augment(points, ["drop"], seeded())
     gone = (out == points[:, :1]).all(dim=2)
     assert torch.equal(out[~gone], points[~gone])
     share = gone[:, 1:].float().mean(dim=1)

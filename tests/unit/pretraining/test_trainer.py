@@ -181,6 +181,14 @@ def test_loss_falls(config, label_weight):
     assert (summary["loss"] == summary["chamfer"]) == (label_weight == 0)
 
 
+def test_views_are_learned_from(config):
+    """Each view finds its cloud's other one among the 16 of a batch better than by chance."""
+    views = replace(config, steps=100, save_every=1000, **{**VIEWS, "contrast_weight": 1.0})
+    summary = pretrain(replace(views, views=("rotate_z",)))
+    assert summary["loss"] - summary["chamfer"] < 0.8 * math.log(15)
+    assert load_backbone(config.out / "backbone").config == PointViT.sizes["micro"]
+
+
 def test_what_a_run_leaves(config):
     summary = pretrain(replace(config, workers=2))
     assert sorted(p.name for p in config.out.iterdir()) == [
@@ -222,9 +230,12 @@ def stop_after_saves(monkeypatch, count):
     monkeypatch.setattr(module, "save_state", save)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_resuming_is_exact(config, precision, monkeypatch):
-    whole = replace(config, precision=precision, out=config.out / "whole")
+VIEWS = {"views": ("sensor", "rotate_z", "noise"), "view_points": 64, "contrast_weight": 0.1}
+
+
+@pytest.mark.parametrize("more", [{}, {"precision": "bf16"}, VIEWS], ids=["fp32", "bf16", "views"])
+def test_resuming_is_exact(config, more, monkeypatch):
+    whole = replace(config, out=config.out / "whole", **more)
     pretrain(whole)
     parts = replace(whole, out=config.out / "parts")
     for resume in (False, True):
@@ -418,6 +429,7 @@ def test_two_processes_equal_one(config, tmp_path, monkeypatch):
     both = replace(
         config, data=("folder", "shapes"), label_weight=1.0, attribute_weight=0.1, mask_spread=0.2,
         augment=("scale_shift", "rotate"), assembly_fraction=0.3, seed=2,
+        views=("sensor", "noise"), view_points=64,
     )  # fmt: skip
     labels = [[module.CloudBatches(both, r, 2)[step][1] for r in (0, 1)] for step in range(3)]
     counts = [[int((part >= 0).sum()) for part in parts] for parts in labels]

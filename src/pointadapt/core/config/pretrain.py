@@ -44,6 +44,13 @@ class PretrainConfig:
             patches, which also teaches the CLS token; 0 is Point-MAE's objective alone.
         attribute_weight: weight of a third loss, telling which parts a cloud has and how it is put
             together; known of "shapes" only.
+        contrast_weight: weight of a fourth loss, by which two views of one cloud find each other
+            among those of the batch (SimCLR's); needs ``views``.
+        views: augmentations of a second view of each cloud, in order, from which classes and
+            attributes are learned too; none makes no second view.
+        view_points: most points of the second view: each step draws a power of two from 64 up to
+            it, of which 32 or more are different, and below 512 takes the patches of small clouds;
+            0 means as many as ``points``.
         init: a backbone to go on from: a bundled one or a folder; none starts from random weights.
         assembly_fraction: with "shapes", the share of random assemblies, which have no class.
         augment: augmentations, in order.
@@ -89,6 +96,9 @@ class PretrainConfig:
     decoder_depth: int = 4
     label_weight: float = 0.0
     attribute_weight: float = 0.0
+    contrast_weight: float = 0.0
+    views: tuple[Augmentation, ...] = ()
+    view_points: int = 0
     init: str | None = None
     assembly_fraction: float = 0.6
     augment: tuple[Augmentation, ...] = ("scale_shift",)
@@ -114,7 +124,7 @@ class PretrainConfig:
         at_least(self, 0, "threads", "warmup_steps", "weight_decay", "min_lr", "available")
         at_least(self, 0, "groups", "group_size", "shard_mb", "workers")
         at_least(self, 0, "probe_every", "probe_clouds", "picture_every")
-        at_least(self, 0, "label_weight", "attribute_weight", "mask_spread")
+        at_least(self, 0, "label_weight", "attribute_weight", "contrast_weight", "mask_spread")
         positive(self, "lr", "clip")
         share(self, "mask_ratio")
         resolve(self, "root", "roots", "probe_root")
@@ -128,5 +138,21 @@ class PretrainConfig:
                 f"available={self.available} is fewer than points={self.points}; raise the one "
                 "or lower the other"
             )
+        self._check_views()
         if self.weights and len(self.data) == 1:
             raise ConfigError(f"weights are for mixtures, but data is {self.data[0]} alone")
+
+    def _check_views(self) -> None:
+        if self.view_points and not 64 <= self.view_points <= self.points:
+            raise ConfigError(
+                f"view_points={self.view_points}: use 64 to points={self.points}, or 0 for all"
+            )
+        if (self.contrast_weight or self.view_points) and not self.views:
+            raise ConfigError(
+                "contrast_weight and view_points are for a second view: say which with --views, "
+                "such as --views sensor rotate_z"
+            )
+        if self.views and not (self.contrast_weight or self.label_weight or self.attribute_weight):
+            raise ConfigError(
+                "nothing is learned from --views: give --contrast-weight, or no views"
+            )

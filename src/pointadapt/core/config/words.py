@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]  # auto: bf16 where it is computed, not imitated
-Augmentation = Literal["scale_shift", "rotate_z", "rotate", "jitter", "drop"]
+Augmentation = Literal[
+    "scale_shift", "rotate_z", "rotate", "jitter", "noise", "drop", "crop", "one_side", "rings",
+    "sparse", "sensor",
+]  # fmt: skip
 Voting = Literal["probabilities", "released"]
 
 # A number that "auto" leaves to us; a configuration holds 0 for it, so the code sees numbers alone.

@@ -1,7 +1,7 @@
 """The 15 corruptions of ModelNet40-C (Sun et al., 2022, arXiv:2201.12296, section 3 and appendix).
 
 Severities are those of the released generator. Two of its corruptions render the shapes' meshes
-with a depth camera; here the visible points of the cloud itself are found (:mod:`._sight`), so
+with a depth camera; here the visible points of the cloud itself are found (:mod:`..sight`), so
 their clouds hold repeated points where the original has new ones. ``density_inc`` takes the double
 number of points that it returns.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..sight import rings, seen, viewpoint
 from ._base import ABOUT, About, corruption, keep, nearest, rotations, scaled
 from ._bend import free_form, radial
-from ._sight import rings, seen, viewpoint
 
 SUITE = "modelnet40_c"
 CLUSTER = 100  # points of a region whose density changes

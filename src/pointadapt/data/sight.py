@@ -14,15 +14,19 @@ RING = np.deg2rad(1.0)
 
 
 def viewpoint(
-    b: int, side: int, above: tuple[float, float], far: float, rng: np.random.Generator
+    b: int,
+    side: int | np.ndarray,
+    above: tuple[float, float],
+    far: float | np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
     """(b, 3) places from which to look at the origin.
 
     Args:
         b: how many.
-        side: 1 to 5, which fifth of the circle.
+        side: 1 to 5, which fifth of the circle, for all or (b,) of each.
         above: degrees of the elevation, from and to.
-        far: distance.
+        far: distance, of all or (b, 1) of each.
         rng: draws.
     """
     turn = 2 * np.pi * side / 5 + rng.uniform(-np.pi / 5, np.pi / 5, b)
