@@ -54,6 +54,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "contrast": {**BOTH, **WHOLE, "contrast_weight": 0.03},
     "sensor views": {**BOTH, **SENSOR},
     "contrast, sensor views": {**BOTH, **SENSOR, "contrast_weight": 0.03},
+    "contrast, dense too": {**BOTH, **SENSOR, "view_points": 1024, "contrast_weight": 0.03},
+    "contrast x 3, dense too": {**BOTH, **SENSOR, "view_points": 1024, "contrast_weight": 0.1},
 }
 SHARED = {
     "mask_ratio": 0.675, "mask_spread": 0.175, "decoder_depth": 1, "assembly_fraction": 0.4,

@@ -2,7 +2,7 @@
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, rates and pretrain, modelnet40, few-shot. Results go to $OUT as
+Stages: tests, speed, rates and pretrain, variants, modelnet40, few-shot. Results go to $OUT as
 JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there
 is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
 """
@@ -94,10 +94,11 @@ def speed(args: Args) -> None:
     from speed import measure
 
     batches = [4] if args.rehearse else [32, 512]
-    figures = measure(args.rehearse, batches, compile_too=args.compile)
+    seconds = 0.1 if args.rehearse else 2.5 * args.minutes  # that steps take turns, a batch size
+    for figures in measure(args.rehearse, batches, args.compile, seconds):
+        write("speed.json", figures | {"triton": has_triton(), "torch": torch.__version__})
     for row in figures["geometry"] + figures["steps"]:
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
-    write("speed.json", figures | {"triton": has_triton(), "torch": torch.__version__})
 
 
 def has_triton() -> str:
@@ -168,6 +169,47 @@ def pretrain(args: Args) -> None:
                 if (out / name).exists():
                     archive.add(out / name, name)
     write("pretrain.json", {"plan": plan, "done": done, **found})
+
+
+def variants(args: Args) -> None:
+    """All variants of ``benchmarks/pretraining.py`` from the bundled backbone, side by side.
+
+    What comes home is scored there, by the same benchmark (``--more NAME=FOLDER``).
+    """
+    from jobs import Job, run_jobs
+
+    from pretraining import SHARED, VARIANTS
+
+    plan = f"pretrain --init tiny --steps {args.steps or 1000} --batch-size 256 --lr 5e-4 "
+    plan += "--warmup-steps 100 --precision bf16 --workers 2 --save-every 250"
+    if args.rehearse:
+        plan = "pretrain --steps 2 --batch-size 8 --workers 0 --warmup-steps 1"
+        plan += " --groups 16 --group-size 8"
+    plan += " --save-precision bf16 --threads 1"
+    names = [name for name in VARIANTS if name not in args.without]
+    jobs = [
+        Job(name.replace(", ", "-").replace(" ", "-"),
+            [*plan.split(), *as_flags({**SHARED, **VARIANTS[name]})], place, "summary.json")
+        for name in names for place in (HOME / "variants" / name.replace(" ", "-"),)
+    ]  # fmt: skip
+    log, began = HOME / "logs" / "variants", time.monotonic()
+    found = run_jobs(jobs, len(jobs), began + 60 * args.minutes - 30, log)
+    for k in range(0, len(jobs), 2):  # two of 6 MB fit a file
+        with tarfile.open(OUT / f"variants{k // 2}.tgz", "w:gz") as archive:
+            for job in jobs[k : k + 2]:
+                for part in ("backbone", "summary.json", "log.jsonl"):
+                    if (job.out / part).exists():
+                        archive.add(job.out / part, f"{job.name}/{part}")
+    write("variants.json", {"minutes": args.minutes, "jobs": found})
+
+
+def as_flags(options: dict[str, Any]) -> list[str]:
+    """Options of a configuration as the command line has them."""
+    out: list[str] = []
+    for key, value in options.items():
+        values = value if isinstance(value, tuple) else (value,)
+        out += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return out
 
 
 def data_root(args: Args) -> tuple[Path, str]:
@@ -258,6 +300,7 @@ def finish(name: str, jobs: list[Any], args: Args) -> None:
 
 STAGES: dict[str, Callable[[Args], None]] = {
     "tests": tests, "speed": speed, "rates": rates, "pretrain": pretrain,
+    "variants": variants,
     "modelnet40": modelnet40, "few-shot": few_shot,
 }  # fmt: skip
 
@@ -272,6 +315,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="weights/small")
     parser.add_argument("--step", default="auto", help="eager, graph, compile or auto")
     parser.add_argument("--steps", type=int, default=0, help="of pretrain, instead of its rates'")
+    parser.add_argument("--without", nargs="*", default=[], help="variants that are left out")
     parser.add_argument(
         "--compile", action="store_true", help="speed: also torch.compile (minutes)"
     )

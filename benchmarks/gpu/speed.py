@@ -12,7 +12,7 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,7 @@ def steps_of(rehearse: bool, compile_too: bool) -> dict[str, Callable[[], Callab
         "DAPT, eager, keep all, bf16": lambda: ours("dapt", Step, "all", rehearse),
         "DAPT, eager, recompute, bf16": lambda: ours("dapt", Step, "recompute", rehearse),
         "DAPT, graph, bf16": lambda: ours("dapt", graph, "all", rehearse),
+        "DAPT, graph, lean, bf16": lambda: ours("dapt", graph, "lean", rehearse),
         "full, eager, bf16": lambda: ours("full", Step, "all", rehearse),
         "full, graph, bf16": lambda: ours("full", graph, "all", rehearse),
         "linear probe, graph, bf16": lambda: ours("linear_probe", graph, "all", rehearse),
@@ -280,11 +281,13 @@ def take_turns(calls: dict[str, Call], rows: dict[str, dict[str, Any]], seconds:
         rows[name] |= {"ms": statistics.median(row), "best_ms": min(row), "rounds": len(row)}
 
 
-def measure(rehearse: bool, batches: list[int], compile_too: bool) -> dict[str, Any]:
-    """All figures of the stage."""
+def measure(
+    rehearse: bool, batches: list[int], compile_too: bool, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """All figures of the stage, as far as they are known: after each batch size."""
     top = ceilings(rehearse)
     out: dict[str, Any] = {"ceilings": top, "geometry": geometry(top, rehearse), "steps": []}
     for batch in batches:
-        out["steps"] += training(batch, top, rehearse, compile_too, 0.1 if rehearse else 20.0)
+        out["steps"] += training(batch, top, rehearse, compile_too, seconds)
         gc.collect()
-    return out
+        yield out
