@@ -254,4 +254,4 @@ def test_lean_keeps_less(config):
         kept[keep] = torch.cuda.memory_allocated() - before
         del out
     print({k: f"{v / 2**20:.0f} MiB" for k, v in kept.items()})
-    assert kept["recompute"] < kept["lean"] < 0.6 * kept["all"]
+    assert kept["recompute"] < kept["lean"] < 0.7 * kept["all"]

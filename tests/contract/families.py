@@ -13,8 +13,13 @@ REFUSED = (  # by stages: what adds prompts, acts on the whole cloud, or exchang
     "dapt", "gaprompt", "idpt", "most", "partial", "point_lora", "point_peft", "pointgst", "ppt",
     "stag", "vpt", "peft:lora", "peft:ia3",
 )  # fmt: skip
-SHORT = ("point_vit", "uni3d")  # one of plain blocks, one of gated ones; make test-all takes all
 FEW = ("lora", "ssf", "full")  # on stages: beside, in and of the layers
+# What "make test" runs; make test-all takes all methods on all families.
+QUICK = {
+    "point_vit": (*METHODS, "peft:lora", "peft:ia3"),
+    "uni3d": ("dapt", "full", "ia3", "lora", "prefix", "ssf", "stem_adapter"),  # gated blocks
+    **dict.fromkeys(STAGED, FEW),
+}
 no_peft = pytest.mark.skipif(not find_spec("peft"), reason="the extra [peft] is not installed")
 
 
@@ -27,6 +32,6 @@ def marked(name, *values, slow=False):
 def pairs(methods=(*METHODS, "peft:lora", "peft:ia3"), families=tuple(BACKBONES)):
     """(method, family) for all that go together."""
     return [
-        marked(name, family, slow=not (family in SHORT or (family in STAGED and name in FEW)))
+        marked(name, family, slow=name not in QUICK.get(family, ()))
         for family in families for name in methods if family not in STAGED or name not in REFUSED
     ]  # fmt: skip

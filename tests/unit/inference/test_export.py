@@ -171,6 +171,7 @@ def test_onnx_of_points(task, micro_backbone, tmp_path):
     np.testing.assert_allclose(got, made.activate(out).numpy(), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_file_that_answers_otherwise_is_not_written(micro_adapter, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "_opened", lambda *_: lambda given: np.zeros((1, 1)) + 2)
     with pytest.raises(PointAdaptError, match="answers otherwise"):
