@@ -121,12 +121,12 @@ def test_points_with_few_labels(tmp_path):
 
 # ---- on a GPU: the same code on the CPU
 
-GPU = {"speed": "speed.json", "pretrain": "pretrain.json", "modelnet40": "modelnet40.json"}
+GPU = {"speed": "speed.json", "pretrain": "pretrain.json", "modelnet40": "modelnet40.json",
+       "variants": "variants.json"}  # fmt: skip
 
 
-@pytest.mark.parametrize("stage", ["pretrain", *(
-    pytest.param(stage, marks=pytest.mark.slow) for stage in ("modelnet40", "speed")
-)])  # fmt: skip
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", list(GPU))
 def test_a_gpu_stage_runs(stage, tmp_path):
     only = " --only linear-probe --jobs 1 --backbone tiny" if stage == "modelnet40" else ""
     start(BENCHMARKS / "gpu/run.py", f"{stage} --rehearse --minutes 3{only}", tmp_path)

@@ -65,7 +65,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 OFFICIAL = SimpleNamespace(**runpy.run_path(str(GOLDEN / "published.py")))
 
 
-ALIKE = ("maskpoint", "point_bert")  # sizes and tensors as point_mae's, under other names
+ALIKE = ("maskpoint", "point_bert", "act", "pcp_mae")  # as point_mae's, under other names
 
 
 @pytest.mark.parametrize(

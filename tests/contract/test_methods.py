@@ -314,11 +314,15 @@ MORE = {  # options whose values no type tells
     "lora": [{"targets": ("proj", "fc1", "fc2")}],
     "most": [{"neighbors": 0}, {"targets": ("proj", "fc2"), "neighbors": 0}],
 }
+QUICK_OPTIONS = 4  # of a method; make test-all takes all
 VARIANTS = [
-    pytest.param(name, options, id="-".join([name, *(f"{k}-{v}" for k, v in options.items())]))
+    pytest.param(
+        name, options, id="-".join([name, *(f"{k}-{v}" for k, v in options.items())]),
+        marks=[pytest.mark.slow] if number >= QUICK_OPTIONS else [],
+    )
     for name in METHODS
-    for options in (*variants(name), *MORE.get(name, ()))
-]
+    for number, options in enumerate((*variants(name), *MORE.get(name, ())))
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)

@@ -202,6 +202,7 @@ def test_a_method_that_fails_does_not_stop_the_others(config, here, capsys):
         )
 
 
+@pytest.mark.slow
 def test_fitted_methods_and_the_forest_have_their_lines(config, here, capsys):
     more = replace(
         config, methods=("instant", "d=norm"), method_options=("d:start=instant",), seeds=(0,),

@@ -103,6 +103,7 @@ def test_training_begins_where_the_fit_ends(method, options):
     assert last >= first  # the start is one of those to choose among
 
 
+@pytest.mark.slow
 def test_the_end_is_kept_only_where_a_trial_says_so(options, monkeypatch):
     given = options | {"method": "dapt", "options": ("rank=4",), "start": "instant"}
     good = train(TrainConfig(**given))
