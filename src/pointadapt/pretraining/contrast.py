@@ -9,8 +9,8 @@ from torch import Generator, Tensor, nn
 from ..core.config import PretrainConfig
 from ..data.transforms import augment
 from ..ops import normalize
+from ..training.setup import FEWEST
 
-FEWEST = 64  # points of a cloud, as folders of small clouds are trained with
 WIDTH = 128  # of the features that are compared
 TEMPERATURE = 0.2
 
@@ -18,8 +18,8 @@ TEMPERATURE = 0.2
 def second_view(clouds: Tensor, config: PretrainConfig, draw: Generator) -> Tensor:
     """(B, n, 3) another view of clouds (B, N, 3), as the network is given clouds of n points.
 
-    With ``view_points``, n is a power of two from 64 up to it, the same for all, and clouds with
-    fewer points hold them over and over.
+    With ``view_points``, n is a power of two from 64, the fewest that small clouds are given as,
+    up to it, the same for all, and clouds with fewer points hold them over and over.
     """
     names = [*config.views, *(["sparse"] if config.view_points else [])]
     view = normalize(augment(clouds, names, draw))

@@ -93,9 +93,8 @@ class Monitor:
         parts = [part.reshape(SHOWN, -1, 3).cpu().numpy() for part in (points, out.visible, made)]
         title = f"step {step:,}, Chamfer {float(out.chamfer()):.5f}"
         reconstruction_grid(*parts, self.picture(step), title)  # type: ignore[arg-type]
-        more = (
-            c.label_weight or c.attribute_weight or c.contrast_weight
-        )  # otherwise the loss is the Chamfer distance
+        # With none of these the loss is the Chamfer distance.
+        more = c.label_weight or c.attribute_weight or c.contrast_weight
         lines = {
             "loss": self._line("loss") if more else ([], []),
             "Chamfer": self._line("chamfer"),

@@ -10,22 +10,12 @@ from dataclasses import replace
 import pytest
 
 from pointadapt.core import stops
-from pointadapt.core.config import TrainConfig, save_config
+from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError, PointAdaptError
 from pointadapt.core.files import write_json
 from pointadapt.core.folders import only_run_in
 from pointadapt.studies import jobs as workers
 from pointadapt.studies.jobs import Job, run_all, work
-
-
-@pytest.fixture
-def config(tmp_path, toy_root, bare_backbone):
-    """Two epochs of five steps."""
-    return TrainConfig(
-        out=tmp_path / "a", data="folder", root=toy_root, points=64, epochs=2, batch_size=8,
-        backbone=str(bare_backbone("point_vit")), method="linear_probe", tensorboard=False,
-        threads=1,
-    )  # fmt: skip
 
 
 def pretend(job, accuracy=50.0):

@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import pytest
 
 from pointadapt.core import ray_cluster
-from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError
 from pointadapt.core.ray_cluster import Caller
 from pointadapt.studies import on_ray
@@ -20,16 +19,6 @@ from pointadapt.studies.jobs import CONFIG, LOG, Job, run_all, work
 from pointadapt.studies.on_ray import attempt, executor
 
 VARYING = ("seconds", "peak_memory_bytes", "adapter", "baseline", "config")
-
-
-@pytest.fixture
-def config(tmp_path, toy_root, bare_backbone):
-    """Two epochs of five steps."""
-    return TrainConfig(
-        out=tmp_path / "a", data="folder", root=toy_root, points=64, epochs=2, batch_size=8,
-        backbone=str(bare_backbone("point_vit")), method="linear_probe", tensorboard=False,
-        threads=1,
-    )  # fmt: skip
 
 
 def equal(one, other):
