@@ -14,7 +14,7 @@ A random forest on traits of the clouds (size, shape, profile) stands beside the
 forest and the linear fit of ``instant`` say together.
 
 The record is written anew after every set. Called again, it goes on where it was stopped; more
-sets, methods and seeds may be added.
+sets, methods and seeds may be added. ``--join`` puts sets that other machines measured beside them.
 """
 
 from __future__ import annotations
@@ -149,6 +149,13 @@ def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> dic
             "methods": found}  # fmt: skip
 
 
+def joined(paths: list[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The sets of other records, and where each record comes from."""
+    records = [read_json(path) for path in paths]
+    about = [{key: r[key] for key in ("command", "commit", "machine")} for r in records]
+    return [one for record in records for one in record["results"]], about
+
+
 def show(results: list[dict[str, Any]]) -> None:
     sets, methods, means = whole(scores_of(results))
     table = Table("method", *sets, "mean")
@@ -165,7 +172,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--sets", nargs="+", required=True)
+    parser.add_argument("--sets", nargs="+", default=[])
+    parser.add_argument(
+        "--join", nargs="+", type=Path, default=[], metavar="RECORD", help="sets measured elsewhere"
+    )
     parser.add_argument("--methods", nargs="+", default=[], help="default: all of promise.yaml")
     parser.add_argument(
         "--preset", default="stem-adapter-three", help="what the others are tested against"
@@ -178,20 +188,30 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/promise"))
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
-    results: list[dict[str, Any]] = []
+    results, about = joined(args.join)
+    if results and not args.sets:
+        record(results, about, args)
     for name, options in map(parse, args.sets):
         results.append(measure(name, options, args))
-        scores = scores_of(results)
-        found = ranks(scores)
-        if found["mean_ranks"]:
-            picture(found, args.json.with_suffix(".png"))
-        seeds = " --seeds " + " ".join(map(str, args.seeds))
-        write_record(
-            args.json, "promise.py", args.sets, results, seeds,
-            lrs=args.lrs, tune_epochs=args.tune_epochs, ranks=found,
-            preset={"method": args.preset, "against": against(scores, args.preset)},
-        )  # fmt: skip
-        show(results)
+        record(results, about, args)
+
+
+def record(
+    results: list[dict[str, Any]], about: list[dict[str, Any]], args: argparse.Namespace
+) -> None:
+    """Write and show what is known."""
+    scores = scores_of(results)
+    found = ranks(scores)
+    if found["mean_ranks"]:
+        picture(found, args.json.with_suffix(".png"))
+    seeds = " --seeds " + " ".join(map(str, args.seeds))
+    write_record(
+        args.json, "promise.py", args.sets, results, seeds,
+        **({"joined": about} if about else {}),
+        lrs=args.lrs, tune_epochs=args.tune_epochs, ranks=found,
+        preset={"method": args.preset, "against": against(scores, args.preset)},
+    )  # fmt: skip
+    show(results)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ mkdir -p .whl .gpu
 
 [ -e "$DATA/modelnet40/train.npz" ] || { echo "no $DATA/modelnet40: wheels alone are ready"; exit 0; }
 bundle() { # NAME FOLDER: cut FOLDER into two parts, each in a folder of its own, to be carried alone
-    size="$(tar c -C "$2" . | wc -c)"
-    tar c -C "$2" . | split -b "$((size / 2 + 1))" -d - "$2.half"
+    size="$(tar cz -C "$2" . | wc -c)"
+    tar cz -C "$2" . | split -b "$((size / 2 + 1))" -d - "$2.half"
     for i in 0 1; do
         mkdir -p ".gpu/$1$((i + 1))"
         mv "$2.half0$i" ".gpu/$1$((i + 1))/$1.part$((i + 1))of2"
@@ -26,6 +26,7 @@ bundle() { # NAME FOLDER: cut FOLDER into two parts, each in a folder of its own
 work="$(mktemp -d)"
 mkdir -p "$work/all/data/modelnet40" "$work/pre/pretrain/modelnet40"
 cp "$DATA"/modelnet40/train.npz "$DATA"/modelnet40/test.npz "$work/all/data/modelnet40/"
+[ ! -d "$DATA/sets" ] || cp -r "$DATA/sets" "$work/all/data/"
 cp "$DATA"/modelnet40/train.npz "$work/pre/pretrain/modelnet40/"
 cp -r "$DATA/shapedb" "$work/pre/pretrain/"
 # Pre-training scores itself on 1,200 of the test clouds, so that its data fit two calls.

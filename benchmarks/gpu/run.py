@@ -2,9 +2,9 @@
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, rates and pretrain, variants, modelnet40, few-shot. Results go to $OUT as
-JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there
-is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
+Stages: tests, speed, rates and pretrain, variants, modelnet40, few-shot, promise. Results go to
+$OUT as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device
+there is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -276,6 +277,91 @@ def few_shot(args: Args) -> None:
     finish("few-shot", jobs, args)
 
 
+SMALL_SETS = {  # the rest of what --sets of promise.py says
+    "street": r"{sets}/street,group=_f\d+_,points=0,groups=0,epochs=20",
+    "tabletop": r"{sets}/tabletop,up=y,group=[a-z]+\d+_,epochs=20",
+    "gesture": r"{sets}/gesture,group=p\d+,points=0,groups=0,epochs=10",
+    "lpsb": "{sets}/lpsb,epochs=20,augment=scale_shift",
+    "shapes": ",data=shapes,size=2400,test_size=640,rotate=lying,shots=20,epochs=20",
+    "few5": "{modelnet40},data=modelnet40,way=5,shot=10,epochs=40",
+    "few10": "{modelnet40},data=modelnet40,way=10,shot=10,epochs=40",
+    "modelnet20": "{modelnet40},data=modelnet40,shots=20,epochs=20",
+}
+WHOLE = (
+    "modelnet40={modelnet40},data=modelnet40,points=1024,groups=64,epochs=20,augment=scale_shift"
+)
+FIRST = ["stem-adapter-forest", "instant", "instant-forest", "full", "full-forest", "dapt-released"]
+REST = ["linear-probe", "adapter", "lora", "pointgst"]
+
+
+def promise(args: Args) -> None:
+    """`benchmarks/promise.py` on each set in a process of its own; the records come home.
+
+    The most important methods first, then all; whole ModelNet40 with the voices of the preset and
+    of full fine-tuning alone. At home: `python benchmarks/promise.py --join RECORDS`.
+    """
+    end, out, log = time.monotonic() + 60 * args.minutes - 20, HOME / "promise", HOME / "logs"
+    log.mkdir(parents=True, exist_ok=True)
+    lines = {
+        name: promise_commands(name, where, out, args.rehearse)
+        for name, where in promise_sets(args).items()
+    }
+    running = {name: chained(commands, log / f"promise-{name}.log")
+               for name, commands in lines.items()}  # fmt: skip
+    while time.monotonic() < end and any(p.poll() is None for p in running.values()):
+        time.sleep(0.5)
+    stopped = [name for name, p in running.items() if p.poll() is None]
+    for name in stopped:
+        os.killpg(running[name].pid, 2)
+    for name, process in running.items():
+        process.wait()
+        print(name, "stopped" if name in stopped else process.returncode, flush=True)
+        print("\n".join((log / f"promise-{name}.log").read_text().splitlines()[-3:]), flush=True)
+    with tarfile.open(OUT / "promise.tgz", "w:gz") as archive:
+        archive.add(log, "logs")
+        for found in sorted(out.rglob("*.json")) + sorted(out.rglob("config.yaml")):
+            archive.add(found, found.relative_to(HOME))
+    write("promise.json", {"minutes": args.minutes, "stopped": stopped})
+
+
+def promise_sets(args: Args) -> dict[str, str]:
+    """Name -> what --sets says of it."""
+    places = {"sets": HOME / "data/sets", "modelnet40": HOME / "data/modelnet40"}
+    if not args.rehearse:
+        every = {**{n: f"{n}={text}" for n, text in SMALL_SETS.items()}, "modelnet40": WHOLE}
+        every = {name: text.format(**places) for name, text in every.items()}
+        return {name: text for name, text in every.items() if name not in args.without}
+    tiny = "points=64,groups=8,group_size=8,epochs=1,way=3,shot=2,queries=1,pool=all"
+    return {"few": f"few={data_root(args)[0]},data=modelnet40,{tiny}"}
+
+
+def promise_commands(name: str, where: str, out: Path, toy: bool) -> list[list[str]]:
+    """The calls of promise.py for a set, one after the other."""
+    call = [sys.executable, str(HERE.parent / "promise.py"), "--sets", f"{where},step=auto"]
+    call += ["--runs", str(out / "runs"), "--threads", "1", "--lrs", "2e-3", "8e-3"]
+    if toy:
+        return [[*call, "--json", str(out / "few.json"), "--seeds", "0", "--tune-epochs", "1",
+                 "--methods", "instant"]]  # fmt: skip
+    if name == "modelnet40":
+        return [[*call, "--json", str(out / "modelnet40.json"), "--seeds", "0", "1", "2", "--jobs",
+                 "4", "--tune-epochs", "5", "--methods", "stem-adapter-forest", "instant",
+                 "full-forest"]]  # fmt: skip
+    call += ["--seeds", *"01234", "--jobs", "2", "--tune-epochs", "10"]
+    return [
+        [*call, "--json", str(out / f"{name}-{len(lines)}.json"), "--methods", *lines]
+        for lines in (FIRST, FIRST + REST)
+    ]
+
+
+def chained(commands: list[list[str]], log: Path) -> subprocess.Popen[bytes]:
+    """One command after the other, in a process group of its own."""
+    line = " && ".join(shlex.join(command) for command in commands)
+    with open(log, "wb") as to:
+        return subprocess.Popen(
+            ["sh", "-c", line], stdout=to, stderr=to, cwd=REPO, start_new_session=True
+        )
+
+
 def finish(name: str, jobs: list[Any], args: Args) -> None:
     """Run what is left, and bring home what there is: one JSON file, the logs, DAPT's adapters."""
     from jobs import run_jobs
@@ -301,7 +387,7 @@ def finish(name: str, jobs: list[Any], args: Args) -> None:
 STAGES: dict[str, Callable[[Args], None]] = {
     "tests": tests, "speed": speed, "rates": rates, "pretrain": pretrain,
     "variants": variants,
-    "modelnet40": modelnet40, "few-shot": few_shot,
+    "modelnet40": modelnet40, "few-shot": few_shot, "promise": promise,
 }  # fmt: skip
 
 
@@ -315,7 +401,9 @@ def main() -> None:
     parser.add_argument("--backbone", default="weights/small")
     parser.add_argument("--step", default="auto", help="eager, graph, compile or auto")
     parser.add_argument("--steps", type=int, default=0, help="of pretrain, instead of its rates'")
-    parser.add_argument("--without", nargs="*", default=[], help="variants that are left out")
+    parser.add_argument(
+        "--without", nargs="*", default=[], help="variants, or sets, that are left out"
+    )
     parser.add_argument(
         "--compile", action="store_true", help="speed: also torch.compile (minutes)"
     )

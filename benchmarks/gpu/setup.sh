@@ -14,7 +14,7 @@ for first in "$GPU_HOME"/*.part1of*; do
     if [ -e "$first" ]; then
         bundle="${first%.part1of*}" count="${first##*.part1of}"
         if [ ! -e "$bundle.done" ] && [ "$(ls "$bundle".part* | wc -l)" = "$count" ]; then
-            cat "$bundle".part* | tar x -C "$GPU_HOME" && touch "$bundle.done"
+            cat "$bundle".part* | tar xz -C "$GPU_HOME" && touch "$bundle.done"
         fi
     fi
 done
