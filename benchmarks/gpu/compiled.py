@@ -1,4 +1,4 @@
-"""Steps whose forward and backward are compiled, then captured, beside those of today (stage `compiled`).
+"""Compiled and captured steps beside those of today (stage `compiled`).
 
 Each variant is a process of its own, so that all compile at once; they take turns at the device to
 be timed. A variant's row has the first call's seconds, milliseconds a step, the peak memory of a
@@ -33,9 +33,12 @@ class Variant:
         method: "dapt" or "full".
         batch: clouds.
         form: "graph" captured, "compiled" compiled and captured, "losses" for whether a compiled
-            step trains as an eager one (without dropout).
+            step trains as an eager one (without dropout), "attention" for torch's kernels of it.
         keep: of a step that is not compiled.
         budget: share of the activations that the compiler may keep for the backward.
+        again: what no product or sum is needed for is computed again, however far away it is used.
+        products: what products of at most so many inputs and, beyond 64, no more outputs gave is
+            computed again in the backward.
         inductor: options of ``torch._inductor.config`` by their names.
         source: print what the compiler wrote to the log.
     """
@@ -45,29 +48,33 @@ class Variant:
     form: str = "compiled"
     keep: str = "all"
     budget: float = 1.0
+    again: bool = True
+    products: int = 0
     inductor: dict[str, Any] = field(default_factory=dict)
     source: bool = False
 
     @property
     def name(self) -> str:
         more = [f"budget {self.budget}"] if self.budget < 1 else []
+        more += ["all kept"] if self.form == "compiled" and not self.again else []
+        more += [f"products of {self.products} again"] if self.products else []
         more += ["lean"] if self.keep == "lean" else []
         more += [f"{k}={v}" for k, v in self.inductor.items()]
         return ", ".join([f"{self.method} {self.batch}", self.form, *more])
 
 
-BUDGETS = (0.5,)
-
-
 def variants(rehearse: bool) -> list[Variant]:
-    """The most useful first."""
+    """All of them, or two of each kind."""
     small, large = (2, 4) if rehearse else (32, 512)
-    out = [Variant("dapt", large, source=True), Variant("full", large, source=not rehearse)]
-    out += [Variant(method, small) for method in ("dapt", "full")]
-    out += [Variant(m, b, "graph") for m in ("dapt", "full") for b in (small, large)]
-    out += [Variant("dapt", large, budget=b) for b in BUDGETS]
-    out += [Variant(method, small, "losses") for method in ("dapt", "full")]
-    return out[:2] + out[-2:] if rehearse else out
+    both = ("dapt", "full")
+    out = [Variant(m, large, source=not rehearse) for m in both]
+    out += [Variant("dapt", large, products=p) for p in (64, 384)]
+    out += [Variant(m, large, again=False) for m in both]
+    out += [Variant(m, small) for m in both]
+    out += [Variant(m, b, "graph") for m in both for b in (small, large)]
+    out += [Variant("dapt", large, "graph", keep="lean"), Variant("dapt", large, "attention")]
+    out += [Variant(m, small, "losses") for m in both]
+    return out if not rehearse else [out[3], *out[-4:-1]]
 
 
 # ---- one variant, in a process of its own
@@ -82,10 +89,15 @@ def turn(lock: Path) -> Iterator[None]:
 
 
 def configure(variant: Variant) -> None:
-    import torch._functorch.config
+    import torch._functorch.config as partitioner
     import torch._inductor.config
 
-    torch._functorch.config.activation_memory_budget = variant.budget  # type: ignore[assignment]
+    partitioner.activation_memory_budget = variant.budget  # type: ignore[assignment]
+    if variant.products:
+        torch._inductor.config.joint_custom_post_pass = again_pass(variant.products)
+    if variant.again:
+        partitioner.ban_recompute_used_far_apart = False
+        partitioner.ban_recompute_long_fusible_chains = False
     for key, value in variant.inductor.items():
         place: Any = torch._inductor.config
         *path, last = key.split(".")
@@ -94,8 +106,34 @@ def configure(variant: Variant) -> None:
         setattr(place, last, value)
 
 
+def again_pass(most: int) -> Any:
+    """What marks short products in the graph of forward and backward, before it is cut in two."""
+    import torch
+    from torch._inductor.custom_graph_pass import CustomGraphPass
+    from torch.utils.checkpoint import CheckpointPolicy
+
+    products = torch.ops.aten.addmm.default, torch.ops.aten.mm.default
+
+    class Again(CustomGraphPass):
+        def __call__(self, graph: torch.fx.Graph) -> None:
+            marked = 0
+            for node in graph.nodes:
+                if node.target in products:
+                    inner, outer = node.args[-1].meta["val"].shape
+                    if inner <= most and (inner <= 64 or outer <= inner):
+                        node.meta["recompute"] = CheckpointPolicy.PREFER_RECOMPUTE
+                        marked += 1
+            print(marked, "products marked", flush=True)
+
+        def uuid(self) -> Any:
+            return f"products of {most}"
+
+    return Again()
+
+
 def make(variant: Variant, rehearse: bool, compiled: bool) -> Any:
     import speed
+
     from pointadapt.training.step import GraphStep, Step
 
     graph = GraphStep if speed.GPU else Step
@@ -189,13 +227,43 @@ def losses_row(variant: Variant, rehearse: bool, lock: Path) -> dict[str, Any]:
     return out
 
 
+def attention_row(variant: Variant, rehearse: bool, lock: Path) -> dict[str, Any]:
+    """Milliseconds of a block's attention, forward and both ways, by kernel and tokens."""
+    import torch
+    import torch.nn.functional as F
+    from speed import DEVICE, GPU, median_ms
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    kinds = ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION") if GPU else ("MATH",)
+    out: dict[str, Any] = {}
+    with turn(lock):
+        for kind, tokens in ((k, t) for k in kinds for t in (129, 135, 136, 141)):
+            shape = variant.batch, tokens, 3, 6, 64
+            qkv = torch.randn(shape, device=DEVICE, dtype=torch.bfloat16, requires_grad=True)
+
+            def forward(qkv: Any = qkv, kind: str = kind) -> Any:
+                with sdpa_kernel(getattr(SDPBackend, kind)):
+                    return F.scaled_dot_product_attention(*qkv.permute(2, 0, 3, 1, 4))
+
+            def both(forward: Callable[[], Any] = forward) -> None:
+                y = forward()
+                y.backward(y.detach())
+
+            try:
+                few = (2, 2, 1) if rehearse else (3, 5, 2)
+                out[f"{kind} {tokens}"] = [median_ms(forward, *few), median_ms(both, *few)]
+            except RuntimeError as error:
+                out[f"{kind} {tokens}"] = str(error)[:200]
+    return out
+
+
 def child(args: argparse.Namespace) -> None:
     """Measure one variant and write its row."""
     variant = Variant(**json.loads(args.variant))
     row: dict[str, Any] = {"variant": variant.name}
     try:
         configure(variant)
-        made = losses_row if variant.form == "losses" else timed_row
+        made = {"losses": losses_row, "attention": attention_row}.get(variant.form, timed_row)
         row |= made(variant, args.rehearse, Path(args.lock))
     except BaseException:
         row["failed"] = traceback.format_exc()
@@ -208,6 +276,8 @@ def child(args: argparse.Namespace) -> None:
 
 @dataclass
 class Running:
+    """A variant that has been started."""
+
     variant: Variant
     process: subprocess.Popen[bytes]
     out: Path

@@ -2,9 +2,9 @@
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, compiled, rates and pretrain, variants, modelnet40, few-shot. Results go to $OUT as
-JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there
-is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
+Stages: tests, speed, compiled, rates and pretrain, variants, modelnet40, few-shot. Results go to
+$OUT as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device
+there is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
 """
 
 from __future__ import annotations
