@@ -2,9 +2,9 @@
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, rates and pretrain, variants, modelnet40, few-shot, promise. Results go to
-$OUT as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device
-there is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
+Stages: tests, speed, compiled, rates and pretrain, variants, modelnet40, few-shot, promise. Results
+go to $OUT as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever
+device there is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
 """
 
 from __future__ import annotations
@@ -100,6 +100,19 @@ def speed(args: Args) -> None:
         write("speed.json", figures | {"triton": has_triton(), "torch": torch.__version__})
     for row in figures["geometry"] + figures["steps"]:
         print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+
+
+def compiled(args: Args) -> None:
+    """Compiled and captured steps beside today's, with what the compiler wrote."""
+    import torch
+    from compiled import measure, show
+
+    logs = HOME / "logs" / "compiled"
+    rows = measure(logs, args.rehearse, 600 if args.rehearse else 60 * args.minutes)
+    with tarfile.open(OUT / "compiled.tgz", "w:gz") as archive:
+        archive.add(logs, "compiled")
+    write("compiled.json", {"rows": rows, "triton": has_triton(), "torch": torch.__version__})
+    show(rows)
 
 
 def has_triton() -> str:
@@ -385,7 +398,7 @@ def finish(name: str, jobs: list[Any], args: Args) -> None:
 
 
 STAGES: dict[str, Callable[[Args], None]] = {
-    "tests": tests, "speed": speed, "rates": rates, "pretrain": pretrain,
+    "tests": tests, "speed": speed, "compiled": compiled, "rates": rates, "pretrain": pretrain,
     "variants": variants,
     "modelnet40": modelnet40, "few-shot": few_shot, "promise": promise,
 }  # fmt: skip

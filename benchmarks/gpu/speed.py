@@ -186,7 +186,7 @@ def ours(method: str, cls: type[Step], keep: str, rehearse: bool, compiled: bool
     step = cls(net, model.adapter.task, optimizer, acc, 10.0)
     step.set_lr(5e-4)
     if compiled:
-        step.forward = torch.compile(net, dynamic=False)
+        step.forward = torch.compile(net, dynamic=False, fullgraph=True)
     return step
 
 

@@ -92,4 +92,6 @@ def _check_finite(points: Tensor, what: str) -> None:
 
 def is_exporting() -> bool:
     """Whether the forward is being written down for another runtime, in its plain operators."""
+    if torch.compiler.is_dynamo_compiling():
+        return False  # torch 2.11 says that whatever it compiles is exported
     return getattr(torch.compiler, "is_exporting", lambda: False)()  # torch 2.7 has it
