@@ -144,9 +144,9 @@ class Classification(Task):
         label_smoothing: share of the target spread over all classes.
         linear: the head has a fixed linear map beside its layers, which ``--start`` fits.
         pairs: what is linear gives a number for each pair of up to 16 classes, which vote.
-        forest: trees of a random forest on each cloud's size, shape and profile, which is fitted to
-            the training clouds first, kept with the adapter, and asked in prediction as well; 0 for
-            none.
+        forest: trees of a random forest on each cloud's size, shape and profile (of 512 clouds or
+            fewer, of extremely randomized trees), which is fitted to the training clouds first,
+            kept with the adapter, and asked in prediction as well; 0 for none.
         instant: what the method ``instant`` fits to the frozen backbone, in seconds, is kept with
             the adapter as well, and asked beside the network. Predicting takes a pass through the
             frozen backbone more.

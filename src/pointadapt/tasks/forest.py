@@ -1,8 +1,9 @@
 """A random forest that an adapter's head holds as tensors, and answers beside the network.
 
-Breiman, Random Forests, Machine Learning 45, 2001, as scikit-learn fits it. The trees are arrays of
-a size that the options alone fix, so that they are saved, loaded and exported like any other
-tensor, and answer without scikit-learn.
+Breiman, Random Forests, Machine Learning 45, 2001, or of few examples extremely randomized trees
+(Geurts et al., Machine Learning 63, 2006), as scikit-learn fits them. The trees are arrays of a
+size that the options alone fix, so that they are saved, loaded and exported like any other tensor,
+and answer without scikit-learn.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from ..core.errors import ConfigError
 from ..ops import is_exporting
 
 if TYPE_CHECKING:
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 POINTS = 40_000  # of the training data that a forest is fitted to, at most
 DOUBT = 0.01  # added to a forest's shares
 DEPTH = 24  # decisions from the root to a leaf, at most
+FEW = 2  # examples a leaf: of fewer, thresholds drawn at random are better than the best ones
 
 
 def fitted_forest(
-    features: np.ndarray, labels: np.ndarray, trees: int, seed: int, **limits: Any
-) -> tuple[RandomForestClassifier, int]:
+    features: np.ndarray, labels: np.ndarray, trees: int, seed: int, few: int = 0, **limits: Any
+) -> tuple[RandomForestClassifier | ExtraTreesClassifier, int]:
     """A forest, and on how many points it was fitted: a sample of those that are labelled.
 
     Args:
@@ -34,14 +36,16 @@ def fitted_forest(
         labels: (m,) their labels, -1 where unknown.
         trees: how many.
         seed: of the sample, and of the forest.
+        few: of so many points or fewer, extremely randomized trees.
         limits: scikit-learn's other options.
     """
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
     known = np.flatnonzero(labels >= 0)
     some = np.random.default_rng(seed).permutation(known)[:POINTS]
     jobs = torch.get_num_threads()
-    forest = RandomForestClassifier(trees, random_state=seed, n_jobs=jobs, **limits)
+    kind = ExtraTreesClassifier if len(some) <= few else RandomForestClassifier
+    forest = kind(trees, random_state=seed, n_jobs=jobs, **limits)
     return forest.fit(features[some], labels[some]), len(some)
 
 
@@ -85,7 +89,8 @@ class Forest(nn.Module):
         if not (labels >= 0).any():
             raise ConfigError("a forest needs labels, and there is none")
         limits = {"max_leaf_nodes": self.leaves, "max_depth": DEPTH}
-        forest, _ = fitted_forest(features, labels, self.trees, seed, **limits)
+        few = FEW * self.leaves
+        forest, _ = fitted_forest(features, labels, self.trees, seed, few, **limits)
         for buffer, value in ((self.threshold, 0), (self.below, -1), (self.shares, 0)):
             buffer.fill_(value)
         for place, tree in enumerate(forest.estimators_):

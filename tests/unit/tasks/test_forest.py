@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from pointadapt.core.errors import ConfigError
-from pointadapt.tasks.forest import DEPTH, Forest, fitted_forest, mixed
+from pointadapt.tasks.forest import DEPTH, FEW, Forest, fitted_forest, mixed
 
 
 def points(count=400, seed=0):
@@ -25,10 +26,13 @@ def learned(trees=5, seed=3, leaves=1024):
     return forest
 
 
-@pytest.mark.parametrize("leaves", [3, 1024])
-def test_it_answers_as_scikit_learn_does(leaves):
+@pytest.mark.parametrize(
+    ("leaves", "kind"), [(3, RandomForestClassifier), (1024, ExtraTreesClassifier)]
+)
+def test_it_answers_as_scikit_learn_does(leaves, kind):
     limits = {"max_leaf_nodes": leaves, "max_depth": DEPTH}
-    theirs, used = fitted_forest(*points(), 5, 3, **limits)
+    theirs, used = fitted_forest(*points(), 5, 3, few=FEW * leaves, **limits)
+    assert type(theirs) is kind
     features, _ = points(300, seed=1)
     ours = learned(leaves=leaves)(torch.from_numpy(features)).numpy()
     assert used == (points()[1] >= 0).sum()
