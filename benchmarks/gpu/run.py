@@ -2,8 +2,8 @@
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, rates and pretrain, variants, modelnet40, few-shot. Results go to $OUT as
-JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there
+Stages: tests, speed, rates and pretrain, variants, scenes, modelnet40, few-shot. Results go to $OUT
+as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there
 is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
 """
 
@@ -203,6 +203,42 @@ def variants(args: Args) -> None:
     write("variants.json", {"minutes": args.minutes, "jobs": found})
 
 
+SCENES = """--data scenes --backbone ptv3 --size tiny --points 2048 --batch-size 36 --lr 1.5e-3
+--precision bf16 --save-precision bf16 --save-every 100 --seed 0"""
+TOY_SCENES = """--data scenes --backbone ptv3 --size tiny --points 256 --batch-size 2
+--precision fp32 --save-precision bf16 --save-every 2 --threads 1"""
+TRIAL, MARGIN = 40, 15  # steps that tell the rate; seconds that starting and saving take
+
+
+def scenes(args: Args) -> None:
+    """Pre-training on made-up scenes: as many steps as the minutes allow, after a trial.
+
+    The checkpoint lies in $OUT from the start, so that a run that is cut off is not lost.
+    """
+    began = time.monotonic()
+    flags, workers = (TOY_SCENES, 1) if args.rehearse else (SCENES, max(1, cores() - 1))
+    trial = 4 if args.rehearse else TRIAL
+
+    def run(steps: int, out: Path, seconds: float) -> dict[str, Any]:
+        more = f" --steps {steps} --warmup-steps {steps // 20} --workers {workers} --out {out}"
+        command = [sys.executable, "-m", "pointadapt", "pretrain", *(flags + more).split()]
+        return call([*command, "--resume", "--json"], seconds, OUT / f"{out.name}.log")
+
+    steps, found = args.steps, {}
+    if not steps:
+        found = run(trial, HOME / "scenes-trial", 20 * args.minutes)
+        took = json.loads((HOME / "scenes-trial/summary.json").read_text())["seconds"]
+        left = 60 * args.minutes - (time.monotonic() - began) - MARGIN
+        steps = max(trial, int(0.9 * trial * left / took)) if not args.rehearse else trial
+    left = 60 * args.minutes - (time.monotonic() - began)
+    done = run(steps, OUT / "scenes", left)
+    write("scenes.json", {"steps": steps, "workers": workers, "trial": found, **done})
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def as_flags(options: dict[str, Any]) -> list[str]:
     """Options of a configuration as the command line has them."""
     out: list[str] = []
@@ -300,7 +336,7 @@ def finish(name: str, jobs: list[Any], args: Args) -> None:
 
 STAGES: dict[str, Callable[[Args], None]] = {
     "tests": tests, "speed": speed, "rates": rates, "pretrain": pretrain,
-    "variants": variants,
+    "variants": variants, "scenes": scenes,
     "modelnet40": modelnet40, "few-shot": few_shot,
 }  # fmt: skip
 

@@ -1,11 +1,14 @@
 """Submanifold convolution (Graham et al., CVPR 2018): outputs at the given voxels only.
 
-Plain PyTorch on any device: neighbours are found by sorting, and each offset of the kernel is one
-matrix product over the pairs of voxels that lie so. Offsets u and -u share one list of pairs.
+Plain PyTorch on any device: neighbours are found by sorting. On a CPU each offset of the kernel is
+one matrix product over the pairs of voxels that lie so; offsets u and -u share one list of pairs. A
+GPU is given few large products instead of many small ones: the neighbours of each voxel side by
+side, zeros where there is none, times all of the kernel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -16,6 +19,7 @@ from torch import Tensor
 from pointadapt.core.errors import PointCloudError
 
 Pairs = tuple[Tensor, Tensor]
+AT_ONCE = 1 << 27  # numbers of neighbours that lie side by side in a GPU's memory
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,13 @@ class Neighbors:
         kernel: the kernel's width k, odd.
         pairs: for each offset u before the middle one (x slowest, from -(k-1)/2), the rows p and q
             with q at p + u. Those of -u are the same the other way round.
+        table: (N, k³) the row q at each offset, N where there is none; on a GPU, where ``pairs``
+            are not made.
     """
 
     kernel: int
     pairs: tuple[Pairs, ...]
+    table: Tensor | None = None
 
 
 def find_neighbors(grid: Tensor, batch: Tensor, kernel: int) -> Neighbors:
@@ -52,13 +59,23 @@ def find_neighbors(grid: Tensor, batch: Tensor, kernel: int) -> Neighbors:
     grid = grid.long() + r
     keys = ((batch.long() * side + grid[:, 0]) * side + grid[:, 1]) * side + grid[:, 2]
     ordered, rows = keys.sort(stable=True)
+    steps = [(x * side + y) * side + z for x, y, z in product(range(-r, r + 1), repeat=3)]
+    if grid.is_cuda:
+        return Neighbors(kernel, (), _table(keys, ordered, rows, steps))
     pairs = []
-    for x, y, z in list(product(range(-r, r + 1), repeat=3))[: kernel**3 // 2]:
-        wanted = ordered + (x * side + y) * side + z
+    for step in steps[: kernel**3 // 2]:
+        wanted = ordered + step
         place = torch.searchsorted(ordered, wanted).clamp_(max=len(ordered) - 1)
         found = (ordered[place] == wanted).nonzero().squeeze(1)
         pairs.append((rows[found], rows[place[found]]))
     return Neighbors(kernel, tuple(pairs))
+
+
+def _table(keys: Tensor, ordered: Tensor, rows: Tensor, steps: list[int]) -> Tensor:
+    """(N, k³) rows at each step from each voxel, N where there is none. Asks a GPU for nothing."""
+    wanted = keys.unsqueeze(1) + torch.tensor(steps, device=keys.device)
+    place = torch.searchsorted(ordered, wanted).clamp_(max=len(ordered) - 1)
+    return torch.where(ordered[place] == wanted, rows[place], len(keys))
 
 
 def submanifold_conv(
@@ -94,6 +111,8 @@ class _SubmanifoldConv(torch.autograd.Function):
         ctx.neighbors = neighbors
         ctx.save_for_backward(x if weight.requires_grad else None, weight)
         kernels = weight.flatten(1, 3)
+        if neighbors.table is not None:
+            return _beside(x, kernels.permute(1, 2, 0), neighbors.table)
         return _gathered(x, [kernels[:, u].t() for u in range(kernels.shape[1])], neighbors)
 
     @staticmethod
@@ -102,11 +121,15 @@ class _SubmanifoldConv(torch.autograd.Function):
         dx = dw = None
         if ctx.needs_input_grad[0]:  # the transposed kernels, the other way round
             kernels = weight.flatten(1, 3)
-            dx = _gathered(
-                g, [kernels[:, u] for u in reversed(range(kernels.shape[1]))], ctx.neighbors
-            )
+            if ctx.neighbors.table is not None:
+                dx = _beside(g, kernels.flip(1).transpose(0, 1), ctx.neighbors.table)
+            else:
+                dx = _gathered(
+                    g, [kernels[:, u] for u in reversed(range(kernels.shape[1]))], ctx.neighbors
+                )
         if ctx.needs_input_grad[1]:
-            dw = _outer(x, g, ctx.neighbors).view_as(weight)
+            outer = _outer if ctx.neighbors.table is None else _outer_beside
+            dw = outer(x, g, ctx.neighbors).view_as(weight)
         return dx, dw, None
 
 
@@ -120,6 +143,28 @@ def _gathered(x: Tensor, kernels: list[Tensor], neighbors: Neighbors) -> Tensor:
             out.index_add_(0, p, (x[q] @ kernels[u]).to(wide))
             out.index_add_(0, q, (x[p] @ kernels[-1 - u]).to(wide))
     return out.to(x.dtype)
+
+
+def _beside(x: Tensor, kernels: Tensor, table: Tensor) -> Tensor:
+    """Σ_u x(p + u) K_u for kernels (k³, C_in, C_out), as products of whole neighbourhoods."""
+    flat = kernels.flatten(0, 1)
+    return torch.cat([near @ flat for near, _ in _neighborhoods(x, table)])
+
+
+def _neighborhoods(x: Tensor, table: Tensor) -> Iterator[tuple[Tensor, slice]]:
+    """(n, k³ C) features around some rows at a time, zeros where no voxel is, and which rows."""
+    padded = torch.cat([x, x.new_zeros(1, x.shape[1])])
+    n = max(1, AT_ONCE // (table.shape[1] * x.shape[1]))
+    for start in range(0, len(table), n):
+        some = table[start : start + n]
+        yield padded[some.flatten()].view(len(some), -1), slice(start, start + n)
+
+
+def _outer_beside(x: Tensor, g: Tensor, neighbors: Neighbors) -> Tensor:
+    """As :func:`_outer`, with products of whole neighbourhoods."""
+    assert neighbors.table is not None
+    parts = [g[rows].t() @ near for near, rows in _neighborhoods(x, neighbors.table)]
+    return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
 
 
 def _outer(x: Tensor, g: Tensor, neighbors: Neighbors) -> Tensor:
