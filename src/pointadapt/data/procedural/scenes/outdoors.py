@@ -61,17 +61,17 @@ def outdoors(stage: Stage) -> None:
     town = rng.random() * (rng.random() < 0.85)  # how much of it is built
     taken: list[tuple[float, float, float]] = []
     turn = rng.uniform(0, np.pi)
-    for _ in range(min(120, int(rng.poisson(town * area / 500)))):
+    for _ in range(min(120, int(rng.poisson(town * area / 400)))):
         _building(stage, taken, turn + rng.normal(0, 0.1))
-    woods = 10 ** rng.uniform(-4, -1.7)
+    woods = 10 ** rng.uniform(-3.7, -1.5)
     clusters = rng.uniform(0, size, (int(rng.integers(1, 6)), 2))
     for _ in range(min(400, int(rng.poisson(woods * area)))):
         _green(stage, taken, clusters)
     for _ in range(min(60, int(rng.poisson(town * area / 250)))):
         _furnish(stage, taken)
-    if rng.random() < 0.3:
-        _wires(stage)
     if rng.random() < 0.15:
+        _wires(stage)
+    if rng.random() < 0.1:
         _bridge(stage)
 
 
@@ -93,7 +93,7 @@ def _free(taken: list[tuple[float, float, float]], x: float, y: float, reach: fl
 
 def _building(stage: Stage, taken: list[tuple[float, float, float]], turn: float) -> None:
     rng = stage.rng
-    w, d = np.exp(rng.uniform(np.log(3), np.log(28), 2))
+    w, d = np.exp(rng.uniform(np.log(3), np.log(45), 2))
     x, y = rng.uniform(0, stage.size, 2)
     reach = 0.45 * math.hypot(w, d)
     if _free(taken, x, y, reach):
