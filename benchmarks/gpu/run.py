@@ -2,9 +2,9 @@
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, rates and pretrain, variants, scenes, modelnet40, few-shot. Results go to $OUT
-as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever device there
-is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
+Stages: tests, speed, rates and pretrain, variants, conv, scenes, modelnet40, few-shot. Results go
+to $OUT as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever
+device there is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
 """
 
 from __future__ import annotations
@@ -203,6 +203,16 @@ def variants(args: Args) -> None:
     write("variants.json", {"minutes": args.minutes, "jobs": found})
 
 
+def conv(args: Args) -> None:
+    """The forms of the submanifold convolution, and whether they agree."""
+    from conv import measure
+
+    rows = measure(args.rehearse, os.environ)
+    write("conv.json", {"triton": has_triton(), "rows": rows})
+    for row in rows:
+        print(row)
+
+
 SCENES = """--data scenes --backbone ptv3 --size tiny --points 2048 --batch-size 36 --lr 1.5e-3
 --precision bf16 --save-precision bf16 --save-every 100 --seed 0"""
 TOY_SCENES = """--data scenes --backbone ptv3 --size tiny --points 256 --batch-size 2
@@ -222,6 +232,7 @@ def scenes(args: Args) -> None:
     """
     import threading
 
+    os.environ["POINTADAPT_TRITON"] = "0"  # compiling would take from the minutes
     end = time.monotonic() + 60 * args.minutes
     log, aside = HOME / "logs" / "scenes", scene_jobs("ptv3:tiny", "random", args.rehearse)
     known: dict[str, Any] = {}
@@ -385,7 +396,7 @@ def finish(name: str, jobs: list[Any], args: Args) -> None:
 
 STAGES: dict[str, Callable[[Args], None]] = {
     "tests": tests, "speed": speed, "rates": rates, "pretrain": pretrain,
-    "variants": variants, "scenes": scenes,
+    "variants": variants, "conv": conv, "scenes": scenes,
     "modelnet40": modelnet40, "few-shot": few_shot,
 }  # fmt: skip
 

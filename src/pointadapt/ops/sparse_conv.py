@@ -3,20 +3,25 @@
 Plain PyTorch on any device: neighbours are found by sorting. On a CPU each offset of the kernel is
 one matrix product over the pairs of voxels that lie so; offsets u and -u share one list of pairs. A
 GPU is given few large products instead of many small ones: the neighbours of each voxel side by
-side, zeros where there is none, times all of the kernel.
+side, zeros where there is none, times all of the kernel. With Triton these are not laid side by
+side in memory (:mod:`._triton_conv`, checked at its first use as :mod:`._kernels` does it).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pointadapt.core.errors import PointCloudError
+
+from ._kernels import checked
 
 Pairs = tuple[Tensor, Tensor]
 AT_ONCE = 1 << 27  # numbers of neighbours that lie side by side in a GPU's memory
@@ -30,8 +35,7 @@ class Neighbors:
         kernel: the kernel's width k, odd.
         pairs: for each offset u before the middle one (x slowest, from -(k-1)/2), the rows p and q
             with q at p + u. Those of -u are the same the other way round.
-        table: (N, k³) the row q at each offset, N where there is none; on a GPU, where ``pairs``
-            are not made.
+        table: (N, k³) the row q at each offset, N where there is none; in place of ``pairs``.
     """
 
     kernel: int
@@ -39,13 +43,16 @@ class Neighbors:
     table: Tensor | None = None
 
 
-def find_neighbors(grid: Tensor, batch: Tensor, kernel: int) -> Neighbors:
+def find_neighbors(
+    grid: Tensor, batch: Tensor, kernel: int, table: bool | None = None
+) -> Neighbors:
     """The neighbours of voxels in a cube of ``kernel`` ** 3, of the same cloud.
 
     Args:
         grid: (N, 3) integer coordinates, 0 or more; of a voxel that is given twice one is found.
         batch: (N,) number of each voxel's cloud.
         kernel: odd.
+        table: as a table instead of pairs; by default on a GPU.
 
     Raises:
         PointCloudError: an even kernel.
@@ -60,7 +67,7 @@ def find_neighbors(grid: Tensor, batch: Tensor, kernel: int) -> Neighbors:
     keys = ((batch.long() * side + grid[:, 0]) * side + grid[:, 1]) * side + grid[:, 2]
     ordered, rows = keys.sort(stable=True)
     steps = [(x * side + y) * side + z for x, y, z in product(range(-r, r + 1), repeat=3)]
-    if grid.is_cuda:
+    if grid.is_cuda if table is None else table:
         return Neighbors(kernel, (), _table(keys, ordered, rows, steps))
     pairs = []
     for step in steps[: kernel**3 // 2]:
@@ -129,7 +136,7 @@ class _SubmanifoldConv(torch.autograd.Function):
                 )
         if ctx.needs_input_grad[1]:
             outer = _outer if ctx.neighbors.table is None else _outer_beside
-            dw = outer(x, g, ctx.neighbors).view_as(weight)
+            dw = outer(x, g, ctx.neighbors).reshape(weight.shape)
         return dx, dw, None
 
 
@@ -145,8 +152,46 @@ def _gathered(x: Tensor, kernels: list[Tensor], neighbors: Neighbors) -> Tensor:
     return out.to(x.dtype)
 
 
+_loaded: dict[int, ModuleType | None] = {}  # by device
+
+
+def _kernels(x: Tensor) -> ModuleType | None:
+    """:mod:`._triton_conv` where it takes ``x``, otherwise None."""
+    if not x.is_cuda or x.dtype == torch.float64 or os.environ.get("POINTADAPT_TRITON") == "0":
+        return None
+    device = x.device.index
+    if device not in _loaded:
+        _loaded[device] = checked("pointadapt.ops._triton_conv", x.device, differs)
+    return _loaded[device]
+
+
+def differs(module: Any, device: torch.device | str) -> str:
+    """Where the results of ``module`` on ``device`` are not those of PyTorch; "" if nowhere."""
+    draw = torch.Generator().manual_seed(0)
+    x, g = (torch.randn(90, c, generator=draw) for c in (20, 33))
+    kernels = torch.randn(27, 20, 33, generator=draw)
+    table = torch.randint(0, 180, (90, 27), generator=draw).clamp(max=90)
+    gpu = torch.device(device).type == "cuda"
+    for kind, most in ((torch.float32, 1e-5), *([(torch.bfloat16, 1e-2)] if gpu else [])):
+        x, g, kernels = (part.to(kind) for part in (x, g, kernels))
+        near = torch.cat([x, x.new_zeros(1, 20)])[table].double()
+        here = [part.to(device) for part in (x, kernels, table, g)]
+        ours = module.convolved(*here[:3]), module.kernel_gradient(here[0], here[3], here[2])
+        exact = (
+            torch.einsum("nuc,uco->no", near, kernels.double()),
+            torch.einsum("nuc,no->uco", near, g.double()),
+        )
+        for found, want in zip(ours, exact, strict=True):
+            if not (found.cpu().double() - want).norm() <= most * want.norm():
+                return "of the submanifold convolution give other numbers than the CPU"
+    return ""
+
+
 def _beside(x: Tensor, kernels: Tensor, table: Tensor) -> Tensor:
     """Σ_u x(p + u) K_u for kernels (k³, C_in, C_out), as products of whole neighbourhoods."""
+    fast = _kernels(x)
+    if fast is not None:
+        return fast.convolved(x, kernels.to(x.dtype), table)
     flat = kernels.flatten(0, 1)
     return torch.cat([near @ flat for near, _ in _neighborhoods(x, table)])
 
@@ -163,6 +208,9 @@ def _neighborhoods(x: Tensor, table: Tensor) -> Iterator[tuple[Tensor, slice]]:
 def _outer_beside(x: Tensor, g: Tensor, neighbors: Neighbors) -> Tensor:
     """As :func:`_outer`, with products of whole neighbourhoods."""
     assert neighbors.table is not None
+    fast = _kernels(x)
+    if fast is not None:
+        return fast.kernel_gradient(x, g, neighbors.table).permute(2, 0, 1).to(g.dtype)
     parts = [g[rows].t() @ near for near, rows in _neighborhoods(x, neighbors.table)]
     return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
 
