@@ -2,9 +2,10 @@
 
     . benchmarks/gpu/setup.sh && python3 benchmarks/gpu/run.py STAGE [--minutes 9] [--rehearse]
 
-Stages: tests, speed, compiled, rates and pretrain, variants, modelnet40, few-shot, promise. Results
-go to $OUT as JSON, at most eight files. `--rehearse` runs the same code at toy size, on whatever
-device there is. What a stage leaves for its next call lies in $GPU_HOME (~/pointadapt-gpu).
+Stages: tests, speed, compiled, rates and pretrain, variants, conv, scenes, modelnet40, few-shot,
+promise. Results go to $OUT as JSON, at most eight files. `--rehearse` runs the same code at toy
+size, on whatever device there is. What a stage leaves for its next call lies in $GPU_HOME
+(~/pointadapt-gpu).
 """
 
 from __future__ import annotations
@@ -217,6 +218,102 @@ def variants(args: Args) -> None:
     write("variants.json", {"minutes": args.minutes, "jobs": found})
 
 
+def conv(args: Args) -> None:
+    """The forms of the submanifold convolution, and whether they agree."""
+    from conv import measure
+
+    rows = measure(args.rehearse, os.environ)
+    write("conv.json", {"triton": has_triton(), "rows": rows})
+    for row in rows:
+        print(row)
+
+
+SCENES = """--data scenes --backbone ptv3 --size tiny --points 2048 --batch-size 36 --lr 1.5e-3
+--precision bf16 --save-precision bf16 --save-every 100 --seed 0"""
+TOY_SCENES = """--data scenes --backbone ptv3 --size tiny --points 256 --batch-size 2
+--precision fp32 --save-precision bf16 --save-every 2 --threads 1"""
+TRIAL = 24  # steps that tell the rate
+STARTS, SCORES = 20, 95  # seconds: until the first step; the runs that score the weights
+REAL = REPO / ".gpu/scenes"  # NAME/train/FILE and NAME/test/FILE, every point labelled
+ASIDE = 4  # runs from random weights beside the pre-training
+
+
+def scenes(args: Args) -> None:
+    """Pre-training on made-up scenes, as many steps as the minutes allow, then what it gives.
+
+    The checkpoint lies in $OUT from the start, so that a run that is cut off is not lost. Where
+    there are labelled scenes, networks are trained on them from random weights meanwhile, and from
+    the pre-trained ones at the end.
+    """
+    import threading
+
+    os.environ["POINTADAPT_TRITON"] = "0"  # compiling would take from the minutes
+    end = time.monotonic() + 60 * args.minutes
+    log, aside = HOME / "logs" / "scenes", scene_jobs("ptv3:tiny", "random", args.rehearse)
+    known: dict[str, Any] = {}
+
+    def beside() -> None:
+        known.update(run_jobs_until(aside, ASIDE, end - 10, log))
+
+    other = threading.Thread(target=beside)
+    other.start()
+    done = pretrain_scenes(args, end - (SCORES if aside and not args.rehearse else 0))
+    jobs = scene_jobs(str(OUT / "scenes/backbone"), "pretrained", args.rehearse)
+    if done["rc"] == 0:
+        known.update(run_jobs_until(jobs, len(jobs), end - 10, log))
+    other.join()
+    write("scenes.json", {"pretraining": done, "jobs": known})
+
+
+def run_jobs_until(jobs: list[Any], at_once: int, until: float, log: Path) -> dict[str, Any]:
+    from jobs import run_jobs
+
+    return run_jobs(jobs, at_once, until, log) if jobs else {}
+
+
+def pretrain_scenes(args: Args, end: float) -> dict[str, Any]:
+    """A trial, then the steps that fit before ``end``."""
+    flags, workers = (TOY_SCENES, 1) if args.rehearse else (SCENES, max(1, cores() - 1 - ASIDE))
+
+    def run(steps: int, out: Path) -> dict[str, Any]:
+        more = f" --steps {steps} --warmup-steps {steps // 20} --workers {workers} --out {out}"
+        command = [sys.executable, "-m", "pointadapt", "pretrain", *(flags + more).split()]
+        left = max(20.0, end - time.monotonic())
+        return call([*command, "--resume", "--json"], left, OUT / f"{out.name}.log")
+
+    steps, trial = args.steps, 4 if args.rehearse else TRIAL
+    if not steps:
+        run(trial, HOME / "scenes-trial")
+        took = json.loads((HOME / "scenes-trial/summary.json").read_text())["seconds"]
+        left = end - time.monotonic() - STARTS
+        steps = trial if args.rehearse else max(trial, int(0.9 * trial * left / took))
+    return {"steps": steps, "workers": workers, **run(steps, OUT / "scenes")}
+
+
+def scene_jobs(backbone: str, name: str, toy: bool) -> list[Any]:
+    """Runs of the recipe ``ptv3-scenes`` without its forest, 300 steps, from ``backbone``."""
+    from jobs import Job
+
+    sets = {"ahn": "", "ign": " ignore=1", "isprs": ""}
+    blocks, less = ("blocks=4 test_blocks=2", "--points 512") if toy else ("blocks=200", "")
+    return [
+        Job(
+            f"{root}-{method}-{name}",
+            f"train --recipe ptv3-scenes --root {REAL / root} --backbone {backbone} {less} "
+            f"--method {method} --epochs {1 if toy else 3} --data-options {blocks}{option} "
+            "--task-options forest=0 --threads 1 --seed 0 --no-tensorboard --no-summary".split(),
+            HOME / "scenes" / f"{root}-{method}-{name}",
+        )
+        for method in ("linear_probe", "full", "lora")
+        for root, option in sets.items()
+        if (REAL / root).is_dir() and (not toy or (root, method) == ("ahn", "full"))
+    ]
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def as_flags(options: dict[str, Any]) -> list[str]:
     """Options of a configuration as the command line has them."""
     out: list[str] = []
@@ -399,7 +496,7 @@ def finish(name: str, jobs: list[Any], args: Args) -> None:
 
 STAGES: dict[str, Callable[[Args], None]] = {
     "tests": tests, "speed": speed, "compiled": compiled, "rates": rates, "pretrain": pretrain,
-    "variants": variants,
+    "variants": variants, "conv": conv, "scenes": scenes,
     "modelnet40": modelnet40, "few-shot": few_shot, "promise": promise,
 }  # fmt: skip
 

@@ -6,8 +6,10 @@ backbone's forward, never patched into it, so one backbone serves any number of 
 
 Sites of a block, in the order of the forward::
 
-    block_in -> norm1 -> qkv -> kv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> act -> fc2
-    -> mlp -> block_out
+    block_in -> cpe -> norm1 -> qkv -> kv -> (attention) -> proj -> norm2 -> fc1 -> (GELU) -> act
+    -> fc2 -> mlp -> block_out
+
+(``cpe`` in networks over voxels alone),
 
 and of the whole backbone: ``points_in`` (the cloud, before it is cut into patches), ``patch_out``
 (patch tokens, before CLS joins), ``tokens_in`` (the whole sequence, before the first block),
@@ -50,6 +52,11 @@ class BlockTaps(nn.Module):
         """
         del tokens
         return self
+
+    def cpe(self, x: Tensor, source: Tensor) -> Tensor:
+        """After the convolution that tells positions, in networks over voxels, C = D."""
+        del source
+        return x
 
     def after_norm(self, site: Literal["norm1", "norm2"], layer: nn.Module, x: Tensor) -> Tensor:
         """A LayerNorm and its tap; for taps that can be had in one operation with the layer."""

@@ -56,8 +56,18 @@ def kernels(axes: Tensor) -> ModuleType | None:
 
 
 def _load(device: torch.device) -> ModuleType | None:
+    return checked("pointadapt.ops._triton", device, differs)
+
+
+def checked(
+    name: str, device: torch.device, differs: Callable[[ModuleType, torch.device], str]
+) -> ModuleType | None:
+    """The module of kernels called ``name``, unless ``differs`` says where its results are wrong.
+
+    A warning tells of that; None without a word where Triton is not installed.
+    """
     try:
-        module = importlib.import_module("pointadapt.ops._triton")
+        module = importlib.import_module(name)
     except ImportError:
         return None  # Triton is not installed, as on most machines without a GPU
     try:
@@ -71,7 +81,7 @@ def _load(device: torch.device) -> ModuleType | None:
         f"pointadapt's Triton kernels {wrong} on {device}: the slower PyTorch code is used; "
         "POINTADAPT_TRITON=0 silences this",
         RuntimeWarning,
-        stacklevel=2,
+        stacklevel=3,
     )
     return None
 

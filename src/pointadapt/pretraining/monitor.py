@@ -20,37 +20,26 @@ from .mixture import Source
 SHOWN = 6  # clouds in a picture
 
 
-class Monitor:
-    """Looks at the network of a run without changing it: a run with and without it are the same.
+class Log:
+    """Writes down how a run goes.
 
     Args:
-        config: of the run; its data sets are read here, so that a missing one is told at once.
-        source: where the clouds of the pictures come from: those that would follow the last step.
-
-    Raises:
-        PointAdaptError: the probe's data set cannot be read.
+        config: of the run.
     """
 
-    def __init__(self, config: PretrainConfig, source: Source) -> None:
-        self.config, self.source = config, source
-        self.path = config.out / "log.jsonl"
-        self.sets: tuple[Clouds, Clouds] | None = None
-        if config.probe_every:
-            data = load_dataset(config.probe_data, root=_root(config), points=config.points)
-            train, test = (fixed_subset(load_split(data, s), config.probe_clouds) for s in _SPLITS)
-            self.sets = train, test
+    def __init__(self, config: PretrainConfig) -> None:
+        self.config, self.path = config, config.out / "log.jsonl"
 
     def log(self, row: dict[str, Any]) -> None:
         """Add a line to the log."""
         append_line(self.path, json.dumps(row))
 
-    def look(self, net: MaskedAutoencoder, step: int) -> None:
-        """Score and draw the network after ``step`` steps, where that is due."""
-        c, last = self.config, step == self.config.steps
-        if self.sets is not None and (last or step % c.probe_every == 0):
-            self._probe(net, step)
-        if c.picture_every and (last or step % c.picture_every == 0):
-            self._draw(net, step)
+    def look(self, net: Any, step: int) -> None:
+        """Look at the network after ``step`` steps, where that is due."""
+
+    def summary(self) -> dict[str, Any]:
+        """What the run's summary has of it."""
+        return {}
 
     def rows(self) -> list[dict[str, Any]]:
         """The lines of the log so far."""
@@ -69,6 +58,35 @@ class Monitor:
                 temporary.write_text("".join(kept), encoding="utf-8")
         else:
             self.path.unlink()
+
+
+class Monitor(Log):
+    """Looks at the network of a run without changing it: a run with and without it are the same.
+
+    Args:
+        config: of the run; its data sets are read here, so that a missing one is told at once.
+        source: where the clouds of the pictures come from: those that would follow the last step.
+
+    Raises:
+        PointAdaptError: the probe's data set cannot be read.
+    """
+
+    def __init__(self, config: PretrainConfig, source: Source) -> None:
+        super().__init__(config)
+        self.source = source
+        self.sets: tuple[Clouds, Clouds] | None = None
+        if config.probe_every:
+            data = load_dataset(config.probe_data, root=_root(config), points=config.points)
+            train, test = (fixed_subset(load_split(data, s), config.probe_clouds) for s in _SPLITS)
+            self.sets = train, test
+
+    def look(self, net: MaskedAutoencoder, step: int) -> None:
+        """Score and draw the network after ``step`` steps, where that is due."""
+        c, last = self.config, step == self.config.steps
+        if self.sets is not None and (last or step % c.probe_every == 0):
+            self._probe(net, step)
+        if c.picture_every and (last or step % c.picture_every == 0):
+            self._draw(net, step)
 
     def _probe(self, net: MaskedAutoencoder, step: int) -> None:
         assert self.sets is not None

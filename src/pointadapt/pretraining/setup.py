@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from ..backbones import BACKBONES
+from ..backbones import BACKBONES, Backbone
 from ..backbones.layers import init_weights
 from ..backbones.point_vit import PointViT
 from ..core.config import PretrainConfig, other_options
@@ -37,8 +38,11 @@ def network(config: PretrainConfig, source: CloudBatches) -> MaskedAutoencoder:
     """
     cls = BACKBONES[config.backbone]
     if not issubclass(cls, PointViT):
-        raise ConfigError(f"masked autoencoding is written for point_vit, not {config.backbone}")
-    backbone = _backbone(config, cls)
+        raise ConfigError(
+            f"masked autoencoding is written for point_vit, not {config.backbone}; ptv3 is "
+            "pre-trained with --data scenes"
+        )
+    backbone: Any = first_backbone(config, cls, init_weights)
     backbone.config.check_points(config.points)
     net = MaskedAutoencoder(
         backbone, config.mask_ratio, config.decoder_depth,
@@ -52,18 +56,25 @@ def network(config: PretrainConfig, source: CloudBatches) -> MaskedAutoencoder:
     return net
 
 
-def _backbone(config: PretrainConfig, cls: type[PointViT]) -> PointViT:
-    """The backbone to start from."""
+def first_backbone(
+    config: PretrainConfig, cls: type[Backbone], start: Callable[[nn.Module], None] | None = None
+) -> Backbone:
+    """The backbone to start from; ``start`` gives each layer of a new one its first weights.
+
+    Raises:
+        ConfigError, UnknownNameError: it is of another family, or there is no such size.
+    """
     changes = {k: v for k in ("groups", "group_size") if (v := getattr(config, k))}
     if config.init is not None:
         backbone = load_backbone(config.init, seed=config.seed, **changes)
-        if not isinstance(backbone, PointViT):
+        if not isinstance(backbone, cls):
             raise ConfigError(f"{config.init} is a {backbone.name}, not a {config.backbone}")
         return backbone
     if config.size not in cls.sizes:
         raise UnknownNameError(f"size of {config.backbone}", config.size, cls.sizes)
     size = dataclasses.replace(cls.sizes[config.size], **changes)
-    return cls(size).apply(init_weights)  # type: ignore[return-value]
+    backbone = cls(size)
+    return backbone.apply(start) if start else backbone
 
 
 def make_optimizer(config: PretrainConfig, net: nn.Module) -> torch.optim.Optimizer:
@@ -102,13 +113,13 @@ class Earlier:
     Attributes:
         step: how many there are.
         seconds: what they took.
-        losses, chamfers: of the last of them; checkpoints of old have none.
+        losses, figures: of the last of them; checkpoints of old have none.
     """
 
     step: int = 0
     seconds: float = 0.0
     losses: tuple[float, ...] = ()
-    chamfers: tuple[float, ...] = ()
+    figures: tuple[float, ...] = ()
 
 
 def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> Earlier:
@@ -140,5 +151,5 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> Earlier:
             )
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
-        losses, chamfers = (tuple(state.get(key, ())) for key in ("losses", "chamfers"))
-        return Earlier(int(state["step"]), float(state["seconds"]), losses, chamfers)
+        losses, figures = (tuple(state.get(key, ())) for key in ("losses", "chamfers"))
+        return Earlier(int(state["step"]), float(state["seconds"]), losses, figures)

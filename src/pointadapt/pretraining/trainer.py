@@ -1,4 +1,4 @@
-"""Pre-training by masked autoencoding (Point-MAE, Pang et al., ECCV 2022).
+"""Pre-training: by masked autoencoding (Point-MAE, Pang et al., ECCV 2022), or on made-up scenes.
 
 Several processes (``torchrun --nproc-per-node N -m pointadapt pretrain ...``) share each batch and
 see what one process would: the same clouds, augmentation and masks. BatchNorm alone differs: each
@@ -14,7 +14,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,12 @@ from ..core.machine import (
     use_threads,
 )
 from ..core.results import PretrainSummary
-from ..data.transforms import augment
-from ..ops import normalize
 from ..pretrained.load import load_backbone
 from ..recipes.start import configured
 from ..training.schedule import warmup_cosine
-from .contrast import second_view
 from .masked_autoencoder import MaskedAutoencoder
-from .mixture import CloudBatches
-from .monitor import Monitor
-from .setup import identity, make_optimizer, network, resume, shared
+from .objectives import make_objective
+from .setup import identity, make_optimizer, resume, shared
 
 LOG = 50  # steps between lines of the log, and of which it and the summary tell the mean
 AGREE = 10  # steps after which several processes ask one another whether to stop
@@ -85,19 +81,19 @@ class _Run:
         torch.manual_seed(config.seed)
         self.config, self.acc, self.device = config, accelerator, accelerator.device
         self.rank, self.processes = accelerator.process_index, accelerator.num_processes
-        self.source = CloudBatches(config, self.rank, self.processes)
-        self.net = network(config, self.source).to(self.device)
+        self.objective = make_objective(config, accelerator)
+        self.source, self.figure = self.objective.source, self.objective.figure
+        self.net = self.objective.net.to(self.device)
         self.optimizer = make_optimizer(config, self.net)
-        main = accelerator.is_main_process
-        self.monitor = Monitor(config, self.source.source) if main else None
+        self.monitor = self.objective.monitor() if accelerator.is_main_process else None
         earlier = resume(config, self.net, self.optimizer)
         self.start = self.seen = earlier.step  # seen: steps of which the losses are here
         if self.monitor is not None:
             self.monitor.cut(self.start)
         self.began = time.monotonic() - earlier.seconds
         self.pending: list[Tensor] = []  # losses that are still on the device
-        # What is minimised, and the Chamfer distance, of the last steps.
-        self.losses, self.chamfers = deque(earlier.losses, LOG), deque(earlier.chamfers, LOG)
+        # What is minimised, and the objective's second figure, of the last steps.
+        self.losses, self.figures = deque(earlier.losses, LOG), deque(earlier.figures, LOG)
 
     def run(self) -> PretrainSummary:
         c, steps = self.config, range(self.start, self.config.steps)
@@ -137,50 +133,19 @@ class _Run:
         every = every or (c.save_every, c.probe_every, c.picture_every, c.steps)
         return any(n and (step + 1) % n == 0 for n in every)
 
-    def _step(
-        self, net: nn.Module, step: int, clouds: Tensor, labels: Tensor, has: Tensor, known: Tensor
-    ) -> float:
+    def _step(self, net: nn.Module, step: int, *batch: Tensor) -> float:
         """One optimizer step; returns its learning rate."""
         c = self.config
         lr = warmup_cosine(step, c.steps, c.warmup_steps, c.lr, c.min_lr)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        draw = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
-        points = self._whole(clouds, lambda x: augment(normalize(x), c.augment, draw))
-        view = self._whole(clouds, lambda x: second_view(x, c, draw)) if c.views else None
-        bf16 = c.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
-            out = net(points, draw, self.rank, self.processes, view)
-        loss = chamfer = out.chamfer()
-        if c.label_weight:
-            loss = loss + c.label_weight * out.label_loss(labels, self._labelled(labels))
-        if c.attribute_weight:
-            loss = loss + c.attribute_weight * out.attribute_loss(has, known)
-        if c.contrast_weight:
-            loss = loss + c.contrast_weight * out.contrast_loss()
+        loss, figure = self.objective.losses(net, step, *batch)
         loss.backward()
         nn.utils.clip_grad_norm_(self.net.parameters(), c.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.pending.append(torch.stack([loss.detach(), chamfer.detach()]))
+        self.pending.append(torch.stack([loss.detach(), figure.detach()]))
         return lr
-
-    def _whole(self, points: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-        """The process's share, changed by the draws that it gets in the whole batch."""
-        share, n = len(points), self.processes
-        mine = slice(self.rank * share, (self.rank + 1) * share)
-        if n > 1:
-            whole = points.new_zeros(n * share, *points.shape[1:])
-            whole[mine] = points
-            points = whole
-        return change(points)[mine]
-
-    def _labelled(self, labels: Tensor) -> Tensor | None:
-        """The mean number of labelled clouds over the processes; None for one process."""
-        if self.processes == 1:
-            return None
-        count: Any = self.acc.reduce((labels >= 0).sum().float(), reduction="mean")
-        return count.clamp(min=1 / self.processes)
 
     def _collect(self) -> None:
         """Fetch the losses since the last time, as means over the processes."""
@@ -188,10 +153,10 @@ class _Run:
         if self.processes > 1:
             values = self.acc.reduce(values, reduction="mean")
         self.pending = []
-        for loss, chamfer in values.tolist():
+        for loss, figure in values.tolist():
             self.seen += 1
             self.losses.append(loss)
-            self.chamfers.append(chamfer)
+            self.figures.append(figure)
             if not math.isfinite(loss):
                 raise PointAdaptError(
                     f"the loss became {loss} in step {self.seen}: "
@@ -203,7 +168,7 @@ class _Run:
             self.monitor.log({
                 "step": step + 1,
                 "loss": _mean(self.losses),
-                "chamfer": _mean(self.chamfers),
+                self.figure: _mean(self.figures),
                 "lr": lr,
                 "seconds": round(time.monotonic() - self.began, 1),
             })  # fmt: skip
@@ -246,7 +211,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "step": step + 1,
             "losses": list(self.losses),
-            "chamfers": list(self.chamfers),
+            "chamfers": list(self.figures),
             "seconds": time.monotonic() - self.began,
             "config": json.dumps(identity(self.config)),
         }
@@ -263,7 +228,7 @@ class _Run:
             "backbone": str(folder),
             "sha256": load_backbone(folder).fingerprint,  # of what was stored, maybe rounded
             "loss": round(_mean(self.losses), 6) if self.losses else None,
-            "chamfer": round(_mean(self.chamfers), 6) if self.chamfers else None,
+            self.figure: round(_mean(self.figures), 6) if self.figures else None,
             **self.monitor.summary(),
             "clouds": c.steps * c.batch_size,
             "seconds": round(time.monotonic() - self.began, 1),
@@ -281,7 +246,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def loader(
-    source: CloudBatches, steps: range, workers: int, *, pin: bool
+    source: torch.utils.data.Dataset[Any], steps: range, workers: int, *, pin: bool
 ) -> torch.utils.data.DataLoader:
     """The batches of ``steps`` in order, made ahead of time by so many processes.
 

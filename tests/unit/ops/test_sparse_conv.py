@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from pointadapt.core.errors import PointCloudError
+from pointadapt.ops import sparse_conv
 from pointadapt.ops.sparse_conv import find_neighbors, submanifold_conv
 
 SIDE = 6
@@ -31,12 +32,15 @@ def dense(batch, grid, x, weight, bias):
     return out[at]
 
 
+@pytest.mark.parametrize("at_once", [1, sparse_conv.AT_ONCE])
+@pytest.mark.parametrize("table", [False, True])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
-def test_equals_the_dense_one_where_voxels_are(kernel):
+def test_equals_the_dense_one_where_voxels_are(kernel, table, at_once, monkeypatch):
+    monkeypatch.setattr(sparse_conv, "AT_ONCE", at_once)
     batch, grid, tensors = made(kernel)
     results = []
     for conv in (
-        lambda *t: submanifold_conv(*t, find_neighbors(grid, batch, kernel)),
+        lambda *t: submanifold_conv(*t, find_neighbors(grid, batch, kernel, table)),
         lambda *t: dense(batch, grid, *t),
     ):
         out = conv(*tensors)

@@ -10,31 +10,40 @@ import sys
 import pytest
 import torch
 
-from pointadapt.ops import _kernels, farthest_point_sample, group, knn, neighbors, sampling
+from pointadapt.ops import (
+    _kernels,
+    farthest_point_sample,
+    group,
+    knn,
+    neighbors,
+    sampling,
+    sparse_conv,
+)
 from pointadapt.ops._distance import split_axes
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load():
-    """(kernels, "") or (None, why not)."""
+    """(kernels, those of the convolution, "") or (None, None, why not)."""
     if DEVICE == "cpu" and "triton" in sys.modules:
-        return None, "no GPU, and Triton was imported without its interpreter"
+        return None, None, "no GPU, and Triton was imported without its interpreter"
     before = os.environ.get("TRITON_INTERPRET")
     if DEVICE == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
     try:
-        from pointadapt.ops import _triton
+        from pointadapt.ops import _triton, _triton_conv
     except ImportError:
-        return None, "Triton is not installed"
+        return None, None, "Triton is not installed"
     finally:
         os.environ.pop("TRITON_INTERPRET", None)
         if before is not None:
             os.environ["TRITON_INTERPRET"] = before
-    return _triton, ""
+    return _triton, _triton_conv, ""
 
 
-TRITON, WHY_NOT = load()
+TRITON, CONV, WHY_NOT = load()
+HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16  # the interpreter has no bfloat16
 
 
 @pytest.fixture(autouse=True)
@@ -190,6 +199,67 @@ def test_compiled(chosen):
     for ours, theirs in zip(compiled(points.to(DEVICE)), expected, strict=True):
         assert torch.equal(ours.cpu(), theirs)
     assert len(calls) == 2
+
+
+# ---- the submanifold convolution
+
+
+@needs_triton
+@pytest.mark.parametrize(
+    ("voxels", "c_in", "c_out", "kernel"), [(150, 8, 6, 3), (70, 20, 70, 3), (40, 5, 3, 5)]
+)
+def test_the_convolution_is_that_of_pytorch(voxels, c_in, c_out, kernel):
+    draw = torch.Generator().manual_seed(voxels)
+    grid = torch.unique(torch.randint(0, 7, (voxels, 3), generator=draw), dim=0)
+    batch = torch.zeros(len(grid), dtype=torch.long)
+    table = sparse_conv.find_neighbors(grid, batch, kernel, table=True).table
+    x, g = (torch.randn(len(grid), c, generator=draw) for c in (c_in, c_out))
+    kernels = torch.randn(kernel**3, c_in, c_out, generator=draw)
+    near = torch.cat([x, x.new_zeros(1, c_in)])[table]
+    there = [part.to(DEVICE) for part in (x, kernels, table, g)]
+    torch.testing.assert_close(
+        CONV.convolved(*there[:3]).cpu(), torch.einsum("nuc,uco->no", near, kernels),
+        atol=1e-4, rtol=1e-4,
+    )  # fmt: skip
+    torch.testing.assert_close(
+        CONV.kernel_gradient(there[0], there[3], there[2]).cpu(),
+        torch.einsum("nuc,no->uco", near, g), atol=1e-4, rtol=1e-4,
+    )  # fmt: skip
+
+
+@needs_triton
+@pytest.mark.parametrize("dtype", [torch.float32, HALF])
+def test_layers_use_it_forward_and_backward(dtype, monkeypatch):
+    draw = torch.Generator().manual_seed(3)
+    grid = torch.unique(torch.randint(0, 6, (90, 3), generator=draw), dim=0).to(DEVICE)
+    near = sparse_conv.find_neighbors(
+        grid, torch.zeros(len(grid), dtype=torch.long, device=DEVICE), 3, table=True
+    )
+    x = torch.randn(len(grid), 12, generator=draw).to(DEVICE, dtype).requires_grad_()
+    weight = torch.randn(9, 3, 3, 3, 12, generator=draw).to(DEVICE, dtype).requires_grad_()
+    found = []
+    for module in (None, CONV):
+        monkeypatch.setattr(sparse_conv, "_kernels", lambda x, module=module: module)
+        out = sparse_conv.submanifold_conv(x, weight, None, near)
+        grads = torch.autograd.grad((out.float() ** 2).sum(), (x, weight))
+        found.append([out, *grads])
+    for plain, fast in zip(*found, strict=True):
+        assert fast.dtype == plain.dtype
+        error = (fast.float() - plain.float()).norm() / plain.float().norm()
+        assert error < (1e-5 if dtype == torch.float32 else 1e-2)
+
+
+def test_the_convolution_checks_its_kernels(chosen):
+    chosen(False)
+    if CONV is not None:
+        assert sparse_conv.differs(CONV, DEVICE) == ""
+
+    class Wrong:
+        convolved = staticmethod(lambda x, kernels, table: torch.zeros(90, 33))
+        kernel_gradient = staticmethod(lambda x, g, table: torch.zeros(27, 20, 33))
+
+    assert "submanifold" in sparse_conv.differs(Wrong, "cpu")
+    assert sparse_conv._kernels(torch.zeros(1, 1)) is None
 
 
 # ---- which code runs

@@ -22,6 +22,7 @@ from pointadapt.core.tensors import read_safetensors
 from pointadapt.ops import chamfer_distance, group
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.pretraining.masked_autoencoder import MaskedAutoencoder
+from pointadapt.pretraining.mixture import CloudBatches
 
 module = importlib.import_module("pointadapt.pretraining.trainer")
 pretrain = module.pretrain
@@ -281,7 +282,7 @@ def test_helpers_leave_signals_to_the_run(config):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "here\n"
-    assert module.loader(module.CloudBatches(config), range(2), 1, pin=False).worker_init_fn
+    assert module.loader(CloudBatches(config), range(2), 1, pin=False).worker_init_fn
 
 
 def test_resuming_cuts_the_log_to_the_checkpoint(config, monkeypatch):
@@ -317,7 +318,7 @@ def test_goes_on_from_a_backbone(config, micro_backbone):
 
 
 def test_a_data_set_is_gone_through_in_another_order_each_time(config):
-    batches = module.CloudBatches(config)  # 40 clouds in batches of eight
+    batches = CloudBatches(config)  # 40 clouds in batches of eight
     keys = []
     for epoch in range(2):
         parts = [batches[5 * epoch + i] for i in range(5)]
@@ -326,7 +327,7 @@ def test_a_data_set_is_gone_through_in_another_order_each_time(config):
     assert len(set(keys[0])) == 40
     assert set(keys[0]) == set(keys[1])
     assert keys[0] != keys[1]
-    assert torch.equal(batches[7][0], module.CloudBatches(config)[7][0])
+    assert torch.equal(batches[7][0], CloudBatches(config)[7][0])
 
 
 def test_looking_at_a_run_does_not_change_it(config, toy_root):
@@ -431,7 +432,7 @@ def test_two_processes_equal_one(config, tmp_path, monkeypatch):
         augment=("scale_shift", "rotate"), assembly_fraction=0.3, seed=2,
         views=("sensor", "noise"), view_points=64,
     )  # fmt: skip
-    labels = [[module.CloudBatches(both, r, 2)[step][1] for r in (0, 1)] for step in range(3)]
+    labels = [[CloudBatches(both, r, 2)[step][1] for r in (0, 1)] for step in range(3)]
     counts = [[int((part >= 0).sum()) for part in parts] for parts in labels]
     assert all(a != b for a, b in counts), counts  # so that a mean of means would be another loss
     runs = {"live": replace(both, steps=1), "held": replace(both, steps=3, save_every=2)}
@@ -468,11 +469,11 @@ def test_two_processes_equal_one(config, tmp_path, monkeypatch):
 
 
 def test_a_batch_is_shared_equally(config):
-    whole = module.CloudBatches(config)[3][0]
-    parts = [module.CloudBatches(config, rank, 4)[3][0] for rank in range(4)]
+    whole = CloudBatches(config)[3][0]
+    parts = [CloudBatches(config, rank, 4)[3][0] for rank in range(4)]
     assert torch.equal(torch.cat(parts), whole)
     with pytest.raises(ConfigError, match="8 clouds cannot be shared equally by 3 processes"):
-        module.CloudBatches(config, 0, 3)
+        CloudBatches(config, 0, 3)
 
 
 def test_masks_of_a_share_are_those_of_the_batch(net, toy_batch):

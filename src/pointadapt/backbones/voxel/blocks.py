@@ -141,8 +141,9 @@ class VoxelBlock(nn.Module):
             seen: what the convolution reads instead of ``x``.
         """
         tokens = _voxels_alone(taps.block_in(as_tokens(x, level)))
-        taps, x = taps.bound(tokens), tokens.x.squeeze(0)
-        x = (x + self.cpe(x if seen is None else seen, level)).unsqueeze(0)
+        taps = taps.bound(tokens)
+        read = tokens.x.squeeze(0) if seen is None else seen
+        x = tokens.x + taps.cpe(self.cpe(read, level).unsqueeze(0), read.unsqueeze(0))
         h = self.attn(taps.after_norm("norm1", self.norm1, x), level, curve, taps)
         x = x + self._dropped(self.ls1(h))
         h = taps.after_norm("norm2", self.norm2, x)

@@ -72,6 +72,7 @@ class Level:
         depth: bits of a coordinate.
         codes: (4, N) along the curves, in the order in which blocks take them.
         pool: how these came from the finer level's; None for the first.
+        scene: what taps keep for one another during a forward, at all levels the same.
     """
 
     grid: Tensor
@@ -80,6 +81,7 @@ class Level:
     depth: int
     codes: Tensor
     pool: Pool | None = None
+    scene: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
     _kept: dict[object, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -138,7 +140,7 @@ def pool_cells(fine: Level, rule: DepthRule = "next", draw: Draw = fixed) -> Lev
         ((fine.batch * side + cells[:, 0]) * side + cells[:, 1]) * side + cells[:, 2]
     )
     coord, batch = pool.mean(fine.coord), fine.batch[pool.first]
-    return _serialised(cells[pool.first], coord, batch, rule, draw, pool)
+    return _serialised(cells[pool.first], coord, batch, rule, draw, pool, fine.scene)
 
 
 def pool_curve(fine: Level, draw: Draw = fixed) -> Level:
@@ -150,13 +152,14 @@ def pool_curve(fine: Level, draw: Draw = fixed) -> Level:
     first = pool.first
     codes = (fine.codes[:, first] >> 3)[draw().to(first.device)]
     coord = pool.mean(fine.coord)
-    return Level(fine.grid[first] >> 1, coord, fine.batch[first], fine.depth - 1, codes, pool)
+    grid, batch = fine.grid[first] >> 1, fine.batch[first]
+    return Level(grid, coord, batch, fine.depth - 1, codes, pool, fine.scene)
 
 
 def _serialised(
     grid: Tensor, coord: Tensor, batch: Tensor, rule: DepthRule, draw: Draw,
-    pool: Pool | None = None,
+    pool: Pool | None = None, scene: dict[object, Any] | None = None,
 ) -> Level:  # fmt: skip
     depth = curve_depth(grid, 1 if rule == "next" else 0)
     codes = serialise(grid, batch, depth)[draw().to(grid.device)]
-    return Level(grid, coord, batch, depth, codes, pool)
+    return Level(grid, coord, batch, depth, codes, pool, {} if scene is None else scene)

@@ -1,0 +1,146 @@
+"""What a pre-training run minimises, on which batches, by which network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..core.config import PretrainConfig
+from ..core.errors import ConfigError
+from ..data.transforms import augment
+from ..ops import normalize
+from .contrast import second_view
+from .made_scenes import SceneBatches, SceneNet, SceneTargets, scene_net
+from .mixture import CloudBatches
+from .monitor import Log, Monitor
+from .setup import network
+
+SCENES = "scenes"  # the name of made-up scenes among ``data``
+
+
+class Objective(Protocol):
+    """One.
+
+    Attributes:
+        source: step to a process's share of its batch, a tuple of tensors.
+        net: what is trained; its ``backbone`` is kept.
+        figure: what the second number of :meth:`losses` is called.
+    """
+
+    source: Any
+    net: Any
+    figure: str
+
+    def monitor(self) -> Log:
+        """What looks at the run while it goes."""
+        ...
+
+    def losses(self, net: nn.Module, step: int, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """What is minimised, and the figure that is told beside it.
+
+        Args:
+            net: ``self.net``, maybe shared by processes.
+            step: fixes what is drawn.
+            batch: of the source, on the device.
+        """
+        ...
+
+
+def make_objective(config: PretrainConfig, accelerator: Accelerator) -> Objective:
+    """The one that ``config.data`` asks for.
+
+    Raises:
+        PointAdaptError: something that it asks for does not go together, or is not there.
+    """
+    if SCENES not in config.data:
+        return Masked(config, accelerator)
+    _check_scenes(config)
+    return Told(config, accelerator)
+
+
+def _check_scenes(config: PretrainConfig) -> None:
+    """Refuse what made-up scenes do not know."""
+    if len(config.data) > 1:
+        raise ConfigError(f"{SCENES} are not mixed with other data")
+    given = [name for name in ("label_weight", "attribute_weight", "contrast_weight", "probe_every")
+             if getattr(config, name)]  # fmt: skip
+    if given:
+        raise ConfigError(f"{' and '.join(given)} are not for {SCENES}: leave them out")
+
+
+class Masked:
+    """Masked autoencoding, with the losses beside it that the configuration weighs."""
+
+    figure = "chamfer"
+
+    def __init__(self, config: PretrainConfig, accelerator: Accelerator) -> None:
+        self.config, self.acc = config, accelerator
+        self.rank, self.processes = accelerator.process_index, accelerator.num_processes
+        self.source = CloudBatches(config, self.rank, self.processes)
+        self.net = network(config, self.source)
+
+    def monitor(self) -> Log:
+        return Monitor(self.config, self.source.source)
+
+    def losses(self, net: nn.Module, step: int, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        clouds, labels, has, known = batch
+        c = self.config
+        draw = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
+        points = self._whole(clouds, lambda x: augment(normalize(x), c.augment, draw))
+        view = self._whole(clouds, lambda x: second_view(x, c, draw)) if c.views else None
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=c.precision == "bf16"):
+            out = net(points, draw, self.rank, self.processes, view)
+        loss = chamfer = out.chamfer()
+        if c.label_weight:
+            loss = loss + c.label_weight * out.label_loss(labels, self._labelled(labels))
+        if c.attribute_weight:
+            loss = loss + c.attribute_weight * out.attribute_loss(has, known)
+        if c.contrast_weight:
+            loss = loss + c.contrast_weight * out.contrast_loss()
+        return loss, chamfer
+
+    def _whole(self, points: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """The process's share, changed by the draws that it gets in the whole batch."""
+        share, n = len(points), self.processes
+        mine = slice(self.rank * share, (self.rank + 1) * share)
+        if n > 1:
+            whole = points.new_zeros(n * share, *points.shape[1:])
+            whole[mine] = points
+            points = whole
+        return change(points)[mine]
+
+    def _labelled(self, labels: Tensor) -> Tensor | None:
+        """The mean number of labelled clouds over the processes; None for one process."""
+        if self.processes == 1:
+            return None
+        count: Any = self.acc.reduce((labels >= 0).sum().float(), reduction="mean")
+        return count.clamp(min=1 / self.processes)
+
+
+class Told:
+    """What made-up scenes know of each point, see :mod:`.made_scenes`."""
+
+    figure = "points_right"
+
+    def __init__(self, config: PretrainConfig, accelerator: Accelerator) -> None:
+        self.config = config
+        self.net: SceneNet = scene_net(config)
+        self.source = SceneBatches(
+            config, self.net.recipe, accelerator.process_index, accelerator.num_processes
+        )
+
+    def monitor(self) -> Log:
+        return Log(self.config)
+
+    def losses(self, net: nn.Module, step: int, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        del step
+        told = SceneTargets(*batch)
+        with torch.autocast(
+            told.coord.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+        ):
+            out = net(told)
+        return out[0], out[1]
