@@ -1,4 +1,4 @@
-"""One step of the optimizer: operation by operation, compiled, or captured as a CUDA graph.
+"""One step of the optimizer: operation by operation, captured as a CUDA graph, or compiled as well.
 
 On a GPU a small network's step is thousands of short kernels, and starting them takes Python longer
 than running them. A captured step starts them all at once. What is captured must not ask for a
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..adapters.model import PointModel
 from ..core.errors import ConfigError, first_line
 from ..tasks import Task
+from .compiling import REPAYS, Compiled, why_not_compile
 
 How = Literal["eager", "graph", "compile", "auto"]
 Result = tuple[Tensor, Tensor]  # the loss and the output, detached
@@ -105,10 +106,12 @@ class GraphStep(Step):
         new = {"points": points, "target": target, **told}
         if self.failed:
             return super().__call__(**new)
+        if self.replay is not None and self.captured != self._deciding():
+            self.replay, self.to_warm_up = None, 1  # which may compile other operations
         if self.to_warm_up:
             self.to_warm_up -= 1
             return aside(lambda: super(GraphStep, self).__call__(**new), points.device)
-        if self.replay is None or self.captured != self._deciding():
+        if self.replay is None:
             self._capture(new)
             return self(**new)
         for name, value in new.items():
@@ -184,11 +187,13 @@ def why_not_this(model: PointModel) -> str:
 
 def make_step(
     how: How, model: PointModel, net: nn.Module, optimizer: Any, acc: Accelerator, *,
-    clip: float, accumulate: int = 1, task: Task | None = None,
+    clip: float, accumulate: int = 1, task: Task | None = None, clouds: int = 0,
 ) -> Step:  # fmt: skip
-    """The step that ``how`` asks for; a compiled one keeps what inductor decides.
+    """The step that ``how`` asks for.
 
-    ``task`` gives the loss where it knows more of the data than the model's own.
+    "auto" captures where it can, and compiles as well where the ``clouds`` of the whole run repay
+    it (:data:`~.compiling.REPAYS`) and the compiler works. ``task`` gives the loss where it knows
+    more of the data than the model's own.
 
     Raises:
         ConfigError: a captured step is asked for, and cannot be.
@@ -199,8 +204,7 @@ def make_step(
     captured = not why_not and how != "eager"
     cls = GraphStep if captured else Step
     step = cls(net, task or model.adapter.task, optimizer, acc, clip)
-    if how == "compile" and model.keep == "lean":
-        model.keep = "all"
-    if how == "compile":
-        step.forward = torch.compile(net, dynamic=False)
+    long = how == "auto" and captured and clouds >= REPAYS and not why_not_compile()
+    if how == "compile" or long:
+        step.forward = Compiled(net, model, must=how == "compile")
     return step

@@ -132,6 +132,7 @@ class _Run:
         self.step = make_step(
             config.step, self.model, self.net, self.optimizer, accelerator,
             clip=config.clip, accumulate=config.accumulate, task=self.task,
+            clouds=config.epochs * len(self.train_set),
         )  # fmt: skip
         self.epoch, self.done, self.seconds = 0, 0, 0.0  # done: steps of this epoch
         self.sums: dict[str, Tensor] = {}  # of what these steps gave: loss, accuracy

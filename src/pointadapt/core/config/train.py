@@ -77,7 +77,8 @@ class TrainConfig:
             block (a tenth, at a third more time), "all" nothing.
         step: how a step runs: "eager"; "graph", captured once and replayed (NVIDIA GPUs; for small
             batches, where starting the kernels costs more than running them); "compile", by
-            torch.compile, captured too where it can be; "auto" captures where it can be.
+            torch.compile, captured too where it can be (about a minute at the start, then the
+            fastest); "auto" captures where it can be, and compiles in long runs.
         seed: fixes everything.
         save_every: epochs between checkpoints; the last epoch is always saved.
         resume: continue from the checkpoint in ``out``, bit for bit.
