@@ -11,6 +11,7 @@ import argparse
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,8 @@ class Variant:
         batch: clouds.
         form: "graph" captured, "compiled" compiled and captured, "losses" for whether a compiled
             step trains as an eager one (without dropout), "attention" for torch's kernels of it.
-        keep: of a step that is not compiled.
-        budget: share of the activations that the compiler may keep for the backward.
-        again: what no product or sum is needed for is computed again, however far away it is used.
-        products: what products of at most so many inputs and, beyond 64, no more outputs gave is
-            computed again in the backward.
-        inductor: options of ``torch._inductor.config`` by their names.
+        keep: as `--keep`.
+        cached: after all others, with what they compiled.
         source: print what the compiler wrote to the log.
     """
 
@@ -47,19 +44,13 @@ class Variant:
     batch: int
     form: str = "compiled"
     keep: str = "all"
-    budget: float = 1.0
-    again: bool = True
-    products: int = 0
-    inductor: dict[str, Any] = field(default_factory=dict)
+    cached: bool = False
     source: bool = False
 
     @property
     def name(self) -> str:
-        more = [f"budget {self.budget}"] if self.budget < 1 else []
-        more += ["all kept"] if self.form == "compiled" and not self.again else []
-        more += [f"products of {self.products} again"] if self.products else []
-        more += ["lean"] if self.keep == "lean" else []
-        more += [f"{k}={v}" for k, v in self.inductor.items()]
+        more = ["lean"] if self.keep == "lean" else []
+        more += ["cached"] if self.cached else []
         return ", ".join([f"{self.method} {self.batch}", self.form, *more])
 
 
@@ -67,14 +58,12 @@ def variants(rehearse: bool) -> list[Variant]:
     """All of them, or two of each kind."""
     small, large = (2, 4) if rehearse else (32, 512)
     both = ("dapt", "full")
-    out = [Variant(m, large, source=not rehearse) for m in both]
-    out += [Variant("dapt", large, products=p) for p in (64, 384)]
-    out += [Variant(m, large, again=False) for m in both]
+    out = [Variant(m, large, keep=k) for m in both for k in ("all", "lean")]
     out += [Variant(m, small) for m in both]
     out += [Variant(m, b, "graph") for m in both for b in (small, large)]
-    out += [Variant("dapt", large, "graph", keep="lean"), Variant("dapt", large, "attention")]
-    out += [Variant(m, small, "losses") for m in both]
-    return out if not rehearse else [out[3], *out[-4:-1]]
+    out += [Variant("dapt", large, "attention"), Variant("dapt", small, "losses")]
+    out += [Variant("dapt", large, cached=True)]
+    return out if not rehearse else [out[1], out[6], *out[-3:-1]]
 
 
 # ---- one variant, in a process of its own
@@ -86,49 +75,6 @@ def turn(lock: Path) -> Iterator[None]:
     with open(lock, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def configure(variant: Variant) -> None:
-    import torch._functorch.config as partitioner
-    import torch._inductor.config
-
-    partitioner.activation_memory_budget = variant.budget  # type: ignore[assignment]
-    if variant.products:
-        torch._inductor.config.joint_custom_post_pass = again_pass(variant.products)
-    if variant.again:
-        partitioner.ban_recompute_used_far_apart = False
-        partitioner.ban_recompute_long_fusible_chains = False
-    for key, value in variant.inductor.items():
-        place: Any = torch._inductor.config
-        *path, last = key.split(".")
-        for part in path:
-            place = getattr(place, part)
-        setattr(place, last, value)
-
-
-def again_pass(most: int) -> Any:
-    """What marks short products in the graph of forward and backward, before it is cut in two."""
-    import torch
-    from torch._inductor.custom_graph_pass import CustomGraphPass
-    from torch.utils.checkpoint import CheckpointPolicy
-
-    products = torch.ops.aten.addmm.default, torch.ops.aten.mm.default
-
-    class Again(CustomGraphPass):
-        def __call__(self, graph: torch.fx.Graph) -> None:
-            marked = 0
-            for node in graph.nodes:
-                if node.target in products:
-                    inner, outer = node.args[-1].meta["val"].shape
-                    if inner <= most and (inner <= 64 or outer <= inner):
-                        node.meta["recompute"] = CheckpointPolicy.PREFER_RECOMPUTE
-                        marked += 1
-            print(marked, "products marked", flush=True)
-
-        def uuid(self) -> Any:
-            return f"products of {most}"
-
-    return Again()
 
 
 def make(variant: Variant, rehearse: bool, compiled: bool) -> Any:
@@ -177,7 +123,7 @@ def timed_row(variant: Variant, rehearse: bool, lock: Path) -> dict[str, Any]:
         row |= {"ms": times[len(times) // 2], "best_ms": times[0]}
         row["loss"] = step(points, labels)[0].item()
         row["kernels"] = kernels(lambda: step(points, labels))
-    row["compiled"] = counters()
+    row |= {"compiled": counters(), "compile_s": compile_seconds()}
     return row
 
 
@@ -187,7 +133,16 @@ def counters() -> dict[str, int]:
     from torch._inductor import metrics
 
     out = {f"{a} {k}": n for a in ("stats", "graph_break") for k, n in counted[a].items()}
+    out |= {k: n for k, n in counted["inductor"].items() if "cache" in k}
     return out | {"kernels written": metrics.generated_kernel_count}
+
+
+def compile_seconds() -> dict[str, float]:
+    """Where the compiler's seconds went: its own functions, of which some call others."""
+    from torch._dynamo.utils import compilation_time_metrics as spent
+
+    total = {name: sum(times) for name, times in spent.items()}
+    return {name: s for name, s in sorted(total.items(), key=lambda x: -x[1])[:14] if s > 0.5}
 
 
 def kernels(call: Callable[[], object]) -> list[tuple[str, int, float]]:
@@ -262,7 +217,6 @@ def child(args: argparse.Namespace) -> None:
     variant = Variant(**json.loads(args.variant))
     row: dict[str, Any] = {"variant": variant.name}
     try:
-        configure(variant)
         made = {"losses": losses_row, "attention": attention_row}.get(variant.form, timed_row)
         row |= made(variant, args.rehearse, Path(args.lock))
     except BaseException:
@@ -284,6 +238,11 @@ class Running:
     log: Path
 
 
+def cache_of(folder: Path) -> Path:
+    """Where what is compiled is kept; not in ``folder``, which is brought home."""
+    return folder.parent / f"{folder.name}-cache"
+
+
 def start(variant: Variant, folder: Path, rehearse: bool, threads: int) -> Running:
     name = "-".join(variant.name.replace(",", "").split())
     out, log = folder / f"{name}.json", folder / f"{name}.log"
@@ -291,6 +250,7 @@ def start(variant: Variant, folder: Path, rehearse: bool, threads: int) -> Runni
     command += ["--lock", str(folder / "lock"), *(["--rehearse"] if rehearse else [])]
     env = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": str(threads), "PYTHONUNBUFFERED": "1"}
     env |= {"TORCH_LOGS": "output_code"} if variant.source else {}
+    env |= {"POINTADAPT_CACHE": str(cache_of(folder))}
     with open(log, "wb") as to:
         process = subprocess.Popen(command, stdout=to, stderr=subprocess.STDOUT, env=env)
     return Running(variant, process, out, log)
@@ -299,9 +259,18 @@ def start(variant: Variant, folder: Path, rehearse: bool, threads: int) -> Runni
 def measure(folder: Path, rehearse: bool, seconds: float) -> list[dict[str, Any]]:
     """The rows of all variants; those that take longer than ``seconds`` are stopped."""
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(cache_of(folder), ignore_errors=True)
     until, rows = time.monotonic() + seconds, []
     threads = max(1, (os.cpu_count() or 1) // 4)
-    running = [start(v, folder, rehearse, threads) for v in variants(rehearse)]
+    for later in (False, True):
+        some = [v for v in variants(rehearse) if v.cached == later]
+        rows += collected([start(v, folder, rehearse, threads) for v in some], until)
+    return rows
+
+
+def collected(running: list[Running], until: float) -> list[dict[str, Any]]:
+    """The rows of what is running, as each ends or is stopped."""
+    rows = []
     for one in running:
         try:
             one.process.wait(max(0.1, until - time.monotonic()))

@@ -31,6 +31,7 @@ from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
+from pointadapt.training.compiling import Compiled
 from pointadapt.training.step import GraphStep, Step
 
 GPU = torch.cuda.is_available()
@@ -186,7 +187,7 @@ def ours(method: str, cls: type[Step], keep: str, rehearse: bool, compiled: bool
     step = cls(net, model.adapter.task, optimizer, acc, 10.0)
     step.set_lr(5e-4)
     if compiled:
-        step.forward = torch.compile(net, dynamic=False, fullgraph=True)
+        step.forward = Compiled(net, model, must=True)
     return step
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +18,14 @@ import torch
 
 from pointadapt import ops
 from pointadapt.backbones.folder import save_backbone
+from pointadapt.backbones.layers import maximum
+from pointadapt.core import stops
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.machine import make_accelerator
-from pointadapt.ops import _kernels
+from pointadapt.ops import _kernels, largest
 from pointadapt.ops._distance import split_axes
 from pointadapt.pretrained.load import load_backbone
+from pointadapt.training.compiling import Compiled
 from pointadapt.training.setup import build_model, load_clouds
 from pointadapt.training.step import GraphStep, Step
 
@@ -203,29 +208,60 @@ def test_half_precision_follows_float32(config, precision, tmp_path):
     half = train(replace(config, out=tmp_path / "b", precision=precision))
     assert abs(whole["accuracy"] - half["accuracy"]) <= 20
     read = [(tmp_path / run / "log.jsonl").read_text().splitlines() for run in "ab"]
-    import json
-
     for a, b in zip(*read, strict=True):
         assert json.loads(b)["loss"] == pytest.approx(json.loads(a)["loss"], rel=0.05)
 
 
-@pytest.mark.skipif(os.environ.get("POINTADAPT_SKIP_INDUCTOR") == "1", reason="takes minutes")
-def test_compiled(config):
-    import shutil
+compiles = pytest.mark.skipif(
+    os.environ.get("POINTADAPT_SKIP_INDUCTOR") == "1"
+    or not (shutil.which("gcc") or shutil.which("cc")),
+    reason="takes minutes, or inductor has no C++ compiler",
+)
 
-    if not (shutil.which("gcc") or shutil.which("cc")):
-        pytest.skip("inductor needs a C++ compiler")
+
+@compiles
+@pytest.mark.parametrize("keep", ["all", "lean"])
+def test_compiled(config, keep):
+    """On a GPU captured, too."""
     config = replace(config, drop_path=0.0, options=("rank=8",), task_options=("dropout=0",))
     data = list(batches(config, 5))
     eager = losses(make(config, Step), data)
-    step = make(config, Step)
-    step.forward = torch.compile(step.net, dynamic=False)
+    step = make(config, GraphStep if GPU else Step, keep=keep)
+    step.forward = Compiled(step.net, step.acc.unwrap_model(step.net), must=True)
     torch.testing.assert_close(losses(step, data), eager, rtol=5e-3, atol=5e-3)
-    if GPU:  # compiled and captured
-        step = make(config, GraphStep)
-        step.forward = torch.compile(step.net, dynamic=False)
-        torch.testing.assert_close(losses(step, data), eager, rtol=5e-3, atol=5e-3)
-        assert step.replay is not None
+    assert not GPU or step.replay is not None
+
+
+@compiles
+def test_a_compiled_run_is_stopped_and_goes_on(config, tmp_path, monkeypatch):
+    """The command's whole way: compile, capture, stop inside an epoch, go on, score."""
+    config = replace(config, out=tmp_path / "a", epochs=3, keep="lean", step="compile")
+    steps = iter(range(6))
+    with monkeypatch.context() as patch:
+        patch.setattr(stops, "asked", lambda: next(steps, None) is None)
+        with pytest.raises(stops.Stopped):
+            train(config)
+    found = train(replace(config, resume=True))
+    eager = train(replace(config, out=tmp_path / "b", step="eager"))
+    assert abs(found["accuracy"] - eager["accuracy"]) <= 20
+    rows = (config.out / "log.jsonl").read_text().splitlines()
+    assert [json.loads(row)["epoch"] for row in rows] == [1, 2, 3]
+
+
+@needs_gpu
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_largest_of_a_patch(kind):
+    x = torch.randn(64, 128, 32, 384, device=DEVICE).to(kind)
+    ours, torchs = (x.clone().requires_grad_() for _ in range(2))
+    out, want = torch.compile(lambda x: maximum(x, 2))(ours), torchs.max(dim=2).values
+    assert torch.equal(out, want)
+    assert largest._loaded[x.device.index] is not None  # not the fallback
+    g = torch.randn_like(out)
+    out.backward(g)
+    want.backward(g)
+    # Of equal ones each takes its own.
+    assert torch.equal(ours.grad.float().sum(2), torchs.grad.float().sum(2))
+    assert torch.equal(ours.grad != 0, (ours.grad != 0) & (x == out.unsqueeze(2)))
 
 
 def test_training_with_and_without_capture(config, tmp_path):

@@ -106,7 +106,10 @@ def settings(lean: bool) -> Iterator[None]:
 
     wanted = {"force_non_lazy_backward_lowering": True}
     if lean:
-        wanted |= {"ban_recompute_used_far_apart": False, "ban_recompute_long_fusible_chains": False}
+        wanted |= {
+            "ban_recompute_used_far_apart": False,
+            "ban_recompute_long_fusible_chains": False,
+        }
     known = {name: value for name, value in wanted.items() if hasattr(autograd, name)}
     with ExitStack() as stack:
         stack.enter_context(autograd.patch(known))  # type: ignore[attr-defined]
