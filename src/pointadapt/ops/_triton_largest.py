@@ -34,7 +34,7 @@ def _largest(  # noqa: ANN202
     index = tl.zeros([wide], dtype=tl.int32)
     for i in tl.static_range(1, k):
         entry = tl.load(place + i * c, mask=real, other=0.0).to(tl.float32)
-        more = (entry > best) | (entry != entry)
+        more = (entry > best) | (entry != entry)  # noqa: PLR0124 (NaN)
         best = tl.where(more, entry, best)
         index = tl.where(more, i, index)
     tl.store(out + row * c + channel, best.to(out.dtype.element_ty), mask=real)

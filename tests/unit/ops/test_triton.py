@@ -6,6 +6,7 @@ while it is imported; where something else was first, the tests say so and skip.
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from pointadapt.ops import (
     farthest_point_sample,
     group,
     knn,
+    largest,
     neighbors,
     sampling,
     sparse_conv,
@@ -25,24 +27,24 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load():
-    """(kernels, those of the convolution, "") or (None, None, why not)."""
+    """(kernels, those of the convolution, that of the maximum, "") or (None, …, why not)."""
     if DEVICE == "cpu" and "triton" in sys.modules:
-        return None, None, "no GPU, and Triton was imported without its interpreter"
+        return None, None, None, "no GPU, and Triton was imported without its interpreter"
     before = os.environ.get("TRITON_INTERPRET")
     if DEVICE == "cpu":
         os.environ["TRITON_INTERPRET"] = "1"
     try:
-        from pointadapt.ops import _triton, _triton_conv
+        from pointadapt.ops import _triton, _triton_conv, _triton_largest
     except ImportError:
-        return None, None, "Triton is not installed"
+        return None, None, None, "Triton is not installed"
     finally:
         os.environ.pop("TRITON_INTERPRET", None)
         if before is not None:
             os.environ["TRITON_INTERPRET"] = before
-    return _triton, _triton_conv, ""
+    return _triton, _triton_conv, _triton_largest, ""
 
 
-TRITON, CONV, WHY_NOT = load()
+TRITON, CONV, LARGEST, WHY_NOT = load()
 HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16  # the interpreter has no bfloat16
 
 
@@ -314,3 +316,26 @@ def test_kernels_that_differ_are_not_used(monkeypatch):
     monkeypatch.setattr(_kernels, "differs", broken)
     with pytest.warns(RuntimeWarning, match="failed .RuntimeError: .*no C compiler"):
         assert _kernels._load(torch.device("cuda:0")) is None
+
+
+@needs_triton
+@pytest.mark.parametrize("shape", [(3, 32, 40), (2, 5, 1030), (1, 1, 3)])
+def test_the_largest_entries(shape):
+    """More channels than a program takes, and a NaN among them."""
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    x[0, -1, -1] = torch.nan
+    for ours, plain in zip(
+        LARGEST.largest(x.to(DEVICE), True), largest.plain(x, True), strict=True
+    ):
+        torch.testing.assert_close(ours.cpu(), plain, rtol=0, atol=0, equal_nan=True)
+    assert LARGEST.largest(x.to(DEVICE), False)[1].shape == (0, shape[2])
+
+
+@needs_triton
+def test_the_check_of_the_largest_entries_sees_what_is_wrong():
+    assert largest.differs(LARGEST, DEVICE) == ""
+    assert "other maxima" in largest.differs(SimpleNamespace(largest=smallest), DEVICE)
+
+
+def smallest(x, which):
+    return largest.plain(-x, which)
