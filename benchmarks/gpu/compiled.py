@@ -58,12 +58,12 @@ def variants(rehearse: bool) -> list[Variant]:
     """All of them, or two of each kind."""
     small, large = (2, 4) if rehearse else (32, 512)
     both = ("dapt", "full")
-    out = [Variant(m, large, keep=k) for m in both for k in ("all", "lean")]
+    out = [Variant("dapt", large, keep=k) for k in ("all", "lean")] + [Variant("full", large)]
     out += [Variant(m, small) for m in both]
     out += [Variant(m, b, "graph") for m in both for b in (small, large)]
     out += [Variant("dapt", large, "attention"), Variant("dapt", small, "losses")]
     out += [Variant("dapt", large, cached=True)]
-    return out if not rehearse else [out[1], out[6], *out[-3:-1]]
+    return out if not rehearse else [out[1], out[5], *out[-3:-1]]
 
 
 # ---- one variant, in a process of its own

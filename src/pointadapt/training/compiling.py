@@ -1,8 +1,8 @@
 """Compiled forward and backward passes: what inductor is told, and where it keeps its results.
 
 The compiler merges element-wise operations, and decides by itself what the backward computes again,
-so the memory recipes of :mod:`pointadapt.backbones.memory` step aside. A run that asks to be lean
-has the outputs of short products computed again, too
+so the memory recipes of :mod:`pointadapt.backbones.memory` step aside. A run that asks to be lean,
+of a method that can be, has the outputs of short products computed again, too
 (docs/decisions/how-fast-a-gpu-step-can-be.md).
 """
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..adapters.model import PointModel
+from ..backbones.memory import Keep
 from ..core import console
 from ..core.errors import ConfigError, PointAdaptError, first_line
 from ..core.files import cache_dir
@@ -38,7 +39,8 @@ class Compiled:
 
     def __init__(self, net: nn.Module, model: PointModel, must: bool) -> None:
         self.net, self.model, self.must = net, model, must
-        self.keep = model.keep
+        self.keep: Keep = model.keep
+        self.lean = model.keep == "lean" and model.adapter.taps.lean
         if self.keep == "lean":
             model.keep = "all"
         self.place = keep_results()
@@ -55,7 +57,7 @@ class Compiled:
                 "keeps what it makes for later runs"
             )
         try:
-            with settings(lean=self.keep == "lean"):
+            with settings(self.lean):
                 return self.forward(points, **told)
         except (PointAdaptError, torch.OutOfMemoryError):
             raise

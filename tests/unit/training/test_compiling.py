@@ -30,7 +30,8 @@ def own_cache(tmp_path, monkeypatch):
 def model():
     """What a step asks of a model."""
     net = nn.Linear(3, 3)
-    net.keep, net.adapter = "lean", SimpleNamespace(task=None)
+    net.keep, taps = "lean", SimpleNamespace(lean=True)
+    net.adapter = SimpleNamespace(task=None, taps=taps)
     net.backbone = SimpleNamespace(name="toy", stage_views=tuple)
     return net
 
@@ -96,6 +97,15 @@ def test_long_runs_are_compiled(model, monkeypatch, how, clouds, triton, compile
     assert isinstance(made, GraphStep) == (how != "eager")
     if compiles:
         assert made.forward.must == (how == "compile")
+
+
+@pytest.mark.parametrize(
+    ("keep", "can", "lean"),
+    [("lean", True, True), ("lean", False, False), ("all", True, False)],
+)
+def test_lean_where_the_method_can_be(model, keep, can, lean):
+    model.keep, model.adapter.taps.lean = keep, can
+    assert Compiled(model, model, must=True).lean == lean
 
 
 def test_only_a_lean_step_changes_what_is_computed_again():
