@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from ..core.errors import ConfigError
 from ..core.machine import use_threads
@@ -15,24 +14,7 @@ from .plan import Plan
 from .shelf import Shelf
 from .workers import Workers
 
-SHORTEST = 16  # characters of a token
 LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")
-
-
-def read_token(path: Path) -> str:
-    """The token in the first line of a file.
-
-    Raises:
-        ConfigError: the file cannot be read, or its token is too short.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the token cannot be read") from error
-    token = lines[0].strip() if lines else ""
-    if len(token) < SHORTEST or not token.isascii():
-        raise ConfigError(f"{path}: the token must be {SHORTEST} letters and digits or more")
-    return token
 
 
 def is_local(host: str) -> bool:

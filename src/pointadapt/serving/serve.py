@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..core.errors import ConfigError
 from .plan import Limits, Plan
+from .token import read_token
 
 
 def serve(
@@ -44,7 +45,7 @@ def serve(
         PointAdaptError: it cannot listen there.
     """
     try:
-        from .run import read_token, run
+        from .run import run
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}: pip install 'pointadapt[serve]'") from error
     limits = Limits(

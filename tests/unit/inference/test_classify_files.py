@@ -11,7 +11,8 @@ import pointadapt
 from pointadapt.cli import main as cli
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data.sets.folder import upright
-from pointadapt.inference.classify_files import answer_files, list_files, reader_of
+from pointadapt.inference.classify_files import answer_files, reader_of
+from pointadapt.inference.rows import list_files
 from pointadapt.io import read_points, write_points
 from pointadapt.ops import normalize
 

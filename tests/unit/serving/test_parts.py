@@ -19,8 +19,9 @@ pytest.importorskip("fastapi")
 
 from pointadapt.serving.batches import Batches, BusyError
 from pointadapt.serving.plan import Plan
-from pointadapt.serving.run import is_local, read_token, run
+from pointadapt.serving.run import is_local, run
 from pointadapt.serving.shelf import Shelf
+from pointadapt.serving.token import read_token
 
 
 @pytest.fixture
