@@ -63,7 +63,7 @@ class Predict:
         """The command with the options of what predicts for the adapter in ``args``."""
         words = {word.split("=")[0] for word in args}
         if SERVER in words:
-            from .._at_server import PredictAtServer
+            from ..at_server import PredictAtServer
 
             return PredictAtServer
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
