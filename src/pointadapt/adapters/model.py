@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from ..methods import Method
 from ..methods.staged import attach
 from ..ops import normalize
 from ..tasks import Task
+from .mixed import by_name, encoded, together
 from .turns import Turns
 
 
@@ -215,6 +217,12 @@ class PointModel(nn.Module):
         traits: Tensor | None,
     ) -> Tensor:  # fmt: skip
         tokens = self._tokens(adapter, points, features)
+        return self._said(adapter, tokens, points, category, features, traits)
+
+    def _said(
+        self, adapter: Adapter, tokens: Tokens, points: Tensor, category: Tensor | None,
+        features: Tensor | None, traits: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         seen = tokens.centers if adapter.backbone.pointwise else points
         out = adapter.head(tokens, seen, category, features, traits)
         return adapter.joined(out, self.frozen, points, traits)
@@ -246,9 +254,9 @@ class PointModel(nn.Module):
     ) -> list[Tensor]:  # fmt: skip
         """A batch whose clouds are for different adapters.
 
-        Clouds for one adapter go through the network together. Those for different ones do not
-        share a product of matrices: a cloud is a hundred tokens, so its products are large enough
-        alone, and all methods work (``benchmarks/many_adapters.py`` measures what it costs).
+        Clouds for one adapter go through the network together, and so do few clouds for each of
+        several adapters of one method (:mod:`pointadapt.adapters.mixed`). Those answers differ from
+        the adapters' own by rounding, about 1e-7; in training and with gradients all are their own.
 
         Args:
             points: (B, N, 3), each prepared as its adapter says.
@@ -263,15 +271,36 @@ class PointModel(nn.Module):
         Raises:
             UnknownNameError: there is no adapter of that name.
         """
-        rows: dict[str, list[int]] = {}
-        for row, name in enumerate(adapters):
+        rows = by_name(adapters)
+        for name in rows:
             self.called(name)
-            rows.setdefault(name, []).append(row)
+
+        def told(index: list[int]) -> tuple[Tensor, *tuple[Tensor | None, ...]]:
+            others = (None if x is None else x[index] for x in (category, features, traits))
+            return (points[index], *others)
+
         answers: dict[int, Tensor] = {}
+        shared = [] if torch.is_grad_enabled() else together(rows, self.called)
+        for names in shared:
+            index = [row for name in names for row in rows.pop(name)]
+            own = [adapters[row] for row in index]
+            answers |= zip(index, self._stacked(own, [told([row]) for row in index]), strict=True)
         for name, index in rows.items():
-            part = [None if x is None else x[index] for x in (category, features, traits)]
-            answers |= zip(index, self(points[index], *part, adapter=name), strict=True)
+            answers |= zip(index, self(*told(index), adapter=name), strict=True)
         return [answers[row] for row in range(len(points))]
+
+    def _stacked(self, names: list[str], told: list[tuple[Any, ...]]) -> list[Tensor]:
+        """What adapters of one kind say of a cloud each; ``told`` is what ``forward`` is given."""
+        with ExitStack() as turns:
+            for name in dict.fromkeys(names):
+                turns.enter_context(self._turns.forward(name))
+            own = [self.called(name) for name in names]
+            each = list(zip(own, told, strict=True))
+            begun = [a.backbone.begin(points, a.taps) for a, (points, *_) in each]
+            return [
+                self._said(adapter, tokens, *given)[0]
+                for tokens, (adapter, given) in zip(encoded(own, begun), each, strict=True)
+            ]
 
     def tokens(self, points: Tensor, features: Tensor | None = None) -> Tokens:
         """What the head of the adapter in use is given of prepared points (B, N, 3).
