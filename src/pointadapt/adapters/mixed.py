@@ -47,28 +47,26 @@ def together(rows: Rows, called: Callable[[str], Adapter]) -> list[list[str]]:
         called: the adapter of a name.
     """
     kinds: dict[Hashable, list[str]] = {}
-    for name, own in rows.items():
-        kind = _kind(called(name)) if len(own) < MANY else None
+    few = [name for name, own in rows.items() if len(own) < MANY]
+    whole = sum(p.numel() for name in few[:1] for p in called(name).backbone.parameters())
+    for name in few:
+        kind = _kind(called(name), LARGEST * whole)
         if kind is not None:
             kinds.setdefault(kind, []).append(name)
     return [names for names in kinds.values() if len(names) > 1]
 
 
-def _kind(adapter: Adapter) -> Hashable | None:
-    """What adapters must have in common to go through blocks together; None if one cannot."""
-    net, taps = adapter.backbone, adapter.taps
-    if not adapter.method.stacks or adapter.training or net.stage_views():
-        return None
-    own = _own(adapter)
-    count = sum(value.numel() for value in own.values())
-    if count > LARGEST * sum(value.numel() for value in net.parameters()):
-        return None
-    return repr(adapter.method), taps.wanted, tuple((k, v.shape) for k, v in own.items())
+def _kind(adapter: Adapter, most: float) -> Hashable | None:
+    """What adapters must have in common to go through blocks together; None if one cannot.
 
-
-def _own(adapter: Adapter) -> dict[str, Tensor]:
-    """The tensors of taps and backbone that no other adapter has, by name."""
-    return {k: v for k, v in adapter.places().items() if not k.startswith("head.")}
+    ``most`` is how many numbers of taps and backbone one may have for itself.
+    """
+    if not adapter.method.stacks or adapter.training or adapter.backbone.stage_views():
+        return None
+    taps, own = adapter.taps, adapter.own()
+    if sum(value.numel() for value in own.values()) > most:
+        return None
+    return adapter.method, taps.wanted, tuple((key, value.shape) for key, value in own.items())
 
 
 class _Encoder(nn.Module):
@@ -89,7 +87,7 @@ def encoded(adapters: Sequence[Adapter], begun: Sequence[Tokens]) -> list[Tokens
         adapters: of one kind, see :func:`together`; one for each cloud.
         begun: what :meth:`Backbone.begin` gave of each cloud, a batch of one.
     """
-    own = [_own(adapter) for adapter in adapters]
+    own = [adapter.own() for adapter in adapters]
     stacked = {key: torch.stack([one[key] for one in own]) for key in own[0]}
     first, like = adapters[0], begun[0]
     module = twin(_Encoder(first.backbone, first.taps), stacked)  # whose tensors nobody else sees

@@ -59,6 +59,7 @@ class Adapter(nn.Module):
         self._held: tuple[Backbone, ...] = ()  # in a tuple, so that it is no child
         self.moves: dict[str, bool] = {}
         self._parameters_now: tuple[nn.Parameter, ...] = ()  # walking modules takes a millisecond
+        self._own: dict[str, Tensor] = {}
 
     @property
     def backbone(self) -> Backbone:
@@ -96,7 +97,7 @@ class Adapter(nn.Module):
 
         Of its own parameters exactly those train that the method trains.
         """
-        self._held, self.moves = (backbone,), moves
+        self._held, self.moves, self._own = (backbone,), moves, {}
         parameters = dict(backbone.named_parameters())
         trained = self.method.trainable_among(parameters)
         for name in parameters.keys() & moves.keys():
@@ -104,9 +105,19 @@ class Adapter(nn.Module):
 
     def places(self) -> dict[str, Tensor]:
         """The tensors that this adapter's file may fill, by their names in it."""
-        places = {f"taps.{k}": v for k, v in self.taps.state_dict().items()}
-        places |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
-        return places | {f"backbone.{k}": tensor_at(self.backbone, k).detach() for k in self.moves}
+        head = {f"head.{k}": v for k, v in self.head.state_dict().items()}
+        return {**self._places_before_head(), **head}
+
+    def _places_before_head(self) -> dict[str, Tensor]:
+        taps = {f"taps.{k}": v for k, v in self.taps.state_dict().items()}
+        moved = {f"backbone.{k}": tensor_at(self.backbone, k).detach() for k in self.moves}
+        return {**taps, **moved}
+
+    def own(self) -> dict[str, Tensor]:
+        """Those of :meth:`places` that are no head's; until its mode is set anew found once."""
+        if not self._own:
+            self._own = self._places_before_head()
+        return self._own
 
     def joined(
         self, output: Tensor, frozen: Callable[[], Backbone], points: Tensor,
@@ -123,6 +134,7 @@ class Adapter(nn.Module):
 
     def mode(self, training: bool) -> None:
         """Put taps, head and backbone in training or evaluation mode."""
+        self._own = {}
         self.train(training)
         self.backbone.train(training)
         if self.method.batchnorm == "frozen":
@@ -140,7 +152,7 @@ class Adapter(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Adapter:
         """As every module; also for the backbone, which is held, not a child."""
         super()._apply(fn, recurse)
-        self._parameters_now = ()
+        self._parameters_now, self._own = (), {}
         for backbone in self._held:
             backbone._apply(fn, recurse)
         return self
