@@ -18,7 +18,7 @@ from ..data.sets.folder import UPRIGHT, Axis, Folder
 from ..io import NON_FINITE, NonFinite
 from ..io.columns import called
 from ..tasks.inputs import size_doubts
-from .forward import predict_probabilities
+from .forward import mixed_probabilities, predict_probabilities
 from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Predictor
 from .prefetch import one_ahead
 from .rows import Paths, Prediction, list_files, percent
@@ -26,7 +26,9 @@ from .telling import CloudsTold
 from .trained_data import trained_data
 
 if TYPE_CHECKING:
-    from ..adapters.model import PointModel
+    from torch import Tensor
+
+    from ..adapters.model import Adapter, PointModel
 
 
 BATCH = 32  # files that are read and predicted at a time
@@ -179,21 +181,40 @@ def answer_clouds(
         n: points of a cloud that enter the network.
         top: how many labels to list for each file.
     """
-    if not clouds:
-        return entries
-    if not model.adapter.normalise:
-        _tell_far(entries, {i: points for i, (points, _) in clouds.items()})
-    task, names = model.adapter.task, model.adapter.names
+    if clouds:
+        points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
+        values = predict_probabilities(model, points, n, traits=traits)
+        _fill(entries, clouds, model.adapter, values, top)
+    return entries
+
+
+def answer_mixed(
+    entries: list[Prediction], clouds: Read, model: PointModel, adapters: Sequence[str], n: int,
+    top: int,
+) -> list[Prediction]:  # fmt: skip
+    """As :func:`answer_clouds`, where each of ``clouds`` is for its own of the ``adapters``."""
     points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
-    values = predict_probabilities(model, points, n, traits=traits)
-    notes = size_doubts(torch.from_numpy(traits), model.adapter.known_sizes)
+    values = mixed_probabilities(model, points, n, adapters, traits)
+    for (i, read), name, value in zip(clouds.items(), adapters, values, strict=True):
+        _fill(entries, {i: read}, model.called(name), value, top)
+    return entries
+
+
+def _fill(
+    entries: list[Prediction], clouds: Read, adapter: Adapter, values: Tensor, top: int
+) -> None:
+    """Put into the entries what the ``values`` (M, …) of their clouds mean to the adapter."""
+    if not adapter.normalise:
+        _tell_far(entries, {i: points for i, (points, _) in clouds.items()})
+    task, names = adapter.task, adapter.names
+    traits = torch.from_numpy(np.stack([traits for _, traits in clouds.values()]))
+    notes = size_doubts(traits, adapter.known_sizes)
     for i, row, doubt in zip(clouds, task.predict(values, None, names), notes, strict=True):
         said = task.answer(row, names, top)
         entries[i] = Prediction(
             entries[i].path, said.label, said.confidence, said.top, values=said.values,
             kind=task.answers, note=doubt,
         )  # fmt: skip
-    return entries
 
 
 def _tell_far(entries: list[Prediction], clouds: Mapping[int, np.ndarray]) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from ..core.errors import ConfigError, PointCloudError
 from ..core.notes import notes_kept
 from ..core.spent import spent
-from ..inference.classify_files import CloudFiles, answer_clouds, reader_of
+from ..inference.classify_files import CloudFiles, answer_clouds, answer_mixed, reader_of
 from ..inference.predictor import PREDICTORS
 from ..inference.rows import Prediction
 from ..io import read_cloud
@@ -65,6 +65,9 @@ class _Job:
         notes = [*self.notes, *(line for line in later if str(self.path) in line)]
         told = replace(told, top=told.top[: self.top])
         return Answer({**told.to_dict(), "notes": notes}, points=self.points)
+
+
+_Held = tuple[int, _Job, Loaded]  # a job, its number in the batch, and its adapter in memory
 
 
 class Answers:
@@ -134,23 +137,48 @@ class Answers:
         return _Job(adapter, path, points, traits, top, tuple(dict.fromkeys(notes)))
 
     def _clouds(self, jobs: list[_Job]) -> list[Answer | Exception]:
-        """Answers to a batch, those for one adapter together."""
+        """Answers to a batch, those of one model together."""
         self._watch("batch", len(jobs))
         answers: dict[int, Answer | Exception] = {}
-        for adapter in dict.fromkeys(job.adapter for job in jobs):
-            rows = [k for k, job in enumerate(jobs) if job.adapter == adapter]
-            try:
-                answers |= zip(rows, self._of_one(adapter, [jobs[k] for k in rows]), strict=True)
-            except Exception as error:  # each asker hears of it
-                answers |= dict.fromkeys(rows, error)
+        with ExitStack() as held:
+            kinds: dict[Hashable, list[_Held]] = {}
+            for k, job in enumerate(jobs):
+                try:
+                    loaded = held.enter_context(self._held(job.adapter))
+                except Exception as error:  # its asker hears of it
+                    answers[k] = error
+                else:
+                    kind = id(loaded.model), loaded.config["points"], job.points.shape
+                    kinds.setdefault(kind, []).append((k, job, loaded))
+            for group in kinds.values():
+                answers |= zip((k for k, *_ in group), self._of_kind(group), strict=True)
         return [answers[k] for k in range(len(jobs))]
 
-    def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Answer]:
-        with self._held(adapter) as loaded, self._timed("network"), notes_kept() as notes:
-            entries = [Prediction(job.path) for job in jobs]
-            clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
-            top = max(job.top for job in jobs)
-            done = answer_clouds(entries, clouds, loaded.model, loaded.config["points"], top)
+    def _of_kind(self, group: list[_Held]) -> list[Answer | Exception]:
+        """Answers to clouds of one size for adapters of one model."""
+        adapters = list(dict.fromkeys(job.adapter for _, job, _ in group))
+        try:
+            return [*self._together(group)]
+        except Exception as error:  # its askers hear of it
+            if len(adapters) == 1:
+                return [error] * len(group)
+        alone = ([one for one in group if one[1].adapter == name] for name in adapters)
+        answers = {
+            k: a for own in alone for (k, *_), a in zip(own, self._of_kind(own), strict=True)
+        }
+        return [answers[k] for k, *_ in group]
+
+    def _together(self, group: list[_Held]) -> list[Answer]:
+        jobs, keys = [job for _, job, _ in group], [loaded.key for _, _, loaded in group]
+        model, n = group[0][2].model, group[0][2].config["points"]
+        entries = [Prediction(job.path) for job in jobs]
+        clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
+        top = max(job.top for job in jobs)
+        with self._timed("network"), notes_kept() as notes:
+            if len(set(keys)) > 1:
+                done = answer_mixed(entries, clouds, model, keys, n, top)
+            else:
+                done = answer_clouds(entries, clouds, model.use(keys[0]), n, top)
         return [job.answer(told, notes) for job, told in zip(jobs, done, strict=True)]
 
     @contextmanager

@@ -142,7 +142,7 @@ def test_arguments(own_files, micro_adapter):
 def test_many_files_are_counted_where_a_table_is_written(
     micro_adapter, tmp_path, capsys, monkeypatch
 ):
-    from pointadapt.cli.commands import predict as command
+    from pointadapt.cli import rows as command
 
     monkeypatch.setattr(command, "MANY", 2)
     rng = np.random.default_rng(0)
