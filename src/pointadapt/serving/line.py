@@ -147,11 +147,13 @@ class Line:
             with copy.open("wb") as out:
                 shutil.copyfileobj(answer, out)
             return Said(200, None, dict(answer.headers))
-        body = answer.read()
         try:
-            return Said(answer.status, json.loads(body), dict(answer.headers))
+            told = json.loads(answer.read())
         except ValueError:
-            return Said(answer.status, None, dict(answer.headers))
+            told = None
+        if answer.status >= 500 and not isinstance(told, dict):  # not ours: of what stands between
+            raise _BrokenError(f"status {answer.status}")
+        return Said(answer.status, told, dict(answer.headers))
 
     def _connection(self) -> HTTPConnection:
         line = getattr(self._own, "line", None)

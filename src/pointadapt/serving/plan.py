@@ -8,6 +8,7 @@ from pathlib import Path
 from ..inference.rows import CopyForm
 
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is first imported
+LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")  # names of a server that is this machine's
 TOLD = "X-Pointadapt-Answer"  # the header beside a labelled copy
 MOST_TOP = 100  # labels that are told of a cloud
 
