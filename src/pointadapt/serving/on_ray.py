@@ -117,9 +117,12 @@ def _begin(application: Any) -> None:
     try:
         serve.run(application, name=NAME, route_prefix="/")
     except RuntimeError as error:
-        said = serve.status().applications.get(NAME)
-        lines = (said.message if said is not None else str(error)).strip().splitlines()
-        ours = [line for line in lines if "PointAdaptError: " in line]
+        app = serve.status().applications.get(NAME)
+        told = [d.message for d in app.deployments.values()] if app is not None else []
+        lines = [
+            line.strip() for line in "\n".join([str(error), *told]).splitlines() if line.strip()
+        ]
+        ours = [line.partition("Error: ")[2] for line in lines if "pointadapt.core.errors" in line]
         why = (ours or lines)[-1].strip()[:300]
         raise PointAdaptError(f"the replicas do not begin: {why}") from error
 

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from pointadapt.cli.main import main
+from pointadapt.core.errors import UnknownNameError
 from pointadapt.inference.predict import predict
 
 pytest.importorskip(
@@ -17,6 +18,7 @@ pytest.importorskip(
 )
 pytest.importorskip("fastapi")
 
+from pointadapt.serving import on_ray
 from pointadapt.serving.client import predict_at
 
 PORT = "18473"
@@ -67,3 +69,10 @@ def test_a_port_is_needed_and_a_cluster(micro_adapter, capsys):
     assert "name a --port" in capsys.readouterr().err
     assert main(words) == 2
     assert "no Ray cluster at 127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_an_application_for_rays_own_commands(micro_adapter):
+    made = on_ray.build({"adapters": f"{micro_adapter},{micro_adapter}", "replicas": "3"})
+    assert made._bound_deployment.num_replicas == 3
+    with pytest.raises(UnknownNameError, match="did you mean 'replicas'"):
+        on_ray.build({"adapters": str(micro_adapter), "replica": "3"})
