@@ -11,7 +11,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +18,7 @@ from torch.func import functional_call
 
 from ..backbones import Backbone, Taps, Tokens
 from ..backbones.twin import twin
-
-if TYPE_CHECKING:
-    from .model import Adapter
+from .adapter import Adapter
 
 MANY = 4  # clouds of one adapter that fill a pass by themselves
 LARGEST = 0.5  # of the backbone's numbers: who has more for itself shares too little
