@@ -58,9 +58,10 @@ def _kind(adapter: Adapter, most: float) -> Hashable | None:
 
     ``most`` is how many numbers of taps and backbone one may have for itself.
     """
-    if not adapter.method.stacks or adapter.training or adapter.backbone.stage_views():
+    taps, net, own = adapter.taps, adapter.backbone, adapter.own()
+    plain = type(net).forward is Backbone.forward and not net.stage_views()
+    if not (plain and adapter.method.stacks) or adapter.training:
         return None
-    taps, own = adapter.taps, adapter.own()
     if sum(value.numel() for value in own.values()) > most:
         return None
     return adapter.method, taps.wanted, tuple((key, value.shape) for key, value in own.items())

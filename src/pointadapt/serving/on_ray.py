@@ -92,7 +92,7 @@ def run_on(cluster: str, plan: Plan, host: str, port: int, replicas: int, on_sta
         try:
             if NAME in serve.status().applications:
                 raise PointAdaptError(f"a server runs on {cluster} already: stop it first")
-            left.callback(serve.shutdown)
+            left.callback(_end)
             logging.getLogger("ray.serve").setLevel(logging.ERROR)
             serve.start(
                 http_options={"host": host, "port": port, "location": "EveryNode"},
@@ -125,6 +125,15 @@ def _begin(application: Any) -> None:
         ours = [line.partition("Error: ")[2] for line in lines if "pointadapt.core.errors" in line]
         why = (ours or lines)[-1].strip()[:300]
         raise PointAdaptError(f"the replicas do not begin: {why}") from error
+
+
+def _end() -> None:
+    """Take the application away, and Ray Serve with it where it was the only one."""
+    from ray import serve
+
+    serve.delete(NAME)
+    if not serve.status().applications:
+        serve.shutdown()
 
 
 def build(options: dict[str, str]) -> Any:
