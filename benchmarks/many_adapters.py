@@ -134,10 +134,11 @@ def mixed_rows(args: Any) -> list[dict[str, Any]]:
         with torch.no_grad():
             times = in_turns(calls, args.seconds, device=args.device)
             used = in_processor_ms(calls)
-            check(model, points, names)
+            differ = largest_difference(model, points, names)
         rows += [
             {"what": what, "method": method, "clouds": CLOUDS, **found.columns(),
-             "processor_ms": used[what], "processor_ratio": used[what] / used["one adapter"]}
+             "processor_ms": used[what], "processor_ratio": used[what] / used["one adapter"],
+             "difference": differ if what == "mixed" else 0.0}
             for what, found in times.items()
         ]  # fmt: skip
     return rows
@@ -149,11 +150,13 @@ def in_processor_ms(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
     return {name: statistics.median(turn[name] for turn in times) for name in calls}
 
 
-def check(model: PointModel, points: Tensor, names: Sequence[str]) -> None:
-    """Stop if a mixed batch's answers are not those of the adapters alone."""
-    for row, (name, answer) in enumerate(zip(names, model.mixed(points, names), strict=True)):
-        if not torch.equal(model(points[row : row + 1], adapter=name)[0], answer):
-            raise SystemExit(f"the mixed batch answers otherwise than adapter {name}")
+def largest_difference(model: PointModel, points: Tensor, names: Sequence[str]) -> float:
+    """The largest difference between a mixed batch's answers and those of the adapters alone."""
+    both = zip(names, model.mixed(points, names), strict=True)
+    return max(
+        float((model(points[row : row + 1], adapter=name)[0] - answer).abs().max())
+        for row, (name, answer) in enumerate(both)
+    )
 
 
 def main() -> None:

@@ -43,6 +43,7 @@ TOY = {
     "--more epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
     "serving.py": "--json {out}",
     "soak.py": "--json {out}",
+    "start_up.py": "--json {out}",
     "train_step.py": "--batch 2 --check 1 --json {out}",
 }
 # What takes longest, for "make test-all".

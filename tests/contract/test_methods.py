@@ -11,6 +11,7 @@ import torch
 from families import FEW, REFUSED, STAGED, marked, pairs
 
 from pointadapt.adapters import folder as adapter_folder
+from pointadapt.adapters import mixed
 from pointadapt.adapters.fold import fold_model
 from pointadapt.adapters.model import Adapter, PointModel, told_of
 from pointadapt.backbones.folder import save_backbone
@@ -185,6 +186,29 @@ def test_switching_is_exact(name, second, family, bare_backbone, toy_batch, tmp_
     adapter_folder.load_into(model.use("default"), tmp_path / "b", "again")
     assert torch.equal(outputs(model, toy_batch), second_out)
     assert torch.equal(outputs(model.use("default"), toy_batch), first_out)
+
+
+@each_pair
+@torch.no_grad()
+def test_clouds_for_several_adapters_in_one_batch(
+    name, family, bare_backbone, toy_batch, monkeypatch
+):
+    """One cloud for each of three, whose every tensor differs; and two for one of them."""
+    monkeypatch.setattr(mixed, "LARGEST", 100.0)  # heads and taps outweigh so small a backbone
+    model = new_model(bare_backbone(family), name).eval()
+    for k, key in enumerate("abc"):
+        model.add(key, new_adapter(model.backbone, name, seed=k))
+        for place in model.called(key).places().values():
+            if place.is_floating_point():
+                place.add_(0.05 * torch.rand_like(place))
+    points, names = toy_batch[0][:4], ["a", "b", "c", "a"]
+    others = told(model.use("a"), points)
+    got = model.mixed(points, names, **others)
+    for k, key in enumerate(names):
+        own = {what: value[k : k + 1] for what, value in others.items()}
+        want = model(points[k : k + 1], **own, adapter=key)[0]
+        torch.testing.assert_close(got[k], want, atol=1e-5, rtol=1e-5)
+        assert model.called(key).method.stacks or torch.allclose(got[k], want, atol=1e-6)
 
 
 @each_method

@@ -124,7 +124,10 @@ def _fitting(cls: type) -> list[str]:
     lines: list[str] = []
     for kind in (PREDICTORS[name] for name in PREDICTORS):
         lines += [f"## With an adapter that {kind.about}", "", *_table(options_of(kind)), ""]
-    return lines
+    from pointadapt.cli.at_server import PredictAtServer
+
+    texts, table = _texts(PredictAtServer), _table(options_of(PredictAtServer))
+    return [*lines, "## By a running server", "", *texts, "", *table, ""]
 
 
 def _texts(cls: type) -> list[str]:

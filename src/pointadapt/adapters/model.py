@@ -3,145 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..backbones import Backbone, Tokens
 from ..backbones.memory import Keep, keeping
 from ..backbones.twin import twin
 from ..core.errors import AdapterError, UnknownNameError
-from ..methods import Method
-from ..methods.staged import attach
-from ..ops import normalize
-from ..tasks import Task
+from .adapter import Adapter, tensor_at
+from .mixed import by_name, encoded, together
 from .turns import Turns
-
-
-class Adapter(nn.Module):
-    """One method's taps and one task's head, with what they changed in the backbone.
-
-    Attributes:
-        method: options of the method.
-        task: options of the task.
-        names: what the task's labels are called.
-        taps: the method's modules.
-        head: the task's module.
-        normalise: each cloud is centred and scaled before the network, see :meth:`prepared`; never
-            for a backbone that takes metres.
-        about: what its folder says of it; empty if it was not loaded.
-        sizes: least and largest log radius of the training clouds, in a user's own unit; None if
-            they were not a user's.
-        moves: names of the tensors of its backbone that it has for itself -> whether its file has
-            them even if they did not change.
-    """
-
-    def __init__(
-        self, backbone: Backbone, method: Method, task: Task, classes: Sequence[str],
-        head_inputs: Sequence[str] = (), parts: Sequence[str] = (), features: Sequence[str] = (),
-        normalise: bool = True,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.normalise = normalise and not backbone.metric
-        self.method, self.task, self.names = method, task, task.names(classes, parts, features)
-        self.head_inputs = tuple(head_inputs) or task.head_inputs or method.default_head()
-        self.taps = attach(method, backbone)
-        self.head = task.make_head(backbone.config, self.head_inputs, self.names)
-        self.taps.wanted = self.head.blocks
-        if self.head.frozen_fit is not None:
-            backbone.check_one_width("the task option instant=true")
-        self.about: dict[str, Any] = {}
-        self.sizes: tuple[float, float] | None = None
-        self._held: tuple[Backbone, ...] = ()  # in a tuple, so that it is no child
-        self.moves: dict[str, bool] = {}
-        self._parameters_now: tuple[nn.Parameter, ...] = ()  # walking modules takes a millisecond
-
-    @property
-    def backbone(self) -> Backbone:
-        """The backbone with the tensors that this adapter moved, once it belongs to a model."""
-        return self._held[0]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the clouds' classes."""
-        return self.names.classes
-
-    @property
-    def known_sizes(self) -> tuple[float, float] | None:
-        """``sizes``, or what the head knows of them."""
-        return self.sizes or self.head.sizes()
-
-    def prepared(self, points: Tensor) -> Tensor:
-        """(B, N, 3) clouds as the network takes them: in the unit ball, or as they are stored."""
-        return normalize(points.float()) if self.normalise else points.float()
-
-    def for_backbone(self, features: Tensor | None) -> Tensor | None:
-        """What the backbone takes of the features (B, N, C) of points, (B, N, F).
-
-        Those that the data do not have are zero; None if there are none that it takes.
-        """
-        known, wanted = self.names.features, self.backbone.takes
-        if features is None or not set(known) & set(wanted):
-            return None
-        zero = torch.zeros_like(features[..., 0])
-        each = [features[..., known.index(n)] if n in known else zero for n in wanted]
-        return torch.stack(each, dim=-1)
-
-    def join(self, backbone: Backbone, moves: dict[str, bool]) -> None:
-        """Run over ``backbone`` from now on, of which no other adapter has the tensors that move.
-
-        Of its own parameters exactly those train that the method trains.
-        """
-        self._held, self.moves = (backbone,), moves
-        parameters = dict(backbone.named_parameters())
-        trained = self.method.trainable_among(parameters)
-        for name in parameters.keys() & moves.keys():
-            parameters[name].requires_grad_(name in trained)
-
-    def places(self) -> dict[str, Tensor]:
-        """The tensors that this adapter's file may fill, by their names in it."""
-        places = {f"taps.{k}": v for k, v in self.taps.state_dict().items()}
-        places |= {f"head.{k}": v for k, v in self.head.state_dict().items()}
-        return places | {f"backbone.{k}": tensor_at(self.backbone, k).detach() for k in self.moves}
-
-    def joined(
-        self, output: Tensor, frozen: Callable[[], Backbone], points: Tensor,
-        traits: Tensor | None,
-    ) -> Tensor:  # fmt: skip
-        """The head's ``output``, with what the frozen backbone tells of the same prepared points.
-
-        In training it stays as it is, and so it does for most heads.
-        """
-        fit = self.head.frozen_fit
-        if fit is None or self.training:
-            return output
-        return fit.join(output, fit.rows(frozen(), points, traits))
-
-    def mode(self, training: bool) -> None:
-        """Put taps, head and backbone in training or evaluation mode."""
-        self.train(training)
-        self.backbone.train(training)
-        if self.method.batchnorm == "frozen":
-            for module in self.backbone.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-
-    def release(self, train: bool) -> None:
-        """Let the parameters of taps and head train, or not."""
-        if not self._parameters_now:
-            self._parameters_now = tuple(self.parameters())
-        for parameter in self._parameters_now:
-            parameter.requires_grad_(train)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Adapter:
-        """As every module; also for the backbone, which is held, not a child."""
-        super()._apply(fn, recurse)
-        self._parameters_now = ()
-        for backbone in self._held:
-            backbone._apply(fn, recurse)
-        return self
 
 
 class PointModel(nn.Module):
@@ -215,6 +89,12 @@ class PointModel(nn.Module):
         traits: Tensor | None,
     ) -> Tensor:  # fmt: skip
         tokens = self._tokens(adapter, points, features)
+        return self._said(adapter, tokens, points, category, features, traits)
+
+    def _said(
+        self, adapter: Adapter, tokens: Tokens, points: Tensor, category: Tensor | None,
+        features: Tensor | None, traits: Tensor | None,
+    ) -> Tensor:  # fmt: skip
         seen = tokens.centers if adapter.backbone.pointwise else points
         out = adapter.head(tokens, seen, category, features, traits)
         return adapter.joined(out, self.frozen, points, traits)
@@ -246,9 +126,9 @@ class PointModel(nn.Module):
     ) -> list[Tensor]:  # fmt: skip
         """A batch whose clouds are for different adapters.
 
-        Clouds for one adapter go through the network together. Those for different ones do not
-        share a product of matrices: a cloud is a hundred tokens, so its products are large enough
-        alone, and all methods work (``benchmarks/many_adapters.py`` measures what it costs).
+        Clouds for one adapter go through the network together, and so do few clouds for each of
+        several adapters of one method (:mod:`pointadapt.adapters.mixed`). Those answers differ from
+        the adapters' own by rounding, about 1e-7; in training and with gradients all are their own.
 
         Args:
             points: (B, N, 3), each prepared as its adapter says.
@@ -263,15 +143,36 @@ class PointModel(nn.Module):
         Raises:
             UnknownNameError: there is no adapter of that name.
         """
-        rows: dict[str, list[int]] = {}
-        for row, name in enumerate(adapters):
+        rows = by_name(adapters)
+        for name in rows:
             self.called(name)
-            rows.setdefault(name, []).append(row)
+
+        def told(index: list[int]) -> tuple[Tensor, *tuple[Tensor | None, ...]]:
+            others = (None if x is None else x[index] for x in (category, features, traits))
+            return (points[index], *others)
+
         answers: dict[int, Tensor] = {}
+        shared = [] if torch.is_grad_enabled() else together(rows, self.called)
+        for names in shared:
+            index = [row for name in names for row in rows.pop(name)]
+            own = [adapters[row] for row in index]
+            answers |= zip(index, self._stacked(own, [told([row]) for row in index]), strict=True)
         for name, index in rows.items():
-            part = [None if x is None else x[index] for x in (category, features, traits)]
-            answers |= zip(index, self(points[index], *part, adapter=name), strict=True)
+            answers |= zip(index, self(*told(index), adapter=name), strict=True)
         return [answers[row] for row in range(len(points))]
+
+    def _stacked(self, names: list[str], told: list[tuple[Any, ...]]) -> list[Tensor]:
+        """What adapters of one kind say of a cloud each; ``told`` is what ``forward`` is given."""
+        with ExitStack() as turns:
+            for name in dict.fromkeys(names):
+                turns.enter_context(self._turns.forward(name))
+            own = [self.called(name) for name in names]
+            each = list(zip(own, told, strict=True))
+            begun = [a.backbone.begin(points, a.taps) for a, (points, *_) in each]
+            return [
+                self._said(adapter, tokens, *given)[0]
+                for tokens, (adapter, given) in zip(encoded(own, begun), each, strict=True)
+            ]
 
     def tokens(self, points: Tensor, features: Tensor | None = None) -> Tokens:
         """What the head of the adapter in use is given of prepared points (B, N, 3).
@@ -427,12 +328,6 @@ def _kinds(backbone: Backbone) -> dict[str, bool]:
     """The names of a backbone's stored tensors, and whether each is a parameter."""
     state = backbone.state_dict(keep_vars=True)
     return {name: isinstance(value, nn.Parameter) for name, value in state.items()}
-
-
-def tensor_at(module: nn.Module, name: str) -> Tensor:
-    """The parameter or buffer ``name`` of ``module``."""
-    path, _, last = name.rpartition(".")
-    return getattr(module.get_submodule(path), last)
 
 
 def _check(

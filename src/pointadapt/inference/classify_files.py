@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,81 +14,25 @@ from ..adapters import folder as adapter_folder
 from ..adapters.protocol import load_ready, training_config
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError
 from ..core.notes import note
-from ..data.reading.tree import readable_files, tell_unread
 from ..data.sets.folder import UPRIGHT, Axis, Folder
 from ..io import NON_FINITE, NonFinite
 from ..io.columns import called
 from ..tasks.inputs import size_doubts
-from .forward import predict_probabilities
-from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
+from .forward import mixed_probabilities, predict_probabilities
+from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Predictor
 from .prefetch import one_ahead
+from .rows import Paths, Prediction, list_files, percent
+from .telling import CloudsTold
 from .trained_data import trained_data
 
 if TYPE_CHECKING:
-    from ..adapters.model import PointModel
+    from torch import Tensor
+
+    from ..adapters.model import Adapter, PointModel
 
 
 BATCH = 32  # files that are read and predicted at a time
 FAR = 10.0  # of data that are not normalised: ScanObjectNN's clouds are about 1 across
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What the model says of one file.
-
-    Attributes:
-        path: the file.
-        label: the answer in a few words, such as the most probable class; empty if the file could
-            not be read.
-        confidence: its probability, 0 to 1; None where the task does not know.
-        top: the most probable labels with their probabilities, in falling order.
-        error: why it could not be read, in one line; None if it could.
-        values: what the task tells besides, such as a number itself, by name.
-        kind: what tables call the answer.
-        note: what makes the answer doubtful, in one line: the file is far larger or smaller than
-            all training clouds, so perhaps in another unit. Empty if nothing is known to.
-    """
-
-    path: Path
-    label: str = ""
-    confidence: float | None = 0.0
-    top: tuple[tuple[str, float], ...] = ()
-    error: str | None = None
-    values: Mapping[str, Any] = field(default_factory=dict)
-    kind: str = "class"
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        told = {"path": str(self.path), "label": self.label, "confidence": self.confidence}
-        return {**told, "top": self.top, **self.values, "error": self.error, "note": self.note}
-
-    def records(self) -> list[dict[str, Any]]:
-        """One line: the label, its confidence, and the runners-up; or what the task tells."""
-        if self.error is not None:
-            return []
-        if self.values or not self.top:
-            return [{**self.values} or {"label": self.label}]
-        line: dict[str, Any] = {}
-        for rank, (label, p) in enumerate(self.top, 1):
-            end = f"_{rank}" if rank > 1 else ""
-            line |= {f"label{end}": label, f"confidence{end}": f"{p:.6f}"}
-        return [line]
-
-    def shown(self) -> list[tuple[str, str]]:
-        """A line of a table."""
-        cells = [("file", str(self.path)), (self.kind, self.label)]
-        if self.confidence is not None:
-            cells.append(("confidence", percent(self.confidence)))
-        if len(self.top) > 1:
-            rest = [f"{label} {percent(p)}" for label, p in self.top if label != self.label]
-            cells.append(("other labels", ", ".join(rest)))
-        return cells
-
-
-def percent(probability: float) -> str:
-    """A probability as people read it: 83 %."""
-    return f"{100 * probability:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -187,22 +131,6 @@ def answer_files(
     return done
 
 
-def list_files(paths: Paths) -> list[Prediction]:
-    """The files that ``paths`` mean, each still without a label; an empty folder has an error."""
-    entries: list[Prediction] = []
-    for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        place = Path(path)
-        try:
-            found = readable_files(place, nested=True) if place.is_dir() else [place]
-            if place.is_dir():
-                tell_unread(place, found)
-        except PointAdaptError as error:
-            entries.append(Prediction(place, error=str(error)))
-        else:
-            entries += [Prediction(file) for file in found]
-    return entries
-
-
 def reader_of(
     config: dict[str, Any], up: Axis | None = None, nan: NonFinite | None = None,
     columns: Sequence[str] = (),
@@ -253,21 +181,40 @@ def answer_clouds(
         n: points of a cloud that enter the network.
         top: how many labels to list for each file.
     """
-    if not clouds:
-        return entries
-    if not model.adapter.normalise:
-        _tell_far(entries, {i: points for i, (points, _) in clouds.items()})
-    task, names = model.adapter.task, model.adapter.names
+    if clouds:
+        points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
+        values = predict_probabilities(model, points, n, traits=traits)
+        _fill(entries, clouds, model.adapter, values, top)
+    return entries
+
+
+def answer_mixed(
+    entries: list[Prediction], clouds: Read, model: PointModel, adapters: Sequence[str], n: int,
+    top: int,
+) -> list[Prediction]:  # fmt: skip
+    """As :func:`answer_clouds`, where each of ``clouds`` is for its own of the ``adapters``."""
     points, traits = (np.stack(arrays) for arrays in zip(*clouds.values(), strict=True))
-    values = predict_probabilities(model, points, n, traits=traits)
-    notes = size_doubts(torch.from_numpy(traits), model.adapter.known_sizes)
+    values = mixed_probabilities(model, points, n, adapters, traits)
+    for (i, read), name, value in zip(clouds.items(), adapters, values, strict=True):
+        _fill(entries, {i: read}, model.called(name), value, top)
+    return entries
+
+
+def _fill(
+    entries: list[Prediction], clouds: Read, adapter: Adapter, values: Tensor, top: int
+) -> None:
+    """Put into the entries what the ``values`` (M, …) of their clouds mean to the adapter."""
+    if not adapter.normalise:
+        _tell_far(entries, {i: points for i, (points, _) in clouds.items()})
+    task, names = adapter.task, adapter.names
+    traits = torch.from_numpy(np.stack([traits for _, traits in clouds.values()]))
+    notes = size_doubts(traits, adapter.known_sizes)
     for i, row, doubt in zip(clouds, task.predict(values, None, names), notes, strict=True):
         said = task.answer(row, names, top)
         entries[i] = Prediction(
             entries[i].path, said.label, said.confidence, said.top, values=said.values,
             kind=task.answers, note=doubt,
         )  # fmt: skip
-    return entries
 
 
 def _tell_far(entries: list[Prediction], clouds: Mapping[int, np.ndarray]) -> None:
@@ -284,7 +231,7 @@ def _tell_far(entries: list[Prediction], clouds: Mapping[int, np.ndarray]) -> No
 
 @PREDICTORS.register("clouds")
 @dataclass(frozen=True, kw_only=True)
-class CloudFiles(Predictor):
+class CloudFiles(CloudsTold, Predictor):
     """Says of each file as a whole what the task asks: its class, a number.
 
     Attributes:
@@ -325,20 +272,6 @@ class CloudFiles(Predictor):
         read = reader_of(config, self.up, self.nan, self.columns)
         titles = tuple("\n".join((row.path.name, _said(row))) for row in good)
         return Found(rows, Drawing(np.stack([read(row.path) for row in good]), titles))
-
-    def tally(self, rows: Sequence[Prediction]) -> list[dict[str, str]]:
-        """How many files are of each label, where they have one, and how sure that is."""
-        good = [row for row in rows if row.error is None]
-        groups: dict[str, list[float]] = {}
-        for row in good:
-            if row.confidence is not None:
-                groups.setdefault(row.label, []).append(row.confidence)
-        lines = [*sorted(groups.items()), ("all", [p for sure in groups.values() for p in sure])]
-        return [
-            {good[0].kind: name, "files": str(len(sure)),
-             "mean confidence": percent(sum(sure) / len(sure))}
-            for name, sure in lines if sure
-        ]  # fmt: skip
 
 
 def _said(row: Prediction) -> str:

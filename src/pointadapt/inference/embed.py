@@ -17,9 +17,9 @@ from ..core.files import atomic
 from ..io import NonFinite
 from ..ops import gather_points, interpolate
 from ..ops.subset import taken_index
-from .classify_files import Read, list_files, read_clouds, reader_of
-from .predictor import Paths
+from .classify_files import Read, read_clouds, reader_of
 from .prefetch import one_ahead
+from .rows import Paths, list_files
 
 BATCH = 32  # files at a time
 OnBatch = Callable[[int, int], None]  # is told how many files are done, and of how many

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..adapters.model import PointModel, told_of
 from ..core.config.words import Voting
 from ..data import Clouds
 from ..ops import cloud_traits, gather_points, interpolate
-from ..ops.subset import taken_index
+from ..ops.subset import take, taken_index
 from .votes import Votes
 
 Watch = Callable[[Tensor, Tensor], None]  # is shown a batch's probabilities and predictions
@@ -105,6 +105,32 @@ def predict_probabilities(
     )  # fmt: skip
     task = model.adapter.task
     return torch.cat(out) if out else torch.zeros(0, len(task.labels(model.adapter.names)))
+
+
+@torch.no_grad()
+def mixed_probabilities(
+    model: PointModel, points: np.ndarray, n: int, adapters: Sequence[str], traits: np.ndarray
+) -> list[Tensor]:
+    """What each cloud's own adapter makes of it, as :func:`predict_probabilities` of it alone.
+
+    Args:
+        model: in evaluation mode.
+        points: (M, N, 3) clouds, N ≥ n.
+        n: points of a cloud that enter the network.
+        adapters: M names, of adapters that predict whole clouds.
+        traits: (M, T) of the whole clouds.
+
+    Returns:
+        M tensors (1, …) on the CPU.
+    """
+    own, device = [model.called(name) for name in adapters], next(model.parameters()).device
+    clouds, told = (torch.as_tensor(x).to(device) for x in (points, traits))
+    ready = [adapter.prepared(cloud[None]) for adapter, cloud in zip(own, clouds, strict=True)]
+    outputs = model.mixed(take(torch.cat(ready), n), adapters, traits=told)
+    return [
+        adapter.task.activate(out[None].float()).cpu()
+        for adapter, out in zip(own, outputs, strict=True)
+    ]
 
 
 def predict_clouds(

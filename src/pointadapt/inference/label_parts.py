@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,51 +16,13 @@ from ..data.reading.sample import one_form
 from ..data.sets.folder import Axis, upright
 from ..io import Cloud, NonFinite, read_cloud, read_points, sample_index, write_cloud
 from ..ops import interpolate
-from .classify_files import list_files, percent, reader_of
-from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
+from .classify_files import reader_of
+from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Predictor
+from .rows import CopyForm, PartPrediction, Paths, free_name, list_files
 from .score import check_numbers
 
 CHUNK = 1 << 16  # points that are labelled at a time
 DRAWN = 2048  # points of a cloud in a picture
-
-
-@dataclass(frozen=True)
-class PartPrediction:
-    """What the model says of one file.
-
-    Attributes:
-        path: the file.
-        category: the class it was taken for; empty if the adapter needs none.
-        shares: the parts found with their share of the points, in falling order.
-        confidence: mean over the points of their part's probability, 0 to 1.
-        out: where its labelled points are.
-        error: why it could not be labelled, in one line; None if it could.
-    """
-
-    path: Path
-    category: str = ""
-    shares: tuple[tuple[str, float], ...] = ()
-    confidence: float = 0.0
-    out: Path | None = None
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {**asdict(self), "path": str(self.path), "out": str(self.out or "")}
-
-    def records(self) -> list[dict[str, Any]]:
-        """A line for each part that was found."""
-        sure, out = f"{self.confidence:.6f}", self.out
-        return [{"class": self.category, "part": name, "share": f"{share:.6f}", "confidence": sure,
-                 "labelled": out} for name, share in self.shares]  # fmt: skip
-
-    def shown(self) -> list[tuple[str, str]]:
-        """A line of a table."""
-        own = f"{self.category}/"  # is in the column beside
-        shares = ", ".join(f"{n.removeprefix(own)} {percent(s)}" for n, s in self.shares)
-        return [("file", str(self.path)), ("class", self.category or "-"), ("parts", shares),
-                ("confidence", percent(self.confidence)),
-                ("labelled points", str(self.out))]  # fmt: skip
 
 
 class Labeller:
@@ -144,12 +106,7 @@ class Labeller:
         cloud = read_cloud(path, nan=folder.nan, columns=columns)
         stored = local if cloud.faces is not None else cloud.points
         labels, confidence = self.label(local, number)
-        out = self.out / f"{path.stem}.{self.form}"
-        for k in range(2, len(taken) + 3):
-            if out not in taken:
-                break
-            out = self.out / f"{path.stem}_{k}.{self.form}"
-        taken.add(out)
+        out = free_name(self.out / f"{path.stem}.{self.form}", taken)
         write_cloud(out, Cloud(stored, labels=labels))
         counts = np.bincount(labels, minlength=len(self.names.parts)) / len(labels)
         shares = tuple((self.names.parts[k], float(counts[k])) for k in np.argsort(-counts))
@@ -216,7 +173,7 @@ class PointFiles(Predictor):
     nan: NonFinite | None = None
     columns: Columns = ()
     out: Path = Path("predicted")
-    form: Literal["ply", "csv", "npz", "pcd", "las"] = "ply"
+    form: CopyForm = "ply"
 
     def files(
         self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..adapters.protocol import autocast, load_ready, training_config
 from ..core.config import Precision
-from ..core.console import command_line, duration, size
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.precision import at_hand
 from ..data.reading.label_names import codes_of
@@ -19,64 +18,11 @@ from ..io import NonFinite
 from ..io.columns import called
 from ..scenes import SUFFIXES, SceneLabels, Tiling, label_scene
 from ..tasks import TASKS
-from .classify_files import list_files
 from .forward import predict_probabilities
-from .predictor import PREDICTORS, Columns, Found, OnProgress, Paths, Predictor
+from .predictor import PREDICTORS, Columns, Found, OnProgress, Predictor
+from .rows import Paths, ScenePrediction, free_name, list_files
+from .telling import ScenesTold
 from .trained_data import trained_data
-
-
-@dataclass(frozen=True)
-class ScenePrediction:
-    """What the model says of one file.
-
-    Attributes:
-        path: the file.
-        labels: what was labelled, and where the copy is; None if it could not be.
-        codes: number in the copy of each class, by name.
-        error: why it could not be labelled, in one line; None if it could.
-    """
-
-    path: Path
-    labels: SceneLabels | None = None
-    codes: dict[str, int] = field(default_factory=dict)
-    error: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        labels = None if self.labels is None else self.labels.to_dict()
-        return {**asdict(self), "path": str(self.path), "labels": labels}
-
-    def records(self) -> list[dict[str, Any]]:
-        """A line for each class, those that were not found included."""
-        done = self.labels
-        if done is None:
-            return []
-        return [{"class": name, "label": self.codes[name], "points": count,
-                 "share": f"{count / done.points:.6f}", "labelled": done.out}
-                for name, count in done.counts.items()]  # fmt: skip
-
-    def shown(self) -> list[tuple[str, str]]:
-        """A panel, its title first: what was found, how surely, how fast, and where the copy is."""
-        done = self.labels
-        if done is None:
-            return []
-        order = sorted(done.counts, key=done.counts.__getitem__, reverse=True)
-        found = [
-            (name, f"{count:,} ({100 * count / done.points:.1f} %), label {self.codes[name]}")
-            for name, count in ((name, done.counts[name]) for name in order) if count
-        ]  # fmt: skip
-        absent = ", ".join(name for name in order if not done.counts[name])
-        rate = done.points / max(done.seconds, 1e-9)
-        return [
-            ("file", str(self.path)),
-            *found,
-            *([("not found", absent)] if absent else []),
-            ("confidence", f"{100 * done.confidence:.1f} % (mean over the points)"),
-            ("points", f"{done.points:,} in {done.tiles:,} tiles, {done.samples:,} samples"),
-            ("time", f"{duration(done.seconds)}, {rate:,.0f} points a second"),
-            ("peak memory", size(done.peak_memory_bytes)),
-            ("labelled copy", f"{done.out}: written to {done.field}"),
-        ]
 
 
 class SceneLabeller:
@@ -144,7 +90,7 @@ class SceneLabeller:
         for entry in entries:
             row = ScenePrediction(entry.path, error=entry.error)
             if row.error is None:
-                copy = Path(out) if single else _free(Path(out) / entry.path.name, taken)
+                copy = Path(out) if single else free_name(Path(out) / entry.path.name, taken)
                 try:
                     labels = self.label(entry.path, copy, codes, on_progress)
                     named = dict(zip(self.names.parts, codes, strict=True))
@@ -177,7 +123,7 @@ class SceneLabeller:
 
 @PREDICTORS.register("scenes")
 @dataclass(frozen=True, kw_only=True)
-class SceneFiles(Predictor):
+class SceneFiles(ScenesTold, Predictor):
     """Labels every point of scenes of any size, in copies that differ in the labels alone.
 
     Attributes:
@@ -195,8 +141,6 @@ class SceneFiles(Predictor):
     """
 
     about: ClassVar[str] = "labels every point of scenes"
-    counts: ClassVar[str] = "points"
-    panels: ClassVar[bool] = True
 
     out: Path = Path("predicted")
     field: str | None = None
@@ -221,22 +165,7 @@ class SceneFiles(Predictor):
         )  # fmt: skip
         return Found(label.files(paths, self.out, on_progress))
 
-    def next_steps(self, rows: Sequence[ScenePrediction]) -> tuple[tuple[str, str], ...]:
-        """Look at the first copy."""
-        done = [row.labels.out for row in rows if row.labels is not None]
-        return tuple(("Look at it in CloudCompare", command_line("CloudCompare", out))
-                     for out in done[:1])  # fmt: skip
-
 
 def _by_name(label: str | None) -> str | None:
     """A column's name; places in bare arrays say nothing of another file."""
     return None if label is None or label.lstrip("-").isdigit() else label
-
-
-def _free(path: Path, taken: set[Path]) -> Path:
-    """``path``, or with a number if another file of this run has that name."""
-    out, k = path, 2
-    while out in taken:
-        out, k = path.with_stem(f"{path.stem}_{k}"), k + 1
-    taken.add(out)
-    return out

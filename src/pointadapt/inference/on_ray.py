@@ -20,8 +20,8 @@ from ..adapters.protocol import load_ready
 from ..core.errors import ConfigError, PointAdaptError
 from ..core.machine import use_threads
 from ..core.ray_cluster import Caller, connected, share_of
-from .classify_files import list_files
-from .predictor import OnProgress, Paths, Predictor, Row
+from .predictor import OnProgress, Predictor
+from .rows import Paths, Row, list_files
 
 BLOCKS = 1000  # of batches, at most: a block is what Ray keeps account of
 NUMBER, PATHS, ROWS = "number", "paths", "rows"  # columns of the job

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from ..core.errors import ConfigError
 from ..core.fields import build
 from .classify_files import answer_files
-from .predictor import OnProgress, Paths, predictor_of
+from .predictor import OnProgress, predictor_of
+from .rows import Paths
 
 if TYPE_CHECKING:
     from ..adapters.model import PointModel

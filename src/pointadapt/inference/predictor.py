@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 
 from ..adapters.folder import read_adapter_config
-from ..core.files import write_csv
 from ..core.registry import Registry
 from ..tasks import TASKS
+from .rows import Paths, Row
+from .telling import Told
 
 OnProgress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
 Columns = tuple[str, ...]  # names of those with x, y and z; empty for those of training
-Paths = Path | str | Iterable[Path | str]
-
-
-class Row(Protocol):
-    """What a predictor says of one file."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        ...
-
-    @property
-    def error(self) -> str | None:
-        """Why it could not be predicted, in one line; None if it could."""
-        ...
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        ...
-
-    def records(self) -> list[dict[str, Any]]:
-        """Lines of a CSV file besides the path and the error: column -> value."""
-        ...
-
-    def shown(self) -> list[tuple[str, str]]:
-        """What a person is shown of it: headings and texts."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,14 +41,12 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictor:
+class Predictor(Told):
     """Base of all predictors. Options are fields, and so options of ``pointadapt predict``."""
 
     name: ClassVar[str] = ""
     about: ClassVar[str] = ""  # what it does, for the help of the command
-    counts: ClassVar[str] = "files"  # what its progress counts
     together: ClassVar[int] = 1  # files that are predicted at a time
-    panels: ClassVar[bool] = False  # what it says of a file fills a panel, not a line of a table
 
     def files(
         self, paths: Paths, adapter: Path | str, *, backbone: Path | str | None = None,
@@ -95,16 +67,6 @@ class Predictor:
         """
         raise NotImplementedError
 
-    def next_steps(self, rows: Sequence[Any]) -> tuple[tuple[str, str], ...]:
-        """Commands (why, command) to go on with."""
-        del rows
-        return ()
-
-    def tally(self, rows: Sequence[Any]) -> list[dict[str, str]]:
-        """How many of many files are what: lines of a table; empty where that says nothing."""
-        del rows
-        return []
-
 
 PREDICTORS: Registry[Predictor] = Registry(
     "predictor", "pointadapt.predictors", "pointadapt.inference"
@@ -119,12 +81,3 @@ def predictor_of(adapter: Path | str) -> type[Predictor]:
         UnknownNameError: its task, or that task's predictor, is not known here.
     """
     return PREDICTORS[TASKS[read_adapter_config(adapter)["task"]].predictor]
-
-
-def write_table(path: Path | str, rows: Sequence[Row]) -> None:
-    """The predictions as CSV: the records of each row, its path first and its error last."""
-    lines = [{"path": row.path, **record, "error": row.error or ""}
-             for row in rows for record in row.records() or [{}]]  # fmt: skip
-    columns = list(dict.fromkeys(key for line in lines for key in line if key != "error"))
-    columns.append("error")
-    write_csv(path, [columns, *([line.get(key, "") for key in columns] for line in lines)])

@@ -23,8 +23,8 @@ from ..io import NON_FINITE, NonFinite
 from ..io.arrays import load_npz
 from ..io.opening import naming
 from ..ops import normalize
-from .classify_files import Prediction, list_files
-from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Paths, Predictor
+from .predictor import PREDICTORS, Columns, Drawing, Found, OnProgress, Predictor
+from .rows import Paths, Prediction, list_files
 
 
 def read_embeddings(path: Path | str, names: Sequence[str] = ()) -> tuple[tuple[str, ...], Tensor]:

@@ -38,6 +38,8 @@ class Method:
         formerly: options that older adapters do not name -> the values they had.
         scratch: what making its taps takes for a moment, in sizes of the backbone.
         fits: it fits the head by :meth:`fit` and trains nothing, so that it has no epochs.
+        stacks: its taps ask no numbers of tensors and exchange no layers, so clouds for several
+            adapters may go through the blocks together (:mod:`pointadapt.adapters.mixed`).
         task_options: what it takes as the task's options where nothing else is asked for.
     """
 
@@ -50,6 +52,7 @@ class Method:
     formerly: ClassVar[Mapping[str, Any]] = {}
     scratch: ClassVar[int] = 0
     fits: ClassVar[bool] = False
+    stacks: ClassVar[bool] = False
     task_options: ClassVar[Mapping[str, Any]] = {}
 
     position: Literal["every_block", "once"] = "every_block"

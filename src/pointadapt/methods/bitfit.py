@@ -23,6 +23,7 @@ class BitFit(ClsMethod):
 
     title = "BitFit"
     paper = "Zaken et al., BitFit, ACL 2022, arXiv 2106.10199"
+    stacks = True
     starts_as_pretrained = True
 
     def trainable(self, name: str) -> bool:

@@ -71,6 +71,7 @@ class Dapt(ClsMethod):
 
     title = "DAPT"
     paper = "Zhou et al., Dynamic Adapter Meets Prompt Tuning, CVPR 2024, arXiv 2403.01439"
+    stacks = True
     head_inputs = ("cls", "prompt_mean", "patch_max")
     why_not_fold = "no scale-shift is left after a frozen layer, and nothing else of it can be"
 

@@ -24,6 +24,7 @@ class LinearProbe(Method):
 
     title = "Linear probe"
     paper = "common practice; figure in Zhou et al., DAPT, CVPR 2024, Tab. 6"
+    stacks = True
     starts_as_pretrained = True
 
     batchnorm: Literal["train", "frozen"] = "frozen"

@@ -41,6 +41,7 @@ class Lora(ClsMethod):
 
     title = "LoRA"
     paper = "Hu et al., LoRA, ICLR 2022, arXiv 2106.09685"
+    stacks = True
     starts_as_pretrained = True
 
     rank: int = 32

@@ -34,6 +34,7 @@ class Norm(ClsMethod):
         "Basu et al., Strong Baselines for Parameter-Efficient Few-Shot Fine-Tuning, AAAI 2024, "
         "arXiv 2304.01917"
     )
+    stacks = True
     starts_as_pretrained = True
 
     batchnorm_affine: bool = False

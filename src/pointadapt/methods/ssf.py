@@ -35,6 +35,7 @@ class Ssf(ClsMethod):
 
     title = "SSF"
     paper = "Lian et al., Scaling & Shifting Your Features, NeurIPS 2022, arXiv 2210.08823"
+    stacks = True
 
     std: float = 0.02
 

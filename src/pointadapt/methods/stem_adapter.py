@@ -37,6 +37,7 @@ class StemAdapter(AdaptFormer):
 
     title = "Stem and adapters"
     paper = "this project; the adapters: Chen et al., AdaptFormer, NeurIPS 2022, arXiv 2205.13535"
+    stacks = True
 
     rank: int = 32
     scale: float = 0.1

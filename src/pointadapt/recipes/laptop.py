@@ -76,7 +76,9 @@ LAPTOP = (
             "source": SOURCE,
         },
         method="stem_adapter",
-        lr=5e-3,
+        head=("cls", "patch_max", "size", "shape"),
+        task_options=("forest=100", "instant=true"),
+        lr=2e-3,
     ),
     recipe(
         "full-laptop",

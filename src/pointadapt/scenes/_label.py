@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from ..core.files import atomic
 from ..core.folders import sweep
 from ..core.machine import peak_memory
 from ..io.columns import xyz_called
+from ..io.labelled import SceneLabels
 from ..io.opening import format_of
 from ..io.read import NON_FINITE, NonFinite
 from . import _las, _npy, _ply, _text  # noqa: F401 - they register what they read
@@ -64,36 +64,6 @@ class Tiling:
                 f"points={self.points}, batch={self.batch}: at least 1; "
                 f"passes={self.passes}, seed={self.seed}: at least 0"
             )
-
-
-@dataclass(frozen=True)
-class SceneLabels:
-    """What was labelled.
-
-    Attributes:
-        path, out: the scene, and the labelled copy.
-        field: what the labels are called in it.
-        points, tiles, samples: how many points, tiles, and passes of the network.
-        counts: points of each class, by name.
-        confidence: mean over the points of their class's probability, 0 to 1.
-        seconds: wall time.
-        peak_memory_bytes: largest memory of the process so far.
-    """
-
-    path: Path
-    out: Path
-    field: str
-    points: int
-    tiles: int
-    samples: int
-    counts: dict[str, int]
-    confidence: float
-    seconds: float
-    peak_memory_bytes: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {**asdict(self), "path": str(self.path), "out": str(self.out)}
 
 
 def open_scene(path: Path | str, columns: Sequence[str] = ()) -> Source:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ import numpy as np
 from ..core.errors import ConfigError, PointCloudError
 from ..core.notes import notes_kept
 from ..core.spent import spent
-from ..inference.classify_files import CloudFiles, Prediction, answer_clouds, reader_of
+from ..inference.classify_files import CloudFiles, answer_clouds, answer_mixed, reader_of
 from ..inference.predictor import PREDICTORS
+from ..inference.rows import Prediction
 from ..io import read_cloud
 from ..io.table import FORMATS
-from ..tasks import TASKS
+from ..tasks import TASKS, Task
 from .batches import Batches, BusyError
+from .plan import Asked
 from .shelf import Loaded, Shelf
 
-TOP = 5  # labels of a cloud that are told
 READERS = 2  # files that are read at a time
 VIEWED = 20_000  # points of a cloud that a page is given
 FALLBACK = ".ply"  # for labelled points, where the format of the upload holds no labels
@@ -56,12 +57,17 @@ class _Job:
     path: Path
     points: np.ndarray
     traits: np.ndarray
+    top: int
     notes: tuple[str, ...] = ()
 
     def answer(self, told: Prediction, later: list[str]) -> Answer:
         """What is told of it; of the ``later`` notes on a batch those that name it."""
         notes = [*self.notes, *(line for line in later if str(self.path) in line)]
+        told = replace(told, top=told.top[: self.top])
         return Answer({**told.to_dict(), "notes": notes}, points=self.points)
+
+
+_Held = tuple[int, _Job, Loaded]  # a job, its number in the batch, and its adapter in memory
 
 
 class Answers:
@@ -84,7 +90,7 @@ class Answers:
         self._labellers = ThreadPoolExecutor(1, "labeller")
         self._room = threading.BoundedSemaphore(waiting)
 
-    def submit(self, adapter: str, path: Path, category: str | None = None) -> Future[Answer]:
+    def submit(self, adapter: str, path: Path, asked: Asked) -> Future[Answer]:
         """The answer, later, to the file that lies alone in its folder.
 
         Raises:
@@ -95,14 +101,18 @@ class Answers:
         answer: Future[Answer] = Future()
         answer.add_done_callback(lambda _: self._room.release())
         if self.labels_points(adapter):
-            self._labellers.submit(_settle, answer, self._points, adapter, path, category)
+            self._labellers.submit(_settle, answer, self._points, adapter, path, asked)
         else:
-            self._readers.submit(self._whole, answer, adapter, path)
+            self._readers.submit(self._whole, answer, adapter, path, asked)
         return answer
 
     def labels_points(self, adapter: str) -> bool:
         """Whether the adapter labels points, and says nothing of a file as a whole."""
-        return TASKS[self.shelf.config(adapter)["task"]].predictor != CloudFiles.name
+        return self.task(adapter).predictor != CloudFiles.name
+
+    def task(self, adapter: str) -> type[Task]:
+        """The class of the adapter's task."""
+        return TASKS[self.shelf.config(adapter)["task"]]
 
     def stop(self) -> None:
         """Finish what is under way."""
@@ -110,39 +120,65 @@ class Answers:
         self._labellers.shutdown()
         self._batches.stop()
 
-    def _whole(self, answer: Future[Answer], adapter: str, path: Path) -> None:
+    def _whole(self, answer: Future[Answer], adapter: str, path: Path, asked: Asked) -> None:
         """Read a file and put it into the next batch, whose answer is that of ``answer``."""
         try:
-            job = self._read(adapter, path)
+            job = self._read(adapter, path, asked.top)
             batch = self._batches.submit(job)
         except Exception as error:  # its asker hears of it
             _settle(answer, _raise, error)
             return
         batch.add_done_callback(lambda done: _settle(answer, done.result))
 
-    def _read(self, adapter: str, path: Path) -> _Job:
+    def _read(self, adapter: str, path: Path, top: int) -> _Job:
         with self._timed("read"), notes_kept() as notes:
             path = _as_file(path)
             points, traits = reader_of(self.shelf.config(adapter)).measured(path)
-        return _Job(adapter, path, points, traits, tuple(dict.fromkeys(notes)))
+        return _Job(adapter, path, points, traits, top, tuple(dict.fromkeys(notes)))
 
     def _clouds(self, jobs: list[_Job]) -> list[Answer | Exception]:
-        """Answers to a batch, those for one adapter together."""
+        """Answers to a batch, those of one model together."""
         self._watch("batch", len(jobs))
         answers: dict[int, Answer | Exception] = {}
-        for adapter in dict.fromkeys(job.adapter for job in jobs):
-            rows = [k for k, job in enumerate(jobs) if job.adapter == adapter]
-            try:
-                answers |= zip(rows, self._of_one(adapter, [jobs[k] for k in rows]), strict=True)
-            except Exception as error:  # each asker hears of it
-                answers |= dict.fromkeys(rows, error)
+        with ExitStack() as held:
+            kinds: dict[Hashable, list[_Held]] = {}
+            for k, job in enumerate(jobs):
+                try:
+                    loaded = held.enter_context(self._held(job.adapter))
+                except Exception as error:  # its asker hears of it
+                    answers[k] = error
+                else:
+                    kind = id(loaded.model), loaded.config["points"], job.points.shape
+                    kinds.setdefault(kind, []).append((k, job, loaded))
+            for group in kinds.values():
+                answers |= zip((k for k, *_ in group), self._of_kind(group), strict=True)
         return [answers[k] for k in range(len(jobs))]
 
-    def _of_one(self, adapter: str, jobs: list[_Job]) -> list[Answer]:
-        with self._held(adapter) as loaded, self._timed("network"), notes_kept() as notes:
-            entries = [Prediction(job.path) for job in jobs]
-            clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
-            done = answer_clouds(entries, clouds, loaded.model, loaded.config["points"], TOP)
+    def _of_kind(self, group: list[_Held]) -> list[Answer | Exception]:
+        """Answers to clouds of one size for adapters of one model."""
+        adapters = list(dict.fromkeys(job.adapter for _, job, _ in group))
+        try:
+            return [*self._together(group)]
+        except Exception as error:  # its askers hear of it
+            if len(adapters) == 1:
+                return [error] * len(group)
+        alone = ([one for one in group if one[1].adapter == name] for name in adapters)
+        answers = {
+            k: a for own in alone for (k, *_), a in zip(own, self._of_kind(own), strict=True)
+        }
+        return [answers[k] for k, *_ in group]
+
+    def _together(self, group: list[_Held]) -> list[Answer]:
+        jobs, keys = [job for _, job, _ in group], [loaded.key for _, _, loaded in group]
+        model, n = group[0][2].model, group[0][2].config["points"]
+        entries = [Prediction(job.path) for job in jobs]
+        clouds = {k: (job.points, job.traits) for k, job in enumerate(jobs)}
+        top = max(job.top for job in jobs)
+        with self._timed("network"), notes_kept() as notes:
+            if len(set(keys)) > 1:
+                done = answer_mixed(entries, clouds, model, keys, n, top)
+            else:
+                done = answer_clouds(entries, clouds, model.use(keys[0]), n, top)
         return [job.answer(told, notes) for job, told in zip(jobs, done, strict=True)]
 
     @contextmanager
@@ -168,15 +204,15 @@ class Answers:
                 self._watch("loaded", self.shelf.loaded)
             yield loaded
 
-    def _points(self, adapter: str, path: Path, category: str | None) -> Answer:
+    def _points(self, adapter: str, path: Path, asked: Asked) -> Answer:
         path = _as_file(path)
-        kind = PREDICTORS[TASKS[self.shelf.config(adapter)["task"]].predictor]
+        kind = PREDICTORS[self.task(adapter).predictor]
         options: dict[str, Any] = {"out": path.parent / "labelled"}
         if hasattr(kind, "form"):
-            holds = "labels" in FORMATS[path.suffix].holds
-            options |= {"form": (path.suffix if holds else FALLBACK)[1:], "category": category}
-        elif category is not None:
-            raise ConfigError("this adapter is told no category: leave it out")
+            own = path.suffix if "labels" in FORMATS[path.suffix].holds else FALLBACK
+            options |= {"form": asked.copy or own[1:], "category": asked.category}
+        elif asked.category or asked.copy:
+            raise ConfigError("this adapter takes no category and no copy: leave them out")
         with self._held(adapter) as loaded, self._timed("label"), notes_kept() as notes:
             row: Any = kind(**options).files([path], loaded.model).rows[0]  # type: ignore[arg-type]
             names = loaded.model.adapter.names.parts

@@ -25,13 +25,15 @@ from ..core.errors import PointAdaptError
 from ..core.foreign_text import one_line
 from ..core.plain import finite
 from ..core.version import __version__
+from ..inference.rows import CopyForm
 from ..io import SUFFIXES
 from .answers import Answer, Answers, viewed
 from .batches import BusyError
 from .metrics import Metrics
-from .plan import Limits
+from .plan import MOST_TOP, TOLD, Asked, Limits
 from .shelf import Shelf
 
+LONGEST_HEADER = 4000  # characters; proxies refuse longer ones
 DRAINED = 4  # times the limit that are read of an upload that is too large
 PAGE = Path(__file__).parent / "page"
 PAGE_FILES = ("view.js", "page.js", "page.css")
@@ -98,9 +100,8 @@ class Serving:
             raise HTTPException(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
 
     async def predict(
-        self, request: Request, adapter: str, file: str, category: str | None, form: Form | None,
-        view: bool,
-    ) -> Response:  # fmt: skip
+        self, request: Request, adapter: str, file: str, asked: Asked, form: Form | None, view: bool
+    ) -> Response:
         """The answer to the file in the request's body."""
         if not self.shelf.has(adapter):
             raise HTTPException(404, f"there is no adapter called {one_line(adapter, 80)!r}")
@@ -112,7 +113,7 @@ class Serving:
                 await self._receive(request, path)
                 received = time.perf_counter()
                 self.metrics.watch("receive", received - began)
-                answer = await asyncio.wrap_future(self.answers.submit(adapter, path, category))
+                answer = await asyncio.wrap_future(self.answers.submit(adapter, path, asked))
                 self.metrics.watch("answer", time.perf_counter() - received)
                 if view:
                     answer = await asyncio.to_thread(viewed, answer)
@@ -189,12 +190,20 @@ def _response(answer: Answer, path: Path, name: str, form: Form | None, view: bo
     told["notes"] = [_named(line, path, name) for line in told.get("notes", ())]
     told = {"file": name, **told}
     if answer.file is not None and form != "json" and not view:
-        summary = json.dumps(finite(told))[:4000]
-        return _file(answer.file, name, {"X-Pointadapt-Answer": summary})
+        return _file(answer.file, name, _summary(told))
     if view and answer.points is not None:
         labels = None if answer.labels is None else answer.labels.tolist()
         told["view"] = {"points": answer.points.tolist(), "labels": labels}
     return Response(json.dumps(finite(told)), media_type="application/json")
+
+
+def _summary(told: dict[str, Any]) -> dict[str, str]:
+    """What is told beside a copy, without its least where it is long; ``form=json`` has it all."""
+    for left_out in ((), ("names",), ("names", "notes")):
+        text = json.dumps(finite({k: v for k, v in told.items() if k not in left_out}))
+        if len(text) <= LONGEST_HEADER:
+            return {TOLD: text}
+    return {}
 
 
 def _file(file: Path, name: str, headers: dict[str, str]) -> Response:
@@ -279,6 +288,8 @@ def _guarded(app: FastAPI, serving: Serving) -> None:
                 "name": name, "task": about["task"], "method": about["method"],
                 "classes": about["classes"], "parts": about.get("parts", []),
                 "labels_points": serving.answers.labels_points(name),
+                "predictor": serving.answers.task(name).predictor,
+                "answers": serving.answers.task(name).answers,
             })  # fmt: skip
         return found
 
@@ -295,12 +306,16 @@ def _guarded(app: FastAPI, serving: Serving) -> None:
         adapter: str,
         file: str = "points.npy",
         category: Annotated[str | None, Query(max_length=200)] = None,
+        top: Annotated[int, Query(ge=1, le=MOST_TOP)] = Asked.top,
+        copy: CopyForm | None = None,
         form: Form | None = None,
         view: bool = False,
     ) -> Response:
         """What the adapter says of the file in the body.
 
         Of a file as a whole it is JSON. Where points are labelled it is the file in its own format
-        with the labels in it (``form=json``: a summary alone). ``view`` adds some of the points.
+        with the labels in it, or as ``copy`` says (``form=json``: a summary alone). ``view`` adds
+        some of the points, ``top`` says how many labels of a file are told.
         """
-        return await serving.predict(request, adapter, file, category, form, view)
+        asked = Asked(top, category, copy)
+        return await serving.predict(request, adapter, file, asked, form, view)

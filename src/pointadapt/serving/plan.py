@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..inference.rows import CopyForm
+
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is first imported
+LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")  # names of a server that is this machine's
+TOLD = "X-Pointadapt-Answer"  # the header beside a labelled copy
+MOST_TOP = 100  # labels that are told of a cloud
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,21 @@ class Limits:
     batch: int = 32
     wait: float = 0.01
     waiting: int = 256
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a client asks besides its file.
+
+    Attributes:
+        top: labels of a cloud that are told.
+        category: the cloud's class, for an adapter of parts that is told it.
+        copy: ending of the labelled copy of parts; by default that of the file.
+    """
+
+    top: int = 5
+    category: str | None = None
+    copy: CopyForm | None = None
 
 
 @dataclass(frozen=True)

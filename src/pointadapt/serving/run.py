@@ -5,34 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from ..core.errors import ConfigError
 from ..core.machine import use_threads
 from .app import Serving
 from .listen import answer, listening_on
-from .plan import Plan
+from .plan import LOCAL, Plan
 from .shelf import Shelf
 from .workers import Workers
-
-SHORTEST = 16  # characters of a token
-LOCAL = ("localhost", "127.0.0.1", "::1", "[::1]")
-
-
-def read_token(path: Path) -> str:
-    """The token in the first line of a file.
-
-    Raises:
-        ConfigError: the file cannot be read, or its token is too short.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: the token cannot be read") from error
-    token = lines[0].strip() if lines else ""
-    if len(token) < SHORTEST or not token.isascii():
-        raise ConfigError(f"{path}: the token must be {SHORTEST} letters and digits or more")
-    return token
 
 
 def is_local(host: str) -> bool:
@@ -45,7 +25,7 @@ def is_local(host: str) -> bool:
 
 def run(
     plan: Plan, host: str, port: int, workers: int = 1,
-    on_start: Callable[[int, str], None] = lambda *_: None,
+    on_start: Callable[[int, str], None] = lambda *_: None, cluster: str = "",
 ) -> None:  # fmt: skip
     """Answer on ``host`` and ``port`` (0: any) until SIGTERM or Ctrl-C, then finish what is begun.
 
@@ -55,6 +35,7 @@ def run(
         port: 0 takes a free one.
         workers: processes that answer; a single one is this process.
         on_start: called with the number of adapters and the server's address once it listens.
+        cluster: of Ray, whose nodes answer; on this machine if empty.
 
     Raises:
         ConfigError: others reach that address, and no token is asked for.
@@ -66,8 +47,15 @@ def run(
     plan = replace(plan, hosts=LOCAL if is_local(host) else ())
     shelf = Shelf(plan.places, plan.backbone, plan.most)
     count = len(shelf.folders())
+    shown = f"[{host}]" if ":" in host else host
+    if cluster:
+        from .on_ray import run_on
+
+        run_on(
+            cluster, plan, host, port, workers, lambda: on_start(count, f"http://{shown}:{port}")
+        )
+        return
     with listening_on(host, port) as listening:
-        shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}"
         if workers > 1:
             Workers(plan, workers, listening, lambda: on_start(count, address)).run()

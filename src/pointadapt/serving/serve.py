@@ -8,13 +8,14 @@ from pathlib import Path
 
 from ..core.errors import ConfigError
 from .plan import Limits, Plan
+from .token import read_token
 
 
 def serve(
     adapters: Iterable[Path | str], *, backbone: Path | str | None = None,
     host: str = "127.0.0.1", port: int = 8000, token_file: Path | None = None, most: int = 100,
     max_megabytes: int = 256, max_seconds: float = 120.0, batch: int = 32, wait: float = 10.0,
-    waiting: int = 256, workers: int = 1, threads: int = 0,
+    waiting: int = 256, workers: int = 1, threads: int = 0, cluster: str = "",
     on_start: Callable[[int, str], None] = lambda *_: None,
 ) -> None:  # fmt: skip
     """Serve adapters over HTTP until SIGTERM or Ctrl-C, then finish what is under way.
@@ -34,7 +35,10 @@ def serve(
         waiting: files that may wait for their turn.
         workers: processes that answer, each with its own copy of the backbone; one that dies is
             replaced, and what it had in hand breaks off.
-        threads: CPU threads of each; 0 leaves it to torch, or shares the cores out to workers.
+        threads: CPU threads of each; 0 leaves it to torch, or shares the cores out to workers; on a
+            cluster it is 1.
+        cluster: address of a Ray cluster whose nodes answer, or "local"; the workers are its
+            replicas. Its nodes see the adapters and the backbone under the same paths.
         on_start: called with the number of adapters and the server's address once it listens.
 
     Raises:
@@ -44,7 +48,7 @@ def serve(
         PointAdaptError: it cannot listen there.
     """
     try:
-        from .run import read_token, run
+        from .run import run
     except ImportError as error:
         raise ConfigError(f"serving needs {error.name}: pip install 'pointadapt[serve]'") from error
     limits = Limits(
@@ -52,7 +56,7 @@ def serve(
         waiting=waiting,
     )  # fmt: skip
     token = "" if token_file is None else read_token(token_file)
-    if workers > 1 and not threads:
+    if workers > 1 and not threads and not cluster:
         threads = max(1, (os.cpu_count() or 1) // workers)
     plan = Plan(tuple(map(Path, adapters)), backbone, most, limits, token, threads=threads)
-    run(plan, host, port, workers, on_start)
+    run(plan, host, port, workers, on_start, cluster)

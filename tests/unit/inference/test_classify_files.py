@@ -11,7 +11,8 @@ import pointadapt
 from pointadapt.cli import main as cli
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data.sets.folder import upright
-from pointadapt.inference.classify_files import answer_files, list_files, reader_of
+from pointadapt.inference.classify_files import answer_files, reader_of
+from pointadapt.inference.rows import list_files
 from pointadapt.io import read_points, write_points
 from pointadapt.ops import normalize
 
@@ -141,7 +142,7 @@ def test_arguments(own_files, micro_adapter):
 def test_many_files_are_counted_where_a_table_is_written(
     micro_adapter, tmp_path, capsys, monkeypatch
 ):
-    from pointadapt.cli.commands import predict as command
+    from pointadapt.cli import rows as command
 
     monkeypatch.setattr(command, "MANY", 2)
     rng = np.random.default_rng(0)

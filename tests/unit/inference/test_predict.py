@@ -8,8 +8,8 @@ import pytest
 import pointadapt
 from pointadapt.cli.main import main
 from pointadapt.core.errors import AdapterError, UnknownNameError
-from pointadapt.inference.classify_files import Prediction
-from pointadapt.inference.predictor import PREDICTORS, write_table
+from pointadapt.inference.predictor import PREDICTORS
+from pointadapt.inference.rows import Prediction, write_table
 
 
 def test_predictors_are_found_by_the_name_that_tasks_give():

@@ -4,8 +4,13 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from pointadapt.adapters import folder as adapter_folder
+from pointadapt.adapters import mixed
+from pointadapt.adapters import model as model_file
 from pointadapt.adapters.push import push
 from pointadapt.core.errors import (
     AdapterError,
@@ -17,10 +22,13 @@ from pointadapt.core.errors import (
 
 pytest.importorskip("fastapi")
 
+from pointadapt.inference.predict import predict
+from pointadapt.serving.answers import Answers
 from pointadapt.serving.batches import Batches, BusyError
-from pointadapt.serving.plan import Plan
-from pointadapt.serving.run import is_local, read_token, run
+from pointadapt.serving.plan import Asked, Plan
+from pointadapt.serving.run import is_local, run
 from pointadapt.serving.shelf import Shelf
+from pointadapt.serving.token import read_token
 
 
 @pytest.fixture
@@ -95,6 +103,37 @@ def test_jobs_that_come_together_are_answered_together():
     assert max(map(len, seen)) == 3
     assert futures[2].result() == 20
     assert isinstance(futures[3].exception(), ValueError)
+
+
+def test_clouds_for_several_adapters_are_answered_together(folders, tmp_path, monkeypatch):
+    spoilt = folders / "c" / "adapter" / "adapter_model.safetensors"
+    spoilt.write_bytes(spoilt.read_bytes()[:-100])
+    model = adapter_folder.load(folders / "b" / "adapter")
+    with torch.no_grad():
+        for value in model.adapter.parameters():
+            value.add_(0.1 * torch.randn_like(value))
+    about = model.adapter.about
+    name = about["backbone"]["name"]
+    adapter_folder.save_adapter(
+        model, folders / "b" / "adapter", backbone=name, points=about["points"]
+    )
+    seen, encoded = [], mixed.encoded
+    monkeypatch.setattr(mixed, "LARGEST", 9.0)  # taps outweigh so small a backbone
+    monkeypatch.setattr(model_file, "encoded", lambda a, t: seen.append(len(t)) or encoded(a, t))
+    file = tmp_path / "cloud.npy"
+    np.save(file, np.random.default_rng(0).uniform(-1, 1, (90, 3)))
+    answers = Answers(Shelf([folders]), batch=8, wait=1.0, waiting=9)
+    got = {name: answers.submit(name, file, Asked(top=2)) for name in "abc"}
+    answers.stop()
+    assert seen == [2]
+    assert "damaged" in str(got["c"].exception())
+    tops = []
+    for name in "ab":
+        (want,) = predict([file], folders / name / "adapter", top=2)
+        tops.append(want.top)
+        for (label, share), (own, p) in zip(got[name].result().told["top"], want.top, strict=True):
+            assert label == own and share == pytest.approx(p, abs=1e-6)
+    assert tops[0] != tops[1]
 
 
 def test_too_many_waiting_are_refused_and_a_fault_stops_nothing():

@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.error import URLError
 
 import numpy as np
 import psutil
@@ -14,8 +13,7 @@ import pytest
 
 pytest.importorskip("fastapi")
 
-TRIES = 100
-BROKEN = (ConnectionError, URLError)  # what a client that sends again goes on after
+from pointadapt.serving.client import AT_ONCE, predict_at
 
 
 @pytest.fixture
@@ -42,16 +40,6 @@ def children(server):
     return [p for p in found if "spawn_main" in " ".join(p.cmdline())]
 
 
-def again_until_answered(server, file):
-    """As curl --retry and load balancers do."""
-    for _ in range(TRIES):
-        try:
-            return server.send("shapes", file)
-        except BROKEN:
-            time.sleep(0.05)
-    raise AssertionError("no answer")
-
-
 def counted(server, name):
     lines = server.ask("/metrics").body.decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"pointadapt_{name}"))
@@ -69,17 +57,21 @@ def test_a_killed_worker_is_replaced_and_every_request_answered(workers, server,
     assert counted(workers, "workers") == 2
     assert workers.ask("/adapters", token="wrong-wrong-wrong").status == 401
     old = children(workers)
-    with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(again_until_answered, workers, file) for _ in range(40)]
-        answers[5].result()
-        old[0].kill()
-        told = [answer.result().told for answer in answers]
-    for one in told:
-        assert one["label"] == want["label"]
-        assert one["top"][0][1] == pytest.approx(want["top"][0][1], abs=1e-5)
+
+    def kill(_, done, __):
+        if done == 5:
+            old[0].kill()
+
+    rows, _ = predict_at(workers.address, [file] * 40, token=workers.token, on_progress=kill)
+    assert len(rows) == 40
+    for row in rows:
+        assert row.error is None and row.label == want["label"]
+        assert row.confidence == pytest.approx(want["confidence"], abs=1e-5)
     until(lambda: counted(workers, "workers") == 2)
     assert counted(workers, "worker_starts_total") == 3
-    assert counted(workers, "requests_total") >= 40 - 4  # what a killed one had in hand is gone
+    assert (
+        counted(workers, "requests_total") >= 40 - AT_ONCE
+    )  # what a killed one had in hand is gone
     assert {p.pid for p in old[1:]} < {p.pid for p in children(workers)}
     gone = children(workers)
     workers.process.send_signal(signal.SIGTERM)

@@ -13,15 +13,15 @@ from tyro.conf import Positional, arg
 from ...core import console
 from ...core.errors import ConfigError, PointAdaptError
 from ...core.fields import at_least
-from ...reports import terminal as report
 from ..base import command, plain
+from ..rows import told
 
 if TYPE_CHECKING:
     from ...inference.predictor import Drawing, Found, OnProgress, Predictor
 
-MANY = 30  # files whose predictions are listed on the screen although they are in a CSV file
 DRAWN = 24  # clouds of a picture
 BY_NAMES = ("--names", "--embeddings")  # of what needs no adapter
+SERVER = "--server"
 
 
 @command("predict")
@@ -31,7 +31,8 @@ class Predict:
 
     There are more options, which depend on what the adapter's task predicts: see them with
     pointadapt predict --adapter DIR --help. Without an adapter, a backbone that knows texts
-    tells which of some names fits best: see pointadapt predict --names --help.
+    tells which of some names fits best: see pointadapt predict --names --help. A running
+    pointadapt serve answers at once: see pointadapt predict --server URL --help.
 
     Attributes:
         paths: files and folders; folders are searched with their sub-folders.
@@ -58,12 +59,17 @@ class Predict:
     json: bool = False
 
     @classmethod
-    def fitting(cls, args: Sequence[str]) -> type[Predict]:
+    def fitting(cls, args: Sequence[str]) -> type[Any]:
         """The command with the options of what predicts for the adapter in ``args``."""
+        words = {word.split("=")[0] for word in args}
+        if SERVER in words:
+            from ..at_server import PredictAtServer
+
+            return PredictAtServer
         early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         early.add_argument("--adapter", nargs="?", default=None)
         adapter = early.parse_known_args(list(args))[0].adapter
-        if adapter is None and not any(word.split("=")[0] in BY_NAMES for word in args):
+        if adapter is None and words.isdisjoint(BY_NAMES):
             return cls
         from ...inference.predict import predictor_of
         from ...inference.predictor import PREDICTORS
@@ -94,7 +100,6 @@ class Predict:
         from ...core.files import check_target
         from ...core.machine import use_threads
         from ...inference.predict import predictor_of
-        from ...inference.predictor import write_table
         from ...reports.drawing import check_picture
 
         if self.csv is not None:
@@ -105,12 +110,9 @@ class Predict:
         predictor = plain(self.kind, self) if self.kind else predictor_of(self.adapter)()
         with console.stages(predictor.counts) as stage:
             found = self._find(predictor, stage)
-        if self.csv is not None:
-            write_table(self.csv, found.rows)
         if self.picture is not None and found.drawing is not None:
             _draw(found.drawing, self.picture)
-        self._print(found, predictor)
-        return _errors(found, brief=self.csv is not None or self.json)
+        return told(found.rows, predictor, self.csv, self.json)
 
     def _find(self, predictor: Predictor, stage: OnProgress) -> Found:
         if not self.cluster:
@@ -129,34 +131,6 @@ class Predict:
         )  # fmt: skip
         return Found(rows)
 
-    def _print(self, found: Found, predictor: Predictor) -> None:
-        rows, to = found.rows, console.output()
-        counts = predictor.tally(rows) if self.csv is not None and len(rows) > MANY else []
-        if self.json:
-            console.print_json([row.to_dict() for row in rows])
-        elif counts:
-            bad = sum(row.error is not None for row in rows)
-            report.lines([list(line.items()) for line in counts], to)
-            text = f"{len(rows):,} files, {bad:,} of them not readable; each one: {self.csv}"
-            to.print(text, soft_wrap=True)
-        else:
-            shown = [row.shown() for row in rows if row.error is None]
-            if predictor.panels:
-                for (_, title), *facts in shown:
-                    report.panel(to, title, facts)
-            else:
-                report.lines(shown, to)
-            report.next_steps(to, *predictor.next_steps(rows))
-        _tell_doubts(rows)
-
-
-def _tell_doubts(rows: Sequence[Any]) -> None:
-    """Say once, in a line on standard error, that files are not what training was on."""
-    found = [row for row in rows if getattr(row, "note", "")]
-    if found:
-        more = f" (and {len(found) - 1:,} more of {len(rows):,} files)" if found[1:] else ""
-        console.note_line(f"{found[0].path}{more}: {found[0].note}")
-
 
 def _draw(drawing: Drawing, path: Path) -> None:
     from ...reports.drawing import part_grid, prediction_grid
@@ -166,14 +140,3 @@ def _draw(drawing: Drawing, path: Path) -> None:
         prediction_grid(points, titles, [None] * len(points), path)
     else:
         part_grid(points, {"predicted": drawing.labels}, titles, drawing.names, path)
-
-
-def _errors(found: Found, brief: bool) -> int:
-    """Print why files could not be predicted, ``MANY`` of them where ``brief``; the exit status."""
-    errors = [row.error for row in found.rows if row.error is not None]
-    told = MANY if brief else len(errors)
-    for error in errors[:told]:
-        console.error_line(error)
-    if errors[told:]:
-        console.error_line(f"and {len(errors) - told} more files that could not be read")
-    return 2 if errors else 0

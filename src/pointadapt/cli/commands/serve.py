@@ -37,7 +37,10 @@ class Serve:
         wait: milliseconds that a cloud waits for others.
         waiting: files that may wait for their turn.
         workers: processes that answer; one that dies is replaced. Each holds its own backbone.
-        threads: CPU threads of each; 0 leaves it to torch, or shares the cores out to workers.
+        threads: CPU threads of each; 0 leaves it to torch, or shares the cores out to workers; on a
+            cluster it is 1.
+        cluster: address of a Ray cluster whose nodes answer, as HOST:PORT, or "auto" on one of its
+            nodes; "local" starts one here. The workers are its replicas.
     """
 
     adapters: Annotated[Positional[tuple[Path, ...]], arg(metavar="ADAPTER_OR_DIR …")]
@@ -53,6 +56,7 @@ class Serve:
     waiting: int = 256
     workers: int = 1
     threads: int = 0
+    cluster: str = ""
 
     def run(self) -> int:
         at_least(self, 1, "most", "max_megabytes", "max_seconds", "batch", "waiting", "workers")

@@ -17,9 +17,10 @@ from ...core.config.inspect import InspectConfig
 from ...core.errors import ConfigError, PointAdaptError
 from ...core.notes import note
 from ...data.reading.sample import one_form
-from ...inference.classify_files import CloudFiles, list_files, reader_of
+from ...inference.classify_files import CloudFiles, reader_of
 from ...inference.forward import Inputs
 from ...inference.label_parts import PointFiles
+from ...inference.rows import list_files
 from ...inference.score import check_names
 
 UNKNOWN = -1
