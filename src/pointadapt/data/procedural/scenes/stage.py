@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..draw import draw
 from ..sketch import RECIPES
@@ -51,7 +52,7 @@ class Stage:
         return min(self.most, int(self.rng.poisson(min(area * self.density, 1e7))))
 
     def put(
-        self, points: np.ndarray, normals: np.ndarray, label: str, thing: int = -1,
+        self, points: np.ndarray, normals: ArrayLike, label: str, thing: int = -1,
         clear: bool = False,
     ) -> None:  # fmt: skip
         """Add (n, 3) points.
@@ -75,7 +76,7 @@ class Stage:
         return self._things - 1
 
     def rect(
-        self, corner: Sequence[float], a: Sequence[float], b: Sequence[float], label: str,
+        self, corner: ArrayLike, a: ArrayLike, b: ArrayLike, label: str,
         thing: int = -1,
     ) -> None:  # fmt: skip
         """A parallelogram spanned by ``a`` and ``b`` from ``corner``."""
