@@ -76,6 +76,22 @@ def test_plain_code_on_a_gpu_is_the_cpu_too(monkeypatch):
 
 
 @needs_gpu
+@pytest.mark.parametrize("triton", ["0", "1"])
+def test_a_network_over_voxels_equals_the_cpu(triton, monkeypatch):
+    """Features, and the gradient of a kernel."""
+    monkeypatch.setenv("POINTADAPT_TRITON", triton)
+    net = load_backbone("ptv3:tiny").eval()
+    points = torch.randn(2, 3000, 3, generator=torch.Generator().manual_seed(0)) * 0.3
+    weight = net.net.stages[1].blocks[0].cpe.conv.weight
+    found = []
+    for device in ("cpu", DEVICE):
+        out = net.to(device)(points.to(device)).x
+        found += [out, *torch.autograd.grad(out.square().mean(), weight)]
+    for cpu, ours in zip(found[:2], found[2:], strict=True):
+        assert (ours.cpu() - cpu).norm() < 2e-3 * cpu.norm()  # a GPU multiplies in TF32, if at all
+
+
+@needs_gpu
 def test_more_points_than_a_kernel_takes():
     points = torch.randn(2, 20_000, 3, generator=torch.Generator().manual_seed(0))
     there = points.to(DEVICE)

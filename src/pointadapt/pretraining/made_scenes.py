@@ -162,17 +162,22 @@ class SceneBatches(torch.utils.data.Dataset):
         scene = make_scene(seed, CROWD * self.config.points)
         rng = np.random.default_rng((*seed, 1))
         width = fitting(scene, self.config.points, rng)
-        columns = _columns(scene, width, self.recipe, rng)
-        xy, blocks = scene.points[:, :2], []
-        for _ in range(count):
-            middle = xy[rng.integers(len(xy))]
-            inside = np.flatnonzero((np.abs(xy - middle) <= width / 2).all(axis=1))
-            if len(inside) < LEAST:
-                inside = np.argsort(np.abs(xy - middle).max(axis=1))[:LEAST]
-            n = min(len(inside), round(self.config.points * rng.uniform(0.5, 1.2)))
-            rows = rng.choice(inside, n, replace=False)
-            blocks.append(_block(scene, rows, columns, self.recipe, rng))
-        return blocks
+        rows = [_rows(scene.points, width, self.config.points, rng) for _ in range(count)]
+        used, places = np.unique(np.concatenate(rows), return_inverse=True)
+        columns = _columns(scene, used, width, self.recipe, rng)
+        ends = np.cumsum([len(own) for own in rows])[:-1]
+        seen = scene.some(used)
+        return [_block(seen, own, columns, self.recipe, rng) for own in np.split(places, ends)]
+
+
+def _rows(points: np.ndarray, width: float, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Some points of a block about one of them."""
+    away = np.abs(points[:, :2] - points[rng.integers(len(points)), :2]).max(axis=1)
+    inside = np.flatnonzero(away <= width / 2)
+    if len(inside) < LEAST:
+        inside = np.argsort(away)[:LEAST]
+    n = min(len(inside), round(count * rng.uniform(0.5, 1.2)))
+    return rng.choice(inside, n, replace=False)
 
 
 def fitting(scene: MadeScene, points: int, rng: np.random.Generator) -> float:
@@ -184,12 +189,13 @@ def fitting(scene: MadeScene, points: int, rng: np.random.Generator) -> float:
 
 
 def _columns(
-    scene: MadeScene, width: float, recipe: Recipe, rng: np.random.Generator
+    scene: MadeScene, rows: np.ndarray, width: float, recipe: Recipe, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """The features of all points, mean 0 and deviation 1, without those that the file lacks."""
+    """The features of ``rows``, mean 0 and deviation 1, without those that the file lacks."""
     given = {"color": scene.color, "intensity": scene.intensity[:, None], "returns": scene.returns}
+    given = {name: values[rows] for name, values in given.items()}
     if "traits" in recipe.columns:
-        given["traits"] = point_traits(scene.points, width)
+        given["traits"] = point_traits(scene.points, width, scene.points[rows])
     out = {}
     for name, values in given.items():
         if name in recipe.columns and rng.random() >= ABSENT[name]:

@@ -35,3 +35,16 @@ def test_pooling_by_keys():
     assert pool.mean(x).tolist() == [[2, 2], [4, 4], [3, 4]]
     pool.maximum(x).sum().backward()
     assert x.grad.tolist() == [[0, 1], [1, 1], [1, 0], [0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("far", [5.0, 3e6])  # numbers of voxels that fit one number, or do not
+def test_voxels_are_sorted_rows_whatever_their_distance(far):
+    draw = torch.Generator().manual_seed(0)
+    points = torch.rand(200, 3, generator=draw, dtype=torch.float64) * 4
+    points[7] = far
+    found = grid_sample(points, 0.5)
+    grid = (points / 0.5).floor().long()
+    want, inverse = torch.unique(grid - grid.amin(dim=0), dim=0, return_inverse=True)
+    assert torch.equal(found.grid, want)
+    assert torch.equal(found.inverse, inverse)
+    assert torch.equal(inverse[found.rows], torch.arange(len(want)))

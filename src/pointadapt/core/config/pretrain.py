@@ -13,12 +13,14 @@ from .words import Augmentation, Precision
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Masked autoencoding (Point-MAE) of a backbone.
+    """Masked autoencoding (Point-MAE) of a backbone, or made-up scenes for ``ptv3``.
 
     Attributes:
         out: folder for checkpoints, the log, and at the end the backbone.
         data: "shapes" (an endless procedural stream), the name of a data set, of which the training
-            clouds are used, or several of these, mixed.
+            clouds are used, or several of these, mixed. "scenes" alone are made-up rooms, streets,
+            landscapes and plants, of whose points everything is known: a batch is blocks of them,
+            and nothing of ``groups``, masks, decoder, augmentation, pictures or the probe applies.
         root: folder of the data sets that ``roots`` does not name.
         roots: folders of data sets in a mixture, as name=DIR.
         weights: shares of a mixture, as name=NUMBER; when not given, each data set counts by its

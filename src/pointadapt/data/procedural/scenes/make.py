@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class MadeScene:
     color: np.ndarray
     intensity: np.ndarray
     returns: np.ndarray
+
+    def some(self, rows: np.ndarray) -> MadeScene:
+        """Only these points."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "kind"}
+        return MadeScene(self.kind, **{name: part[rows] for name, part in parts.items()})
 
 
 def make_scene(seed: tuple[int, ...], points: int, kind: str = "") -> MadeScene:

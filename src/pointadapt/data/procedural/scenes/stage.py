@@ -18,6 +18,7 @@ CLASSES = (
     "bed or sofa", "storage", "thing", "stem", "leaf",
 )  # fmt: skip
 LABEL = {name: number for number, name in enumerate(CLASSES)}
+Vectors = np.ndarray | Sequence[float]
 Ground = Callable[[np.ndarray], np.ndarray]  # (n, 2) places to (n,) heights
 
 
@@ -51,7 +52,7 @@ class Stage:
         return min(self.most, int(self.rng.poisson(min(area * self.density, 1e7))))
 
     def put(
-        self, points: np.ndarray, normals: np.ndarray, label: str, thing: int = -1,
+        self, points: np.ndarray, normals: Vectors, label: str, thing: int = -1,
         clear: bool = False,
     ) -> None:  # fmt: skip
         """Add (n, 3) points.
@@ -75,7 +76,7 @@ class Stage:
         return self._things - 1
 
     def rect(
-        self, corner: Sequence[float], a: Sequence[float], b: Sequence[float], label: str,
+        self, corner: Vectors, a: Vectors, b: Vectors, label: str,
         thing: int = -1,
     ) -> None:  # fmt: skip
         """A parallelogram spanned by ``a`` and ``b`` from ``corner``."""
