@@ -49,5 +49,6 @@ def largest(x: Tensor, which: bool) -> tuple[Tensor, Tensor]:
     at = torch.empty((n, c) if which else (0, c), dtype=torch.int8, device=x.device)
     wide = min(triton.next_power_of_2(c), WIDEST)
     grid = (n, triton.cdiv(c, wide))
-    _largest[grid](x, out, at, k, c, wide, which, num_warps=max(1, wide // A_WARP))
+    warps = max(1, wide // A_WARP)
+    _largest[grid](x, out, at, k, c, wide, which, num_warps=warps)  # type: ignore[index]
     return out, at

@@ -72,12 +72,13 @@ LAPTOP = (
         BASE,
         about={
             "summary": "Adapters, patch encoder, biases and norms on ModelNet40, on a CPU",
-            "score": NOT_MEASURED,
+            "score": "90.46 % with --epochs 20 --task-options forest=100, last epoch, three seeds",
+            "hardware": "NVIDIA H200, in fp32, beside other work",
+            "time": "2.5 min",
             "source": SOURCE,
         },
         method="stem_adapter",
         head=("cls", "patch_max", "size", "shape"),
-        task_options=("forest=100", "instant=true"),
         lr=2e-3,
     ),
     recipe(
