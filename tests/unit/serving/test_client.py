@@ -149,6 +149,7 @@ def test_where_nothing_listens_and_where_something_else_does(files, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_on_the_way(start_server, served, files, tmp_path):
     server = start_server(tmp_path / "temp", served / "adapters" / "shapes", "--batch", "2")
 
