@@ -1,0 +1,172 @@
+"""Stages of many runs: `modelnet40`, `few-shot`, `promise`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+from _stage import HOME, OUT, REPO, Args, data_root, write
+
+METHODS = ("dapt", "full", "linear-probe")
+
+
+def modelnet40(args: Args) -> None:
+    """The papers' recipe, three methods and three seeds, some at a time."""
+    from jobs import Job
+
+    root, flags = data_root(args)
+    seeds = range(1) if args.rehearse else range(3)
+    jobs = [
+        Job(
+            f"{method}-{seed}",
+            f"train --recipe {method}-modelnet40 --root {root} {flags} --backbone {args.backbone} "
+            f"--seed {seed} --step {args.step} --save-every 10 "
+            "--no-tensorboard --no-summary".split(),
+            HOME / "modelnet40" / f"{method}-{seed}",
+        )
+        for seed in seeds
+        for method in METHODS
+        if args.only in ("", method)
+    ]
+    finish("modelnet40", jobs, args)
+
+
+SETTINGS = ((5, 10), (5, 20), (10, 10), (10, 20))
+
+
+def few_shot(args: Args) -> None:
+    """Ten folds of each setting and method; folds run side by side inside a command."""
+    from jobs import Job
+
+    root, flags = data_root(args)
+    settings = ((2, 1),) if args.rehearse else SETTINGS
+    folds = "--folds 2 --queries 1 --jobs 1" if args.rehearse else f"--jobs {args.jobs}"
+    jobs = [
+        Job(
+            f"{method}-{way}w{shot}s",
+            f"few-shot --recipe {method}-few-shot --data modelnet40 --root {root} {flags} {folds} "
+            f"--way {way} --shot {shot} --backbone {args.backbone} --step {args.step}".split(),
+            HOME / "few-shot" / f"{method}-{way}w{shot}s",
+            result="few_shot.json",
+            resumes=False,
+        )
+        for way, shot in settings
+        for method in METHODS
+        if args.only in ("", method)
+    ]
+    args.jobs = 1
+    finish("few-shot", jobs, args)
+
+
+def finish(name: str, jobs: list[Any], args: Args) -> None:
+    """Run what is left, and bring home what there is: one JSON file, the logs, DAPT's adapters."""
+    from jobs import run_jobs
+
+    known = REPO / "benchmarks/results/gpu" / f"{name}.json"
+    home = json.loads(known.read_text())["jobs"] if known.exists() else {}
+    home = {n: job for n, job in home.items() if job["state"] == "done" and not args.rehearse}
+    began, log = time.monotonic(), HOME / "logs" / name
+    todo = [job for job in jobs if job.name not in home]
+    found = run_jobs(todo, args.jobs, began + 60 * args.minutes - 30, log)
+    for key, job in found.items():
+        shown = job.get("results") or job
+        print(key, {k: shown[k] for k in ("accuracy", "mean", "state", "why") if k in shown})
+    with tarfile.open(OUT / f"{name}.tgz", "w:gz") as archive:
+        for folder in (log, *(j.out / "adapter" for j in todo if j.name.startswith("dapt"))):
+            if folder.exists():
+                archive.add(folder, folder.relative_to(HOME))
+    write(
+        f"{name}.json", {"minutes": args.minutes, "at_once": args.jobs, "jobs": {**home, **found}}
+    )
+
+
+SMALL_SETS = {  # the rest of what --sets of promise.py says
+    "street": r"{sets}/street,group=_f\d+_,points=0,groups=0,epochs=20",
+    "tabletop": r"{sets}/tabletop,up=y,group=[a-z]+\d+_,epochs=20",
+    "gesture": r"{sets}/gesture,group=p\d+,points=0,groups=0,epochs=10",
+    "lpsb": "{sets}/lpsb,epochs=20,augment=scale_shift",
+    "shapes": ",data=shapes,size=2400,test_size=640,rotate=lying,shots=20,epochs=20",
+    "few5": "{modelnet40},data=modelnet40,way=5,shot=10,epochs=40",
+    "few10": "{modelnet40},data=modelnet40,way=10,shot=10,epochs=40",
+    "modelnet20": "{modelnet40},data=modelnet40,shots=20,epochs=20",
+}
+WHOLE = (
+    "modelnet40={modelnet40},data=modelnet40,points=1024,groups=64,epochs=20,augment=scale_shift"
+)
+FIRST = ["stem-adapter-forest", "instant", "instant-forest", "full", "full-forest", "dapt-released"]
+REST = ["linear-probe", "adapter", "lora", "pointgst"]
+
+
+def promise(args: Args) -> None:
+    """`benchmarks/promise.py` on each set in a process of its own; the records come home.
+
+    The most important methods first, then all; whole ModelNet40 with the voices of the preset and
+    of full fine-tuning alone. At home: `python benchmarks/promise.py --join RECORDS`.
+    """
+    end, out, log = time.monotonic() + 60 * args.minutes - 20, HOME / "promise", HOME / "logs"
+    log.mkdir(parents=True, exist_ok=True)
+    lines = {
+        name: promise_commands(name, where, out, args.rehearse)
+        for name, where in promise_sets(args).items()
+    }
+    running = {name: chained(commands, log / f"promise-{name}.log")
+               for name, commands in lines.items()}  # fmt: skip
+    while time.monotonic() < end and any(p.poll() is None for p in running.values()):
+        time.sleep(0.5)
+    stopped = [name for name, p in running.items() if p.poll() is None]
+    for name in stopped:
+        os.killpg(running[name].pid, 2)
+    for name, process in running.items():
+        process.wait()
+        print(name, "stopped" if name in stopped else process.returncode, flush=True)
+        print("\n".join((log / f"promise-{name}.log").read_text().splitlines()[-3:]), flush=True)
+    with tarfile.open(OUT / "promise.tgz", "w:gz") as archive:
+        archive.add(log, "logs")
+        for found in sorted(out.rglob("*.json")) + sorted(out.rglob("config.yaml")):
+            archive.add(found, found.relative_to(HOME))
+    write("promise.json", {"minutes": args.minutes, "stopped": stopped})
+
+
+def promise_sets(args: Args) -> dict[str, str]:
+    """Name -> what --sets says of it."""
+    places = {"sets": HOME / "data/sets", "modelnet40": HOME / "data/modelnet40"}
+    if not args.rehearse:
+        every = {**{n: f"{n}={text}" for n, text in SMALL_SETS.items()}, "modelnet40": WHOLE}
+        every = {name: text.format(**places) for name, text in every.items()}
+        return {name: text for name, text in every.items() if name not in args.without}
+    tiny = "points=64,groups=8,group_size=8,epochs=1,way=3,shot=2,queries=1,pool=all"
+    return {"few": f"few={data_root(args)[0]},data=modelnet40,{tiny}"}
+
+
+def promise_commands(name: str, where: str, out: Path, toy: bool) -> list[list[str]]:
+    """The calls of promise.py for a set, one after the other."""
+    call = [sys.executable, str(REPO / "benchmarks/promise.py"), "--sets", f"{where},step=auto"]
+    call += ["--runs", str(out / "runs"), "--threads", "1", "--lrs", "2e-3", "8e-3"]
+    if toy:
+        return [[*call, "--json", str(out / "few.json"), "--seeds", "0", "--tune-epochs", "1",
+                 "--methods", "instant"]]  # fmt: skip
+    if name == "modelnet40":
+        return [[*call, "--json", str(out / "modelnet40.json"), "--seeds", "0", "1", "2", "--jobs",
+                 "4", "--tune-epochs", "5", "--methods", "stem-adapter-forest", "instant",
+                 "full-forest"]]  # fmt: skip
+    call += ["--seeds", *"01234", "--jobs", "2", "--tune-epochs", "10"]
+    return [
+        [*call, "--json", str(out / f"{name}-{len(lines)}.json"), "--methods", *lines]
+        for lines in (FIRST, FIRST + REST)
+    ]
+
+
+def chained(commands: list[list[str]], log: Path) -> subprocess.Popen[bytes]:
+    """One command after the other, in a process group of its own."""
+    line = " && ".join(shlex.join(command) for command in commands)
+    with open(log, "wb") as to:
+        return subprocess.Popen(
+            ["sh", "-c", line], stdout=to, stderr=to, cwd=REPO, start_new_session=True
+        )
