@@ -190,8 +190,20 @@ def test_what_a_server_holds():
             own[k] for k in ("clouds_per_s", "p50_ms", "p95_ms", "p99_ms", "server_ms", "ratio")
         ]
         shares = [own["read_%"], own["sample_%"] + own["group_%"], own["network_%"], own["load_%"]]
-        for cell, value in zip(cells[2:], [*told, *shares], strict=True):
+        for cell, value in zip(cells[2:], [*told, *shares, own["memory_mb"] / 1e3], strict=True):
             assert near(cell, value), (cells, value)
+
+
+def test_what_the_preset_has_on_modelnet40():
+    runs = record("gpu/modelnet40_preset_h200")["runs"]
+    of = {"stem_adapter": "runs/stem-adapter-forest/", "Instant": "runs/instant/"}
+    for cells in rows_of("modelnet40.md", "20 epochs"):
+        (start,) = [start for name, start in of.items() if name in cells[0]]
+        found = [run for name, run in runs.items() if name.startswith(start)]
+        assert number(cells[1]) == found[0]["trainable_parameters"]
+        for cell, key in zip(cells[2:4], ("accuracy", "class_accuracy"), strict=True):
+            mean = sum(run[key] for run in found) / len(found)
+            assert near(cell.split(" (")[0], mean), (cell, mean)
 
 
 def test_what_a_server_stood():
