@@ -1,7 +1,7 @@
-"""An adapter for other runtimes: points in, probabilities out, as ONNX or as torch's own program.
+"""An adapter for other runtimes: points in, probabilities out, by ONNX, torch.export, ExecuTorch.
 
 Cutting a cloud into patches is inside, in plain operators: the same indices as here. The number of
-clouds and of points is free.
+clouds and of points is free, but in ExecuTorch.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from ..backbones import Backbone
 from ..core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
 from ..core.files import atomic
 from ..ops import cloud_traits, farthest_point_sample, gather_points
+from . import executorch
 from .onnx_weights import Weights, shrink
 
-Target = Literal["onnx", "torch"]
-TARGETS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2"}
+Target = Literal["onnx", "torch", "executorch"]
+TARGETS: dict[str, str] = {"onnx": ".onnx", "torch": ".pt2", "executorch": ".pte"}
 TOLERANCE = 1e-4  # largest difference of a probability
 OPSET = 18
 MOST = 1 << 20  # clouds, and points of one
@@ -92,6 +93,9 @@ def export_file(
     point sampling: give it as many. It is run, and compared with the adapter, from which it may
     differ where its ``weights`` have fewer bits: see :func:`.onnx_weights.shrink`.
 
+    A program for "executorch" takes one cloud at a time, of ``points`` points, and its inputs in
+    the order that is told.
+
     With ``picks`` the program takes as many points of a cloud as training had at hand, and picks
     those that enter the network, as predicting does. Only for adapters of whole clouds.
 
@@ -117,7 +121,7 @@ def export_file(
     at_hand = max(few, int(about["available"] or 0)) if picks else few
     whole = Whole(model, few if at_hand > few else 0).eval()
     few = at_hand
-    program = _program(whole, model, few, own.method.title)
+    program = _program(whole, model, few, own.method.title, to != "executorch")
     out = Path(out)
     with atomic(out) as temporary:
         file = temporary.with_suffix(TARGETS[to])
@@ -125,6 +129,8 @@ def export_file(
             if to == "onnx":
                 _write_onnx(program, file, whole.inputs, _about(own, few))
                 shrink(file, weights)
+            elif to == "executorch":
+                executorch.write_program(program, file, own.method.title)
             else:
                 torch.export.save(program, file)
             error = _difference(file, to, whole, few, TOLERANCE if weights == "fp32" else np.inf)
@@ -139,8 +145,8 @@ def export_file(
     }  # fmt: skip
 
 
-def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
-    """The forward written down, for any number of clouds and of points."""
+def _program(whole: Whole, model: PointModel, n: int, title: str, free_sizes: bool) -> Any:
+    """The forward written down, for any number of clouds and of points, or for one of n."""
     c = model.backbone.config
     least = max(c.groups, c.group_size, whole.picks) + 1
     free = {
@@ -150,6 +156,8 @@ def _program(whole: Whole, model: PointModel, n: int, title: str) -> Any:
     shapes = {"points": free, "features": free, "category": {0: free[0]}, "traits": {0: free[0]}}
     try:
         with _quiet(), torch.no_grad():
+            if not free_sizes:
+                return torch.export.export(whole, (), whole.given(1, n), strict=False)
             return torch.export.export(
                 whole, (), whole.given(3, max(n, least)), strict=False,
                 dynamic_shapes={k: shapes[k] for k in whole.inputs},
@@ -182,13 +190,14 @@ def _write_onnx(program: Any, file: Path, inputs: list[str], about: dict[str, st
 
 
 def _difference(file: Path, to: Target, whole: Whole, n: int, most: float = TOLERANCE) -> float:
-    """The largest one between the file's answers and the adapter's, for two sizes of batches.
+    """The largest one between the file's answers and the adapter's, for two sizes if it takes any.
 
     Raises:
         PointAdaptError: it is more than ``most``, or there are answers that are no number.
     """
     run, found = _opened(file, to), []
-    for clouds, points in ((1, n), (4, n + 7)):
+    sizes = ((1, n), (4, n + 7))
+    for clouds, points in sizes[:1] if to == "executorch" else sizes:
         given = whole.given(clouds, points)
         with torch.no_grad():
             want = whole(**given).numpy()
@@ -200,6 +209,8 @@ def _difference(file: Path, to: Target, whole: Whole, n: int, most: float = TOLE
 
 
 def _opened(file: Path, to: Target) -> Any:
+    if to == "executorch":
+        return executorch.opened(file)
     if to == "torch":
         module = torch.export.load(file).module()
         return lambda given: module(**given).detach().numpy()

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ..core.errors import ConfigError, UnknownNameError
-from ..inference.export import export_file
+from ..inference.export import TARGETS, export_file
 from ..inference.onnx_adapters import export_adapters
 from ..inference.onnx_weights import Weights
 from .shelf import Shelf
 from .web import export_web
 
-Form = Literal["onnx", "torch", "web", "onnx-adapters"]
+Form = Literal["onnx", "torch", "executorch", "web", "onnx-adapters"]
 
 
 def export(
@@ -34,7 +34,7 @@ def export(
         adapters: an adapter folder or hf://owner/name; for "web" and "onnx-adapters" several, and
             folders of such.
         out: the file; for "web" and "onnx-adapters" a folder that is not there, or empty.
-        to: "onnx" and "torch": a file that takes points and gives probabilities, see
+        to: "onnx", "torch" and "executorch": a file that takes points and gives probabilities, see
             :func:`pointadapt.inference.export.export_file`. "web": a page that classifies files in
             the browser, see :func:`pointadapt.serving.web.export_web`. "onnx-adapters": one
             network and a small file for each adapter, see
@@ -65,7 +65,7 @@ def _check(given: Sequence[Path | str], to: str, ort: Any, weights: str) -> None
         raise UnknownNameError("form of export", to, get_args(Form))
     if not given:
         raise ConfigError("give at least one adapter to export")
-    if to in ("onnx", "torch") and len(given) > 1:
+    if to in TARGETS and len(given) > 1:
         raise ConfigError(f"to={to} takes one adapter; web and onnx-adapters take more")
     if ort is not None and to != "web":
         raise ConfigError("ort is for to=web")

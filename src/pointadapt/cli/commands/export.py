@@ -24,17 +24,19 @@ _INPUTS = {
 class Export:
     """Write adapters with their backbone for runtimes and browsers that have no pointadapt.
 
-    As one file (onnx, torch), an adapter takes points (clouds, points, 3) and gives probabilities,
-    of the clouds' classes or of the points' labels; cutting clouds into patches is inside. As a
-    page (web), adapters classify files that are dropped in a browser; any web server can serve it.
+    As one file (onnx, torch, executorch), an adapter takes points (clouds, points, 3) and gives
+    probabilities, of the clouds' classes or of the points' labels; cutting clouds into patches is
+    inside. As a page (web), adapters classify files that are dropped in a browser; any web server
+    can serve it.
     What is written is compared with the adapter first.
 
     Attributes:
         adapters: the folder that training wrote, or hf://owner/name; for web and onnx-adapters
             several, and folders of such.
         out: file to write, such as chairs.onnx; for web and onnx-adapters a folder.
-        to: "onnx" for onnxruntime, "torch" for torch.export's own form (.pt2), "web", or
-            "onnx-adapters": one network and a small file for each adapter, for onnxruntime.
+        to: "onnx" for onnxruntime, "torch" for torch.export's own form (.pt2), "executorch" for
+            phones and boards (.pte, one cloud at a time), "web", or "onnx-adapters": one network
+            and a small file for each adapter, for onnxruntime.
         ort: the unpacked npm package onnxruntime-web, of which a page gets a copy. Without it, the
             page loads that from a public address.
         weights: "fp16" halves ONNX files, "int8" makes them a third; both change the answers a
@@ -45,7 +47,7 @@ class Export:
 
     adapters: Annotated[Positional[tuple[Path, ...]], arg(metavar="ADAPTER …")]
     out: Path
-    to: Literal["onnx", "torch", "web", "onnx-adapters"] = "onnx"
+    to: Literal["onnx", "torch", "executorch", "web", "onnx-adapters"] = "onnx"
     ort: Path | None = None
     weights: Literal["fp32", "fp16", "int8"] = "fp32"
     backbone: str | None = None
