@@ -9,11 +9,12 @@ made-up surface; errors are those of float32 against float64 on the CPU, over th
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
+from speed import median_ms
 from torch import Tensor
 
 from pointadapt.ops import sparse_conv
@@ -21,7 +22,7 @@ from pointadapt.ops.sparse_conv import Neighbors, find_neighbors, submanifold_co
 
 SIZES = ((16_000, 64), (16_000, 256), (100_000, 48))  # voxels, channels
 TOY_SIZES = ((300, 16),)
-REPEATS = 15
+REPEATS = 12
 
 
 def surface(n: int) -> Tensor:
@@ -53,19 +54,6 @@ def step(x: Tensor, weight: Tensor, neighbors: Neighbors) -> tuple[Tensor, ...]:
     return out.detach(), *torch.autograd.grad(out, (x, weight), seed)
 
 
-def timed(x: Tensor, weight: Tensor, neighbors: Neighbors) -> float:
-    """Milliseconds of a step."""
-    found = []
-    for _ in range(REPEATS):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        step(x, weight, neighbors)
-        end.record()
-        end.synchronize()
-        found.append(begin.elapsed_time(end))
-    return statistics.median(found[3:])
-
-
 def measure(toy: bool, environ: Any) -> list[dict[str, Any]]:
     """A row for each size, type of number and form."""
     device, rows = "cuda" if torch.cuda.is_available() else "cpu", []
@@ -87,11 +75,12 @@ def measure(toy: bool, environ: Any) -> list[dict[str, Any]]:
                     float((a.cpu().double() - b).abs().max() / b.abs().max())
                     for a, b in zip(found, exact, strict=True)
                 ]
+                call = partial(step, *there, neighbors)
                 used = sparse_conv._kernels(there[0]) is not None
                 rows.append({
                     "voxels": len(grid), "channels": channels, "type": str(kind).split(".")[1],
                     "form": name, "triton": used,
-                    "ms": timed(there[0], there[1], neighbors) if device == "cuda" else None,
+                    "ms": median_ms(call, REPEATS, 1) if device == "cuda" else None,
                     "errors": dict(zip(("out", "dx", "dw"), errors, strict=True)),
                 })  # fmt: skip
     return rows

@@ -272,7 +272,7 @@ def test_the_largest_of_a_patch(kind):
     ours, torchs = (x.clone().requires_grad_() for _ in range(2))
     out, want = torch.compile(lambda x: maximum(x, 2))(ours), torchs.max(dim=2).values
     assert torch.equal(out, want)
-    assert largest._loaded[x.device.index] is not None  # not the fallback
+    assert _kernels._checked[largest.KERNELS, x.device.index] is not None  # not the fallback
     g = torch.randn_like(out)
     out.backward(g)
     want.backward(g)

@@ -93,6 +93,11 @@ def _of(error: OSError) -> str:
     return f" of {error.filename}" if error.filename else ""
 
 
+def package_missing(error: ImportError, extra: str) -> PointAdaptError:
+    """What to say of a package that an ``extra`` of pointadapt installs."""
+    return PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[{extra}]'")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's message, or its type where it says nothing."""
     lines = str(error).strip().splitlines()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ..core.errors import ConfigError, PointAdaptError, first_line
+from ..core.errors import ConfigError, first_line, package_missing
 
 
 def write_program(program: Any, file: Path, title: str) -> None:
@@ -35,7 +35,7 @@ def write_program(program: Any, file: Path, title: str) -> None:
                 to_edge_transform_and_lower,
             )
         except ImportError as error:
-            raise missing(error) from error
+            raise package_missing(error, "executorch") from error
         try:
             lowered = to_edge_transform_and_lower(
                 program.run_decompositions(),
@@ -54,7 +54,7 @@ def opened(file: Path) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
         try:
             from executorch.runtime import Runtime  # type: ignore[import-not-found]
         except ImportError as error:
-            raise missing(error) from error
+            raise package_missing(error, "executorch") from error
         method = Runtime.get().load_program(str(file)).load_method("forward")
 
     def run(given: Mapping[str, Tensor]) -> np.ndarray:
@@ -62,11 +62,6 @@ def opened(file: Path) -> Callable[[Mapping[str, Tensor]], np.ndarray]:
             return method.execute(tuple(given.values()))[0].numpy()
 
     return run
-
-
-def missing(error: ImportError) -> PointAdaptError:
-    """The line for a package that is not there."""
-    return PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[executorch]'")
 
 
 @contextmanager

@@ -20,7 +20,13 @@ from torch import Tensor, nn
 from ..adapters import folder as adapter_folder
 from ..adapters.model import Adapter, PointModel, told_of
 from ..backbones import Backbone
-from ..core.errors import ConfigError, PointAdaptError, UnknownNameError, first_line
+from ..core.errors import (
+    ConfigError,
+    PointAdaptError,
+    UnknownNameError,
+    first_line,
+    package_missing,
+)
 from ..core.files import atomic
 from ..ops import cloud_traits, farthest_point_sample, gather_points
 from . import executorch
@@ -177,7 +183,7 @@ def _write_onnx(program: Any, file: Path, inputs: list[str], about: dict[str, st
         import onnx
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[onnx]'") from error
+        raise package_missing(error, "onnx") from error
     with _quiet():
         made = torch.onnx.export(
             program, (), dynamo=True, opset_version=OPSET, verbose=False,
@@ -217,7 +223,7 @@ def _opened(file: Path, to: Target) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
-        raise PointAdaptError(f"{error.name} is missing: pip install 'pointadapt[onnx]'") from error
+        raise package_missing(error, "onnx") from error
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     return lambda given: session.run(None, {k: v.numpy() for k, v in given.items()})[0]
 

@@ -23,7 +23,7 @@ MOST_NEIGHBORS = 128  # each costs a pass over the distances
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_checked: dict[int, ModuleType | None] = {}  # by device
+_checked: dict[tuple[str, int], ModuleType | None] = {}  # by the module and the device
 _references: dict[str, Callable[..., Any]] = {}  # by the kernel's name
 
 
@@ -38,25 +38,28 @@ def reference(name: str) -> Callable[[F], F]:
 
 
 def kernels(axes: Tensor) -> ModuleType | None:
-    """:mod:`pointadapt.ops._triton` where it takes contiguous ``axes`` (3, B, N), otherwise None.
+    """:mod:`pointadapt.ops._triton` where it takes contiguous ``axes`` (3, B, N); else None."""
+    # A subclass (shape tracing) has no memory that a kernel could read.
+    if axes.dtype != torch.float32 or type(axes) is not Tensor or axes.shape[2] > MOST_POINTS:
+        return None
+    return kernels_for(axes, "pointadapt.ops._triton", differs)
+
+
+def kernels_for(
+    x: Tensor, name: str, differs: Callable[[ModuleType, torch.device], str]
+) -> ModuleType | None:
+    """The module of kernels called ``name`` where ``x`` is on a device that has passed its check.
 
     The environment is read each time, so a program may switch while it runs.
     """
-    # A subclass (shape tracing) has no memory that a kernel could read.
-    if not axes.is_cuda or axes.dtype != torch.float32 or type(axes) is not Tensor:
+    if not x.is_cuda or os.environ.get("POINTADAPT_TRITON") == "0":
         return None
-    if axes.shape[2] > MOST_POINTS or os.environ.get("POINTADAPT_TRITON") == "0":
-        return None
-    device = axes.device.index
-    if device not in _checked:
+    place = name, x.device.index
+    if place not in _checked:
         if torch.cuda.is_current_stream_capturing():
             return None  # the check waits for the device, which a capture forbids
-        _checked[device] = _load(axes.device)
-    return _checked[device]
-
-
-def _load(device: torch.device) -> ModuleType | None:
-    return checked("pointadapt.ops._triton", device, differs)
+        _checked[place] = checked(name, x.device, differs)
+    return _checked[place]
 
 
 def checked(

@@ -6,18 +6,16 @@ with 384 channels on an H200), and its gradient writes zeros first. Elsewhere to
 
 from __future__ import annotations
 
-import os
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ._kernels import checked
+from ._kernels import kernels_for
 
+KERNELS = "pointadapt.ops._triton_largest"
 MOST = 127  # entries, of which an int8 tells one
-
-_loaded: dict[int, ModuleType | None] = {}  # by device
 
 
 def takes(x: Tensor, dim: int) -> bool:
@@ -70,14 +68,7 @@ def plain(x: Tensor, which: bool) -> tuple[Tensor, Tensor]:
 
 def _kernels(x: Tensor) -> ModuleType | None:
     """:mod:`._triton_largest` where it takes ``x``, otherwise None."""
-    if not x.is_cuda or os.environ.get("POINTADAPT_TRITON") == "0":
-        return None
-    device = x.device.index
-    if device not in _loaded:
-        if torch.cuda.is_current_stream_capturing():
-            return None  # the check waits for the device, which a capture forbids
-        _loaded[device] = checked("pointadapt.ops._triton_largest", x.device, differs)
-    return _loaded[device]
+    return kernels_for(x, KERNELS, differs)
 
 
 def differs(module: Any, device: torch.device | str) -> str:

@@ -9,7 +9,6 @@ side in memory (:mod:`._triton_conv`, checked at its first use as :mod:`._kernel
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from pointadapt.core.errors import PointCloudError
 
-from ._kernels import checked
+from ._kernels import kernels_for
 
 Pairs = tuple[Tensor, Tensor]
 AT_ONCE = 1 << 27  # numbers of neighbours that lie side by side in a GPU's memory
@@ -152,17 +151,11 @@ def _gathered(x: Tensor, kernels: list[Tensor], neighbors: Neighbors) -> Tensor:
     return out.to(x.dtype)
 
 
-_loaded: dict[int, ModuleType | None] = {}  # by device
-
-
 def _kernels(x: Tensor) -> ModuleType | None:
     """:mod:`._triton_conv` where it takes ``x``, otherwise None."""
-    if not x.is_cuda or x.dtype == torch.float64 or os.environ.get("POINTADAPT_TRITON") == "0":
+    if x.dtype == torch.float64:
         return None
-    device = x.device.index
-    if device not in _loaded:
-        _loaded[device] = checked("pointadapt.ops._triton_conv", x.device, differs)
-    return _loaded[device]
+    return kernels_for(x, "pointadapt.ops._triton_conv", differs)
 
 
 def differs(module: Any, device: torch.device | str) -> str:

@@ -136,13 +136,8 @@ class SceneBatches(torch.utils.data.Dataset):
     def __init__(
         self, config: PretrainConfig, recipe: Recipe, rank: int = 0, processes: int = 1
     ) -> None:
-        if config.batch_size % processes:
-            raise ConfigError(
-                f"a batch of {config.batch_size} blocks cannot be shared equally by {processes} "
-                "processes: choose a --batch-size that they divide"
-            )
         self.config, self.recipe, self.rank = config, recipe, rank
-        self.share = config.batch_size // processes
+        self.share = config.share_of_batch(processes, "blocks")
 
     def __len__(self) -> int:
         return self.config.steps

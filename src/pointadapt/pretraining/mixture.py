@@ -253,13 +253,8 @@ class CloudBatches(torch.utils.data.Dataset):
     """
 
     def __init__(self, config: PretrainConfig, rank: int = 0, processes: int = 1) -> None:
-        if config.batch_size % processes:
-            raise ConfigError(
-                f"a batch of {config.batch_size} clouds cannot be shared equally by {processes} "
-                "processes: choose a --batch-size that they divide"
-            )
         self.config, self.rank = config, rank
-        self.share = config.batch_size // processes
+        self.share = config.share_of_batch(processes)
         self.source = make_source(config)
         self.classes, self.attributes = self.source.classes, self.source.attributes
 

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from voxel_clouds import cloud, joined
 
 from pointadapt.backbones import BlockTaps
 from pointadapt.backbones.voxel.config import PTv3Config
-from pointadapt.backbones.voxel.levels import Voxels, first_level
+from pointadapt.backbones.voxel.levels import first_level
 from pointadapt.backbones.voxel.network import PTv3
 from pointadapt.backbones.voxel.sizes import SIZES
 from pointadapt.core.errors import ConfigError
@@ -17,19 +18,6 @@ CONFIG = PTv3Config(
     in_channels=4, depths=(1, 2), channels=(12, 24), heads=(2, 3), patch_sizes=(16, 16),
     decoder_depths=(1,), decoder_channels=(18,), decoder_heads=(2,), decoder_patch_sizes=(16,),
 )  # fmt: skip
-
-
-def cloud(seed, side=5):
-    draw = torch.Generator().manual_seed(seed)
-    grid = (torch.rand(side, side, side, generator=draw) < 0.4).nonzero()
-    features = torch.randn(len(grid), 4, generator=draw)
-    return Voxels(grid, grid * 0.1, features, torch.zeros(len(grid), dtype=torch.long))
-
-
-def both(*clouds):
-    batch = torch.cat([torch.full((len(c.grid),), i) for i, c in enumerate(clouds)])
-    parts = ("grid", "coord", "features")
-    return Voxels(*(torch.cat([getattr(c, name) for c in clouds]) for name in parts), batch)
 
 
 def tuned(net, **options):
@@ -79,7 +67,7 @@ def by_hand(stage, own_stage, x, level, latents):
 
 def test_the_formulas_and_latent_tokens_go_through_all_stages():
     torch.manual_seed(1)
-    net, voxels = PTv3(CONFIG).eval(), cloud(0)
+    net, voxels = PTv3(CONFIG).eval(), cloud(0, 5)
     taps = tuned(net)
     found = net(voxels, taps)
     level = first_level(voxels)
@@ -95,10 +83,10 @@ def test_the_formulas_and_latent_tokens_go_through_all_stages():
 def test_a_cloud_is_alone_in_its_batch():
     torch.manual_seed(1)
     net = PTv3(CONFIG).eval()
-    taps, one, two = tuned(net), cloud(0), cloud(1)
+    taps, one, two = tuned(net), cloud(0, 5), cloud(1, 5)
     alone = net(one, taps).decoded
     torch.testing.assert_close(
-        net(both(one, two), taps).decoded[: len(one.grid)], alone, atol=2e-5, rtol=1e-4
+        net(joined(one, two), taps).decoded[: len(one.grid)], alone, atol=2e-5, rtol=1e-4
     )
 
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from voxel_clouds import cloud, joined
 
 from pointadapt.backbones import BlockTaps
 from pointadapt.backbones.voxel.config import PTv3Config
-from pointadapt.backbones.voxel.levels import Voxels, first_level
+from pointadapt.backbones.voxel.levels import first_level
 from pointadapt.backbones.voxel.network import PTv3
 from pointadapt.backbones.voxel.sizes import SIZES
 from pointadapt.core.errors import ConfigError
@@ -20,19 +21,6 @@ CONFIG = PTv3Config(
     in_channels=4, depths=(2, 1), channels=(12, 24), heads=(2, 3), patch_sizes=(16, 16),
     decoder_depths=(1,), decoder_channels=(18,), decoder_heads=(2,), decoder_patch_sizes=(16,),
 )  # fmt: skip
-
-
-def cloud(seed, side=6):
-    draw = torch.Generator().manual_seed(seed)
-    grid = (torch.rand(side, side, side, generator=draw) < 0.4).nonzero()
-    features = torch.randn(len(grid), 4, generator=draw)
-    return Voxels(grid, grid * 0.1, features, torch.zeros(len(grid), dtype=torch.long))
-
-
-def both(*clouds):
-    batch = torch.cat([torch.full((len(c.grid),), i) for i, c in enumerate(clouds)])
-    parts = ("grid", "coord", "features")
-    return Voxels(*(torch.cat([getattr(c, name) for c in clouds]) for name in parts), batch)
 
 
 def released(layer, x, order, count):
@@ -62,7 +50,7 @@ def test_each_run_has_its_own_weights(count):
 
 def test_it_stands_beside_the_mlp_along_the_curve_of_the_attention():
     torch.manual_seed(1)
-    net, voxels = PTv3(CONFIG).eval(), cloud(0)
+    net, voxels = PTv3(CONFIG).eval(), cloud(0, 6)
     method = make_method("point_tpa", {"rank": 5, "runs": (6, 3)})
     taps = attach_by_stage(method, net)
     level = first_level(voxels)
@@ -81,10 +69,10 @@ def test_it_stands_beside_the_mlp_along_the_curve_of_the_attention():
 
 def test_a_batch_equals_its_single_clouds():
     torch.manual_seed(1)
-    net, clouds = PTv3(CONFIG).eval(), [cloud(0), cloud(1, side=8)]
+    net, clouds = PTv3(CONFIG).eval(), [cloud(0, 6), cloud(1, 8)]
     taps = attach_by_stage(make_method("point_tpa", {"runs": (6, 3)}), net)
     alone = torch.cat([net(c, taps).decoded for c in clouds])
-    torch.testing.assert_close(net(both(*clouds), taps).decoded, alone, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(net(joined(*clouds), taps).decoded, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_published_share_of_the_backbone():

@@ -289,7 +289,7 @@ class Elsewhere(torch.Tensor):
 def test_what_kernels_do_not_take(monkeypatch):
     """A tensor that says it is on a GPU, so that the rest of the decision is reached."""
     monkeypatch.setattr(_kernels, "Tensor", Elsewhere)
-    monkeypatch.setattr(_kernels, "_checked", {None: "triton"})
+    monkeypatch.setattr(_kernels, "_checked", {("pointadapt.ops._triton", None): "triton"})
     monkeypatch.delenv("POINTADAPT_TRITON", raising=False)
 
     def on_gpu(n=5, dtype=torch.float32):
@@ -303,19 +303,23 @@ def test_what_kernels_do_not_take(monkeypatch):
     assert _kernels.kernels(on_gpu()) is None
 
 
+def first_use(device):
+    return _kernels.checked("pointadapt.ops._triton", device, _kernels.differs)
+
+
 def test_kernels_that_differ_are_not_used(monkeypatch):
     monkeypatch.setattr(_kernels.importlib, "import_module", lambda name: object())
     monkeypatch.setattr(_kernels, "differs", lambda module, device: "sample other points")
     monkeypatch.setattr(torch.cuda, "device", lambda device: torch.autocast("cpu", enabled=False))
     with pytest.warns(RuntimeWarning, match="sample other points on cuda:0: the slower PyTorch"):
-        assert _kernels._load(torch.device("cuda:0")) is None
+        assert first_use(torch.device("cuda:0")) is None
 
     def broken(module, device):
         raise RuntimeError("no C compiler\nmore")
 
     monkeypatch.setattr(_kernels, "differs", broken)
     with pytest.warns(RuntimeWarning, match="failed .RuntimeError: .*no C compiler"):
-        assert _kernels._load(torch.device("cuda:0")) is None
+        assert first_use(torch.device("cuda:0")) is None
 
 
 @needs_triton

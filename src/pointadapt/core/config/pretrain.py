@@ -144,6 +144,19 @@ class PretrainConfig:
         if self.weights and len(self.data) == 1:
             raise ConfigError(f"weights are for mixtures, but data is {self.data[0]} alone")
 
+    def share_of_batch(self, processes: int, unit: str = "clouds") -> int:
+        """How much of a batch each of several processes has.
+
+        Raises:
+            ConfigError: the batch cannot be shared equally.
+        """
+        if self.batch_size % processes:
+            raise ConfigError(
+                f"a batch of {self.batch_size} {unit} cannot be shared equally by {processes} "
+                "processes: choose a --batch-size that they divide"
+            )
+        return self.batch_size // processes
+
     def _check_views(self) -> None:
         if self.view_points and not 64 <= self.view_points <= self.points:
             raise ConfigError(
