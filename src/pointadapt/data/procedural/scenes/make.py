@@ -120,12 +120,11 @@ def _scanned(stage: Stage, every: tuple[np.ndarray, ...], hits: Hits, kind: str)
     rng, (x, normals, labels, things, _) = stage.rng, every
     centers = _centers(x, things)
     rows = hits.rows
-    noise = stage.size * 10 ** rng.uniform(-4.5, -3) * (kind != "airborne") + (
-        kind == "airborne"
-    ) * rng.uniform(0.01, 0.08)
+    near, far = stage.size * 10 ** rng.uniform(-4.5, -3), rng.uniform(0.01, 0.08)
+    noise = far if kind == "airborne" else near
     points = x[rows] + hits.way * rng.normal(0, noise, (len(rows), 1))
     heights = points[:, 2] - stage.ground(points[:, :2])
-    color, intensity = _painted(labels[rows], things[rows], heights, normals[rows], hits.way, rng)
+    color, intensity = _painted(labels[rows], things[rows], normals[rows], hits.way, rng)
     returns = np.stack([hits.number, hits.total], axis=1)
     parts = (points, labels[rows], normals[rows], heights, centers[rows], color, intensity, returns)
     order = rng.permutation(len(rows))
@@ -144,8 +143,8 @@ def _centers(x: np.ndarray, things: np.ndarray) -> np.ndarray:
 
 
 def _painted(
-    labels: np.ndarray, things: np.ndarray, heights: np.ndarray, normals: np.ndarray,
-    way: np.ndarray, rng: np.random.Generator,
+    labels: np.ndarray, things: np.ndarray, normals: np.ndarray, way: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Colours and intensities: of each class about one, another for each object; plants green."""
     palette = rng.uniform(0.15, 0.85, (len(CLASSES), 3))
@@ -154,5 +153,5 @@ def _painted(
     color = palette[labels] + own[things] + rng.normal(0, 0.05, (len(labels), 3))
     shade = 0.6 + 0.4 * np.abs(normals @ np.array([0.3, 0.4, 0.87]))
     glossy = rng.uniform(0.1, 1, len(CLASSES))[labels] * np.abs((normals * way).sum(axis=1))
-    intensity = glossy + rng.normal(0, 0.08, len(labels)) + 0 * heights
+    intensity = glossy + rng.normal(0, 0.08, len(labels))
     return (color * shade[:, None]).clip(0, 1), intensity
