@@ -45,7 +45,9 @@ from pointadapt.training.setup import build_model, make_dataset, with_points
 TOKENS = ("patch_max", "patch_mean", "patch_max@mid", "patch_mean@mid")
 SENSOR = {"views": ("sensor", "rotate_z", "noise", "scale_shift"), "view_points": 256}
 WHOLE = {"views": ("rotate_z", "scale_shift")}
+STILL = {"augment": (), "views": ("sensor", "rotate_z", "noise"), "view_points": 1024}
 BOTH = {"label_weight": 0.03, "attribute_weight": 0.005}
+LABELS = {"label_weight": 0.3, "attribute_weight": 0.05}
 VARIANTS: dict[str, dict[str, Any]] = {
     "as tiny": BOTH,
     "reconstruction alone": {},
@@ -56,6 +58,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "contrast, sensor views": {**BOTH, **SENSOR, "contrast_weight": 0.03},
     "contrast, dense too": {**BOTH, **SENSOR, "view_points": 1024, "contrast_weight": 0.03},
     "contrast x 3, dense too": {**BOTH, **SENSOR, "view_points": 1024, "contrast_weight": 0.1},
+    "no stretching": {**BOTH, **STILL, "contrast_weight": 0.1},
+    "no stretching, labels x 10": {**LABELS, **STILL, "contrast_weight": 0.3},
+    "labels x 10": LABELS,
 }
 SHARED = {
     "mask_ratio": 0.675, "mask_spread": 0.175, "decoder_depth": 1, "assembly_fraction": 0.4,
