@@ -119,7 +119,7 @@ def test_resuming_is_exact(name, toy_root, bare_backbone, tmp_path, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "save_state", save)
-        patch.setattr(loop._Run, "_asked_to_stop", lambda run: run._save())  # and go on
+        patch.setattr(loop.Run, "_asked_to_stop", lambda run: run._save())  # and go on
         loop.train(whole)
     want = read_safetensors(whole.out / "adapter" / adapter_folder.WEIGHTS)
     for place in places.values():

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..ops import is_exporting
 from ..ops.largest import largest, takes
+from ..ops.rowwise import rowwise
 from .memory import again, from_inputs, instead, is_lean
 from .taps import BlockTaps
 from .tokens import Tokens
@@ -97,6 +98,7 @@ def joined(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
+@rowwise
 def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool = False) -> Tensor:
     """softmax(q kᵀ / √c) v for q (B, H, T, c) and k, v (B, H, S, c).
 

@@ -39,6 +39,7 @@ class HoulsbyAdapter(ClsMethod):
     """
 
     title = "Adapter"
+    trains_together = True
     paper = "Houlsby et al., Parameter-Efficient Transfer Learning for NLP, ICML 2019"
     stacks = True
     why_not_fold = "a GELU stands between its two layers, so no linear layer computes the same"

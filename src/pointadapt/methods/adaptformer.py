@@ -38,6 +38,7 @@ class AdaptFormer(ClsMethod):
     """
 
     title = "AdaptFormer"
+    trains_together = True
     paper = "Chen et al., AdaptFormer, NeurIPS 2022, arXiv 2205.13535"
     stacks = True
     why_not_fold = "a ReLU stands between its two layers, so no linear layer computes the same"

@@ -40,6 +40,8 @@ class Method:
         fits: it fits the head by :meth:`fit` and trains nothing, so that it has no epochs.
         stacks: its taps ask no numbers of tensors and exchange no layers, so clouds for several
             adapters may go through the blocks together (:mod:`pointadapt.adapters.mixed`).
+        trains_together: its training forward goes through ``torch.func.vmap``, with the same result,
+            so that several runs of it may be trained at once (:mod:`pointadapt.training.together`).
         task_options: what it takes as the task's options where nothing else is asked for.
     """
 
@@ -53,6 +55,7 @@ class Method:
     scratch: ClassVar[int] = 0
     fits: ClassVar[bool] = False
     stacks: ClassVar[bool] = False
+    trains_together: ClassVar[bool] = False
     task_options: ClassVar[Mapping[str, Any]] = {}
 
     position: Literal["every_block", "once"] = "every_block"

@@ -22,6 +22,7 @@ class BitFit(ClsMethod):
     """
 
     title = "BitFit"
+    trains_together = True
     paper = "Zaken et al., BitFit, ACL 2022, arXiv 2106.10199"
     stacks = True
     starts_as_pretrained = True

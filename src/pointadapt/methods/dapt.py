@@ -70,6 +70,7 @@ class Dapt(ClsMethod):
     """
 
     title = "DAPT"
+    trains_together = True
     paper = "Zhou et al., Dynamic Adapter Meets Prompt Tuning, CVPR 2024, arXiv 2403.01439"
     stacks = True
     head_inputs = ("cls", "prompt_mean", "patch_max")

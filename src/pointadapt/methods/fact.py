@@ -45,6 +45,7 @@ class Fact(ClsMethod):
     """
 
     title = "FacT"
+    trains_together = True
     paper = "Jie & Deng, FacT: Factor-Tuning, AAAI 2023, arXiv 2212.03145"
     starts_as_pretrained = True
 

@@ -18,6 +18,7 @@ class Full(Method):
     """
 
     title = "Full fine-tuning"
+    trains_together = True
     paper = "Pang et al., Masked Autoencoders for Point Cloud Self-supervised Learning, ECCV 2022"
     starts_as_pretrained = True
 

@@ -30,6 +30,7 @@ class Ia3(ClsMethod):
     """
 
     title = "(IA)³"
+    trains_together = True
     paper = "Liu et al., Few-Shot Parameter-Efficient Fine-Tuning …, NeurIPS 2022, arXiv 2205.05638"
     stacks = True
     starts_as_pretrained = True

@@ -51,6 +51,7 @@ class Idpt(ClsMethod):
     """
 
     title = "IDPT"
+    trains_together = True
     paper = "Zha et al., Instance-aware Dynamic Prompt Tuning, ICCV 2023, arXiv 2304.07221"
     head_inputs = ("cls", "prompt_mean", "patch_max")
     why_not_fold = "its prompt is a token of its own, made of each cloud's patches"

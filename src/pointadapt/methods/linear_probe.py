@@ -23,6 +23,7 @@ class LinearProbe(Method):
     """
 
     title = "Linear probe"
+    trains_together = True
     paper = "common practice; figure in Zhou et al., DAPT, CVPR 2024, Tab. 6"
     stacks = True
     starts_as_pretrained = True

@@ -40,6 +40,7 @@ class Lora(ClsMethod):
     """
 
     title = "LoRA"
+    trains_together = True
     paper = "Hu et al., LoRA, ICLR 2022, arXiv 2106.09685"
     stacks = True
     starts_as_pretrained = True

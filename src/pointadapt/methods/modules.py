@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..backbones import BlockTaps, CloudView, Folding, Taps, Tokens
 from ..backbones.linear import is_frozen, linear, scaled_linear
 from ..backbones.memory import again
+from ..ops.rowwise import is_stacked
 
 SMALLEST_GAMMA = 0.1  # below it, y tells too little of x
 
@@ -57,7 +58,9 @@ class ScaleShift(nn.Module):
 
     def _tells(self) -> bool:
         """``by_output``; in evaluation looked at anew, lest answers depend on earlier training."""
-        return self.by_output if self.training else self._large()
+        if self.training:
+            return self.by_output and not is_stacked(self.gamma)
+        return self._large()
 
     def _large(self) -> bool:
         return float(self.gamma.detach().abs().amin()) >= SMALLEST_GAMMA

@@ -30,6 +30,7 @@ class Norm(ClsMethod):
     """
 
     title = "Norm tuning"
+    trains_together = True
     paper = (
         "Basu et al., Strong Baselines for Parameter-Efficient Few-Shot Fine-Tuning, AAAI 2024, "
         "arXiv 2304.01917"

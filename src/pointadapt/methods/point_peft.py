@@ -81,6 +81,7 @@ class PointPeft(ClsMethod):
     """
 
     title = "Point-PEFT"
+    trains_together = True
     paper = "Tang et al., Point-PEFT, AAAI 2024, arXiv 2310.03059 (partly inferred)"
     why_not_fold = "its prompts are tokens of their own, and its adapters see a patch's neighbours"
 

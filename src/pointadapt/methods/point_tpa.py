@@ -60,6 +60,7 @@ class PointTpa(ClsMethod):
     """
 
     title = "PointTPA"
+    trains_together = True
     paper = "Liu et al., PointTPA, CVPR 2026, arXiv 2604.04933"
     why_not_fold = "a ReLU stands between its two layers, and one of them changes from run to run"
 

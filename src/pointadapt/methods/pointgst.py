@@ -57,6 +57,7 @@ class PointGst(ClsMethod):
     """
 
     title = "PointGST"
+    trains_together = True
     paper = "Liang et al., PEFT in Spectral Domain for Point Cloud Learning, arXiv 2410.08114"
     why_not_fold = "it mixes patches along the graph of each cloud, which no weight does"
     starts_as_pretrained = True

@@ -46,6 +46,7 @@ class Ppt(ClsMethod):
     """
 
     title = "PPT"
+    trains_together = True
     paper = "Zhang et al., Positional Prompt Tuning, 2024, arXiv 2408.11567"
     head_inputs = ("cls", "patch_mean", "prompt_mean")
     why_not_fold = "its prompts are tokens of their own, and a GELU stands inside its MLPs"

@@ -38,6 +38,7 @@ class Prefix(ClsMethod):
     """
 
     title = "Prefix tuning"
+    trains_together = True
     paper = "Li & Liang, Prefix-Tuning, ACL 2021, arXiv 2101.00190"
     stacks = True
     why_not_fold = "its keys and values come from no token, so no layer computes them"

@@ -34,6 +34,7 @@ class Ssf(ClsMethod):
     """
 
     title = "SSF"
+    trains_together = True
     paper = "Lian et al., Scaling & Shifting Your Features, NeurIPS 2022, arXiv 2210.08823"
     stacks = True
 

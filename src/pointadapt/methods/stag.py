@@ -58,6 +58,7 @@ class Stag(Method):
     """
 
     title = "STAG"
+    trains_together = True
     paper = "Furuya, Token Adaptation via Side Graph Convolution, arXiv 2502.14142"
     head_inputs = ("patch_mean",)
     why_not_fold = "it mixes patches along the graph of each cloud, which no weight does"

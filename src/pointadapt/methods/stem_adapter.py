@@ -36,6 +36,7 @@ class StemAdapter(AdaptFormer):
     """
 
     title = "Stem and adapters"
+    trains_together = True
     paper = "this project; the adapters: Chen et al., AdaptFormer, NeurIPS 2022, arXiv 2205.13535"
     stacks = True
 

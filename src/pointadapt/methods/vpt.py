@@ -36,6 +36,7 @@ class Vpt(ClsMethod):
     """
 
     title = "VPT"
+    trains_together = True
     paper = "Jia et al., Visual Prompt Tuning, ECCV 2022, arXiv 2203.12119"
     stacks = True
     why_not_fold = "its prompts are tokens of their own, so no layer computes them"

@@ -18,9 +18,11 @@ from pointadapt.ops._check import (
 )
 from pointadapt.ops._distance import block_size, split_axes, squared_distances
 from pointadapt.ops._kernels import MOST_NEIGHBORS, kernels, reference
+from pointadapt.ops.rowwise import rowwise
 from pointadapt.ops.sampling import SamplingRule, farthest_point_sample
 
 
+@rowwise
 @torch.no_grad()
 def knn(queries: Tensor, points: Tensor, k: int, *, check: bool = True) -> tuple[Tensor, Tensor]:
     """Find the `k` nearest points of each query, nearest first, ties to the lower index.
@@ -143,6 +145,7 @@ def _first_tied(dist2: Tensor, border: Tensor, count: int) -> Tensor:
     return rank.topk(count, largest=False).indices
 
 
+@rowwise
 def gather_points(points: Tensor, idx: Tensor) -> Tensor:
     """Take rows of each cloud by index: `out[b, ..., :] = points[b, idx[b, ...], :]`.
 
@@ -166,6 +169,7 @@ def gather_points(points: Tensor, idx: Tensor) -> Tensor:
     return flat.view(*idx.shape, c)
 
 
+@rowwise
 def group(
     points: Tensor, m: int, k: int, *, rule: SamplingRule = "plain", check: bool = True
 ) -> tuple[Tensor, Tensor]:

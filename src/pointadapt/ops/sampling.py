@@ -20,6 +20,7 @@ from pointadapt.ops._check import (
 )
 from pointadapt.ops._distance import split_axes
 from pointadapt.ops._kernels import kernels, reference
+from pointadapt.ops.rowwise import rowwise
 
 SamplingRule = Literal["plain", "pointnet2"]
 
@@ -30,6 +31,7 @@ POINTNET2_BALL = 1e-3
 NUMPY_BLOCK = 1 << 15  # points at a time in the CPU loop: about 1 MB of coordinates and distances
 
 
+@rowwise
 @torch.no_grad()
 def farthest_point_sample(
     points: Tensor,

@@ -18,16 +18,18 @@ from .trackers import Trackers
 class TrainingDisplay:
     """Live progress on standard error, ``log.jsonl`` and what trackers write in the run folder.
 
-    Only the main process shows and writes anything.
+    Only the main process shows and writes anything; one of several runs at once is ``shown``.
     """
 
-    def __init__(self, config: TrainConfig, steps: int, epoch: int, main: bool) -> None:
+    def __init__(
+        self, config: TrainConfig, steps: int, epoch: int, main: bool, shown: bool = True
+    ) -> None:  # fmt: skip
         self.config, self.steps, self.main = config, steps, main
         to = console.output(stderr=True)
         self.progress = Progress(
             console.Words("{task.description}"), BarColumn(), MofNCompleteColumn(),
             console.Words("{task.fields[note]}"), TimeRemainingColumn(),
-            console=to, disable=not (main and to.is_terminal), transient=True,
+            console=to, disable=not (main and shown and to.is_terminal), transient=True,
         )  # fmt: skip
         self.all = self.progress.add_task(
             config.method, total=config.epochs * steps, completed=epoch * steps, note=""
@@ -35,7 +37,7 @@ class TrainingDisplay:
         self.epoch, self.note = epoch, ""
         self.trackers: Trackers | None = None
         self.lines: ProgressLines | None = None
-        if main and not to.is_terminal:
+        if main and shown and not to.is_terminal:
             total = config.epochs * steps
             self.lines = console.progress_lines(
                 f"training {config.method}", total, "steps", epoch * steps

@@ -50,8 +50,20 @@ class Step:
 
     def set_lr(self, lr: float) -> None:
         """The learning rate of the next step."""
-        for group in self.optimizer.param_groups:
+        self.set_lr_of(self.optimizer, lr)
+
+    def set_lr_of(self, optimizer: Any, lr: float) -> None:
+        """The learning rate of an optimizer that moves in this step."""
+        for group in optimizer.param_groups:
             group["lr"] = lr
+
+    def deciding(self) -> Any:
+        """What decides which operations the next step is."""
+        return self.acc.unwrap_model(self.net).adapter.taps.deciding()
+
+    def forget(self) -> None:
+        """Forget the gradients of a step that came to nothing."""
+        self.optimizer.zero_grad()
 
     def __call__(self, points: Tensor, target: Tensor, **told: Tensor) -> Result:
         """Move the weights once (or add to the gradients, where accelerate accumulates).
@@ -95,8 +107,8 @@ class GraphStep(Step):
         self.to_warm_up = WARM_UP
         self.failed = False
 
-    def set_lr(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
+    def set_lr_of(self, optimizer: Any, lr: float) -> None:
+        for group in optimizer.param_groups:
             group["capturable"] = True
             if not isinstance(group["lr"], Tensor):  # at the start, and after a checkpoint
                 group["lr"] = torch.zeros((), device=self.acc.device)
@@ -106,7 +118,7 @@ class GraphStep(Step):
         new = {"points": points, "target": target, **told}
         if self.failed:
             return super().__call__(**new)
-        if self.replay is not None and self.captured != self._deciding():
+        if self.replay is not None and self.captured != self.deciding():
             self.replay, self.to_warm_up = None, 1  # which may compile other operations
         if self.to_warm_up:
             self.to_warm_up -= 1
@@ -118,17 +130,14 @@ class GraphStep(Step):
             self.inputs[name].copy_(value)
         return self.replay()
 
-    def _deciding(self) -> Any:
-        return self.acc.unwrap_model(self.net).adapter.taps.deciding()
-
     def _capture(self, new: dict[str, Tensor]) -> None:
-        self.replay, self.captured = None, self._deciding()
+        self.replay, self.captured = None, self.deciding()
         self.inputs = {name: value.clone() for name, value in new.items()}
         try:
             self.replay = self.record(lambda: super(GraphStep, self).__call__(**self.inputs))
         except RuntimeError as error:
             self.failed = True
-            self.optimizer.zero_grad()
+            self.forget()
             warnings.warn(
                 f"the training step cannot be captured, so it runs eagerly ({first_line(error)}): "
                 "--step eager silences this",

@@ -100,18 +100,43 @@ def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
         config = with_points(config)
         begin: Any = train_in
         tried = trial(config, begin)
-        return _Run(config, accelerator, tried).run()
+        return Run(config, accelerator, tried).run()
 
 
-class _Run:
-    """The state of one training run."""
+def add(sums: dict[str, Tensor], values: dict[str, Tensor]) -> None:
+    """Add what a step gave to an epoch's sums."""
+    for name, value in values.items():
+        before = sums.get(name)
+        now = value.detach().float()
+        sums[name] = now.clone() if before is None else before + now
+
+
+class Run:
+    """The state of one training run.
+
+    Args:
+        config: what to train.
+        accelerator: the engine.
+        tried: what :func:`.start.trial` found.
+        like: a run of the same clouds, which need not be read again.
+
+    Attributes:
+        together: how many runs take the same steps at once (:mod:`.together`).
+    """
+
+    together = 1
 
     def __init__(
-        self, config: TrainConfig, accelerator: Accelerator, tried: dict[str, Any] | None = None
-    ) -> None:
+        self, config: TrainConfig, accelerator: Accelerator, tried: dict[str, Any] | None = None,
+        like: Run | None = None,
+    ) -> None:  # fmt: skip
         self.config, self.acc, self.tried = config, accelerator, tried or {}
-        self.data = make_dataset(config)
-        self.train_set, self.test_set, self.val_set = load_clouds(config, self.data)
+        if like is None:
+            self.data = make_dataset(config)
+            self.train_set, self.test_set, self.val_set = load_clouds(config, self.data)
+        else:
+            self.data, self.train_set = like.data, like.train_set
+            self.test_set, self.val_set = like.test_set, like.val_set
         known = self.train_set
         self.model = build_model(
             config, known.classes, known.part_names, known.feature_names, known.normalise
@@ -127,8 +152,8 @@ class _Run:
         self.batch_size = self._batch_size()
         self.steps = self._steps_per_epoch()
         self.net, self.optimizer = accelerator.prepare(self.model, optimizer)
-        self.resident = Resident(accelerator.device)
-        self.first = FirstPoints(len(self.train_set), config.points)
+        self.resident = like.resident if like else Resident(accelerator.device)
+        self.first = like.first if like else FirstPoints(len(known), config.points)
         self.step = make_step(
             config.step, self.model, self.net, self.optimizer, accelerator,
             clip=config.clip, accumulate=config.accumulate, task=self.task,
@@ -161,8 +186,21 @@ class _Run:
         return steps
 
     def run(self) -> TrainResults:
-        c = self.config
+        self.start()
         main = self.acc.is_main_process
+        with TrainingDisplay(self.config, self.steps, self.epoch, main) as display, stops.later():
+            while self.epoch < self.epochs:
+                try:
+                    self.epoch_over(self._train_epoch(display), display)
+                except stops.Stopped as stopped:
+                    self._save()
+                    where = f"step {self.done} of {self.steps} of epoch {self.epoch + 1}"
+                    raise stops.Stopped(f"saved after {where}") from stopped
+        return self.finish()
+
+    def start(self) -> None:
+        """All that comes before the first epoch, or where a stopped run goes on."""
+        c, main = self.config, self.acc.is_main_process
         if main:
             self._reserve()
         if c.resume:
@@ -172,15 +210,6 @@ class _Run:
         self.began = time.monotonic() - self.seconds
         if not c.resume:  # else the checkpoint holds what was found
             self._begin()
-        with TrainingDisplay(c, self.steps, self.epoch, main) as display, stops.later():
-            while self.epoch < self.epochs:
-                try:
-                    self._one_epoch(display)
-                except stops.Stopped as stopped:
-                    self._save()
-                    where = f"step {self.done} of {self.steps} of epoch {self.epoch + 1}"
-                    raise stops.Stopped(f"saved after {where}") from stopped
-        return self._finish()
 
     def _begin(self) -> None:
         """What comes before the first epoch: the method looks at the clouds, a head is fitted."""
@@ -194,16 +223,17 @@ class _Run:
             self.history.append({**row, "seconds": round(self.seconds, 2)})
             self._save()
 
-    def _one_epoch(self, display: TrainingDisplay) -> None:
+    def epoch_over(self, row: dict[str, Any], display: TrainingDisplay) -> None:
+        """Score an epoch whose steps are done, log its ``row`` and save."""
         c = self.config
-        row = self._train_epoch(display)
         row |= self._select()
         self.epoch, self.done = self.epoch + 1, 0
-        self.seconds = time.monotonic() - self.began
+        self.seconds = (time.monotonic() - self.began) / self.together
         row["seconds"] = round(self.seconds, 2)
         self.history.append(row)
         display.epoch_done(row)
-        if self.epoch % c.save_every == 0 or self.epoch == c.epochs:
+        alone = self.together == 1
+        if alone and (self.epoch % c.save_every == 0 or self.epoch == c.epochs):
             self._save()
 
     def _reserve(self) -> None:
@@ -226,7 +256,7 @@ class _Run:
         size = self.batch_size * acc.num_processes
         return order[step * size : (step + 1) * size][acc.process_index :: acc.num_processes]
 
-    def _batch(self, step: int, order: np.ndarray) -> Batch:
+    def batch(self, step: int, order: np.ndarray) -> Batch:
         """A share of a step's clouds, augmented, from a generator of its own."""
         c, at = self.config, self._rows(step, order)
         seed = derive_seed(c.seed, self.epoch, step, self.acc.process_index)
@@ -236,7 +266,8 @@ class _Run:
             self.resident, self.first,
         )  # fmt: skip
 
-    def _lr(self, step: int) -> float:
+    def lr(self, step: int) -> float:
+        """The learning rate of a step of this epoch."""
         c = self.config
         t = self.epoch + (step / self.steps if c.schedule == "step" else 0.0)
         return warmup_cosine(t, c.epochs, c.warmup_epochs, c.lr, c.min_lr, c.min_lr)
@@ -248,22 +279,35 @@ class _Run:
 
     def _train_epoch(self, display: TrainingDisplay) -> dict[str, Any]:
         """The steps of this epoch that are left; its line of the log."""
-        c, acc = self.config, self.acc
-        order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
-        self.net.train()
-        self._begin_or_go_on()
+        order = self.begin_epoch()
         for step in range(self.done, self.steps):
-            self.step.set_lr(self._lr(step))
+            self.step.set_lr(self.lr(step))
             self.model.adapter.taps.loss_scale = self._loss_scale()
-            batch = self._batch(step, order)
+            batch = self.batch(step, order)
             loss, output = self.step(batch.points, batch.target, **batch.told)
-            self._add({"loss": loss, **self.task.running(output, batch.target)})
+            add(self.sums, {"loss": loss, **self.task.running(output, batch.target)})
             self.done = step + 1
             if step % 10 == 9 or step + 1 == self.steps:
                 display.step_done(step + 1, float(self.sums["loss"]) / (step + 1))
             if self._asked_to_stop():
                 raise stops.Stopped
-        all_of_it: Any = acc.reduce(torch.stack(list(self.sums.values())), reduction="mean")
+        return self.epoch_row()
+
+    def begin_epoch(self) -> np.ndarray:
+        """Be ready for the steps of this epoch that are left; the order of its clouds."""
+        c = self.config
+        order = epoch_order(self.train_set.labels, c.sampling, c.seed, self.epoch)
+        self.net.train()
+        self._begin_or_go_on()
+        return order
+
+    def epoch_row(self) -> dict[str, Any]:
+        """What the log says of an epoch whose steps are done.
+
+        Raises:
+            PointAdaptError: the loss is no number any more.
+        """
+        all_of_it: Any = self.acc.reduce(torch.stack(list(self.sums.values())), reduction="mean")
         loss_mean, *others = (all_of_it / self.steps).tolist()
         if not math.isfinite(loss_mean):
             raise PointAdaptError(
@@ -274,7 +318,7 @@ class _Run:
             "epoch": self.epoch + 1,
             "loss": round(loss_mean, 6),
             **{f"train_{k}": round(v, 3) for k, v in zip(list(self.sums)[1:], others, strict=True)},
-            "lr": self._lr(self.steps - 1),
+            "lr": self.lr(self.steps - 1),
         }
 
     def _begin_or_go_on(self) -> None:
@@ -292,13 +336,6 @@ class _Run:
             return
         torch.manual_seed(derive_seed(self.config.seed, self.epoch, self.acc.process_index))
         self.sums = {}
-
-    def _add(self, values: dict[str, Tensor]) -> None:
-        """Add what a step gave to the epoch's sums."""
-        for name, value in values.items():
-            before = self.sums.get(name)
-            now = value.detach().float()
-            self.sums[name] = now.clone() if before is None else before + now
 
     def _asked_to_stop(self) -> bool:
         """Whether the run ends after this step, in which the optimizer must have moved.
@@ -423,7 +460,7 @@ class _Run:
             said["baseline"] = baseline_of(self.task, self.data, *sets, c.seed)
         return {name: values for name, values in said.items() if values}
 
-    def _finish(self) -> TrainResults:
+    def finish(self) -> TrainResults:
         c, model = self.config, self.model
         if self.best:
             model.load_adapter_state(self.best["state"], "best epoch")
@@ -446,6 +483,7 @@ class _Run:
                 "batch_size": self.batch_size,
                 "normalised": model.adapter.normalise,
                 "train_clouds": len(self.train_set), "test_clouds": len(self.test_set),
+                **({"trained_together": self.together} if self.together > 1 else {}),
             },
             **self._how(),
             "settled": self.data.settled(),

@@ -220,7 +220,7 @@ def test_the_seed_fixes_every_new_tensor(config):
 
 
 def test_every_batch_is_augmented_anew(config):
-    run = loop._Run(config, make_accelerator("fp32"))
+    run = loop.Run(config, make_accelerator("fp32"))
     order = np.arange(40)
 
     def batch(epoch, seed=0):
@@ -263,14 +263,14 @@ class Stopped(BaseException):
 
 
 def stop_at(monkeypatch, epoch, step):
-    original = loop._Run._batch
+    original = loop.Run.batch
 
     def batch(self, at, order):
         if (self.epoch, at) == (epoch, step):
             raise Stopped
         return original(self, at, order)
 
-    monkeypatch.setattr(loop._Run, "_batch", batch)
+    monkeypatch.setattr(loop.Run, "batch", batch)
 
 
 @pytest.mark.parametrize(
@@ -304,20 +304,20 @@ def test_resuming_is_exact(config, changes, monkeypatch):
 
 def terminate_in(monkeypatch, name, when):
     """SIGTERM comes while the run is in its method ``name``, if ``when(run, first argument)``."""
-    original = getattr(loop._Run, name)
+    original = getattr(loop.Run, name)
 
     def method(self, *args):
         if when(self, *args[:1]):
             os.kill(os.getpid(), signal.SIGTERM)
         return original(self, *args)
 
-    monkeypatch.setattr(loop._Run, name, method)
+    monkeypatch.setattr(loop.Run, name, method)
 
 
 STOPS = {  # where SIGTERM comes, and what is saved
-    "step": ("_batch", lambda run, step: (run.epoch, step) == (1, 2), "step 3 of 5 of epoch 2"),
-    "first": ("_batch", lambda run, step: (run.epoch, step) == (0, 0), "step 1 of 5 of epoch 1"),
-    "last": ("_batch", lambda run, step: (run.epoch, step) == (2, 4), "step 5 of 5 of epoch 3"),
+    "step": ("batch", lambda run, step: (run.epoch, step) == (1, 2), "step 3 of 5 of epoch 2"),
+    "first": ("batch", lambda run, step: (run.epoch, step) == (0, 0), "step 1 of 5 of epoch 1"),
+    "last": ("batch", lambda run, step: (run.epoch, step) == (2, 4), "step 5 of 5 of epoch 3"),
     "score": ("_score", lambda run, _: run.epoch == 1, "step 5 of 5 of epoch 2"),
     "save": ("_save", lambda run: run.epoch == 1, "step 1 of 5 of epoch 2"),
 }
@@ -325,7 +325,7 @@ STOPS = {  # where SIGTERM comes, and what is saved
 
 def test_resuming_goes_on_as_the_epoch_began(config, monkeypatch, sigterm):
     """A scale that shrinks inside an epoch changes how its gradient is found in the next one."""
-    seen, batch = [], loop._Run._batch
+    seen, batch = [], loop.Run.batch
     with monkeypatch.context() as patch, pytest.raises(stops.Stopped):
         terminate_in(patch, *STOPS["step"][:2])
         train(config)
@@ -342,7 +342,7 @@ def test_resuming_goes_on_as_the_epoch_began(config, monkeypatch, sigterm):
         seen.append((self.epoch, self.model.adapter.taps.deciding()))
         return batch(self, step, order)
 
-    monkeypatch.setattr(loop._Run, "_batch", watched)
+    monkeypatch.setattr(loop.Run, "batch", watched)
     train(replace(config, resume=True))
     assert seen[0] == (1, tuple(began))
     assert seen[-1] == (2, (False,) * len(began))
@@ -423,7 +423,7 @@ loop = importlib.import_module("pointadapt.training.trainer")
 from pointadapt.core.config import TrainConfig, load_config
 
 config, where = load_config(sys.argv[1], TrainConfig), sys.argv[2]
-batch, replace = loop._Run._batch, os.replace
+batch, replace = loop.Run.batch, os.replace
 
 def killing_batch(self, step, order):
     if where == "step" and (self.epoch, step) == (1, 2):
@@ -435,7 +435,7 @@ def killing_replace(source, target):
         os.kill(os.getpid(), signal.SIGKILL)
     return replace(source, target)
 
-loop._Run._batch, os.replace = killing_batch, killing_replace
+loop.Run.batch, os.replace = killing_batch, killing_replace
 loop.train(config)
 """
 
@@ -530,7 +530,7 @@ def test_processes_share_a_balanced_step(config):
 
     def share(rank):
         acc = SimpleNamespace(num_processes=2, process_index=rank)
-        return loop._Run._rows(SimpleNamespace(acc=acc, batch_size=8), 1, order).tolist()
+        return loop.Run._rows(SimpleNamespace(acc=acc, batch_size=8), 1, order).tolist()
 
     assert len(share(0)) == len(share(1)) == 8
     assert sorted(share(0) + share(1)) == sorted(order[16:32].tolist())
@@ -582,9 +582,9 @@ def test_resuming_from_a_damaged_checkpoint(config, content):
 
 def test_last_never_looks_at_the_test_set_before_the_end(config, monkeypatch):
     scored = []
-    original = loop._Run._score
+    original = loop.Run._score
     monkeypatch.setattr(
-        loop._Run, "_score", lambda self, *a: scored.append(self.epoch) or original(self, *a)
+        loop.Run, "_score", lambda self, *a: scored.append(self.epoch) or original(self, *a)
     )
     train(config)
     assert scored == [3]
@@ -596,7 +596,7 @@ def test_last_never_looks_at_the_test_set_before_the_end(config, monkeypatch):
 @pytest.mark.parametrize("select", ["val", "test"])
 def test_the_best_epoch_is_kept(config, select, monkeypatch):
     values = iter([50.0, 80.0, 80.0, 60.0])
-    states, original = [], loop._Run._score
+    states, original = [], loop.Run._score
 
     def score(self, clouds, votes=0):
         states.append({k: v.clone() for k, v in self.model.adapter_state().items()})
@@ -605,7 +605,7 @@ def test_the_best_epoch_is_kept(config, select, monkeypatch):
         except StopIteration:
             return original(self, clouds, votes)
 
-    monkeypatch.setattr(loop._Run, "_score", score)
+    monkeypatch.setattr(loop.Run, "_score", score)
     results = train(replace(config, epochs=4, select=select))
     assert results["protocol"]["selected_epoch"] == 2  # the first of equals
     assert same(adapter(config.out), states[1])
@@ -680,9 +680,9 @@ def test_accumulating_equals_a_larger_batch(config, monkeypatch):
 def test_clouds_that_make_no_whole_step_wait(config, monkeypatch):
     """40 clouds in batches of 8, two to a step: four batches, and no gradient is carried over."""
     seen = []
-    original = loop._Run._batch
+    original = loop.Run.batch
     monkeypatch.setattr(
-        loop._Run, "_batch", lambda self, s, o: seen.append((self.epoch, s)) or original(self, s, o)
+        loop.Run, "batch", lambda self, s, o: seen.append((self.epoch, s)) or original(self, s, o)
     )
     train(replace(config, accumulate=2, epochs=2))
     assert seen == [(e, s) for e in range(2) for s in range(4)]
@@ -717,7 +717,7 @@ from pointadapt.core.machine import make_accelerator
 batches = importlib.import_module("pointadapt.training.batches")
 batches.resample_along = lambda points, along, n, generator: (points[:, :n], along)
 config = load_config(sys.argv[1], TrainConfig)
-run = loop._Run(config, make_accelerator(config.precision, config.accumulate))
+run = loop.Run(config, make_accelerator(config.precision, config.accumulate))
 batch, seen = run._batch, []
 
 def watched(step, order):
@@ -780,7 +780,7 @@ stops.install()
 loop = importlib.import_module("pointadapt.training.trainer")
 from pointadapt.core.config import TrainConfig, load_config
 
-config, batch, loop.AGREE = load_config(sys.argv[1], TrainConfig), loop._Run._batch, 2
+config, batch, loop.AGREE = load_config(sys.argv[1], TrainConfig), loop.Run.batch, 2
 
 def stopping(run, step, order):
     where = run.acc.process_index, run.epoch, step, run.config.out.name
@@ -788,7 +788,7 @@ def stopping(run, step, order):
         os.kill(os.getpid(), signal.SIGTERM)  # one of them alone
     return batch(run, step, order)
 
-loop._Run._batch = stopping
+loop.Run.batch = stopping
 loop.train(replace(config, out=config.out / "whole"))
 try:
     loop.train(replace(config, out=config.out / "parts"))
@@ -797,7 +797,7 @@ except stops.Stopped as stopped:
     assert "step 2 of 5 of epoch 2" in str(stopped), stopped
     stops.forget()
 torch.distributed.barrier()
-loop._Run._batch = batch
+loop.Run.batch = batch
 loop.train(replace(config, out=config.out / "parts", resume=True))
 torch.distributed.barrier()
 torch.distributed.destroy_process_group()
@@ -870,7 +870,7 @@ def test_bad_input(config, changes, error, message):
 
 
 def test_predictions_that_are_no_numbers_are_not_reported(config, monkeypatch):
-    original = loop._Run._train_epoch
+    original = loop.Run._train_epoch
 
     def spoil(self, display):
         row = original(self, display)
@@ -879,7 +879,7 @@ def test_predictions_that_are_no_numbers_are_not_reported(config, monkeypatch):
                 self.model.adapter.head.layers[0].weight.fill_(torch.nan)
         return row
 
-    monkeypatch.setattr(loop._Run, "_train_epoch", spoil)
+    monkeypatch.setattr(loop.Run, "_train_epoch", spoil)
     with pytest.raises(PointAdaptError, match="predicts NaN after epoch 3"):
         train(config)
     assert not (config.out / "results.json").exists()
@@ -916,7 +916,7 @@ def test_a_full_disk_is_said_before_the_first_step(config, monkeypatch):
     train(replace(config, epochs=1, out=config.out / "before"))
     size = (config.out / "before" / "checkpoint.pt").stat().st_size
     monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
-    monkeypatch.setattr(loop._Run, "_train_epoch", None)
+    monkeypatch.setattr(loop.Run, "_train_epoch", None)
     line = "needed for checkpoints and the adapter: No space left on device: make room"
     with pytest.raises(PointAdaptError, match=line):
         train(replace(config, out=config.out / "full"))
@@ -973,7 +973,7 @@ def test_losses_of_taps_are_scaled_as_the_loop_scales_its_own(config):
     for accumulate in (1, 2):
         options = {"method": "point_lora", "options": (), "accumulate": accumulate}
         torch.manual_seed(0)
-        run = loop._Run(replace(config, **options), make_accelerator("fp32", accumulate))
+        run = loop.Run(replace(config, **options), make_accelerator("fp32", accumulate))
         run.net.eval()  # BatchNorm and dropout as in prediction; the score loss needs training
         run.model.adapter.taps.train()
         run.optimizer.step = run.optimizer.zero_grad = lambda *a, **k: None
