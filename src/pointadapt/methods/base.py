@@ -40,8 +40,8 @@ class Method:
         fits: it fits the head by :meth:`fit` and trains nothing, so that it has no epochs.
         stacks: its taps ask no numbers of tensors and exchange no layers, so clouds for several
             adapters may go through the blocks together (:mod:`pointadapt.adapters.mixed`).
-        trains_together: its training forward goes through ``torch.func.vmap``, with the same result,
-            so that several runs of it may be trained at once (:mod:`pointadapt.training.together`).
+        trains_together: ``torch.func.vmap`` goes through its forward pass in training, so several
+            runs may be trained at once (:mod:`pointadapt.training.together`).
         task_options: what it takes as the task's options where nothing else is asked for.
     """
 

@@ -51,9 +51,7 @@ class _Merged(torch.autograd.Function):
         info: Any, in_dims: tuple[Any, ...], function: Callable[..., Any], *inputs: Any
     ) -> tuple[Any, Any]:
         size = info.batch_size
-        out = function(
-            *(_merged(x, d, size) for x, d in zip(inputs, in_dims[1:], strict=True))
-        )
+        out = function(*(_merged(x, d, size) for x, d in zip(inputs, in_dims[1:], strict=True)))
         if isinstance(out, Tensor):
             return out.unflatten(0, (size, -1)), 0
         return tuple(x.unflatten(0, (size, -1)) for x in out), (0,) * len(out)

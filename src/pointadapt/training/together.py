@@ -1,9 +1,9 @@
 """Training several runs at once: their steps are one step, on stacked tensors.
 
-On a GPU a step of small clouds is bound by starting its kernels, not by what they compute, so five
-seeds take little longer than one. Each run is what it is alone: its own clouds, order, augmentation,
-learning rate, scores and files. Only what a network draws in its forward pass (dropout, DropPath)
-comes from another place. Nothing is saved before the end: what was stopped is begun again.
+On a GPU a step of small clouds is bound by starting its kernels, not by what they compute. Each run
+is what it is alone: its own clouds, order, augmentation, learning rate, scores and files. Only what
+a network draws in its forward pass (dropout, DropPath) comes from another place. Nothing is saved
+before the end: what was stopped is begun again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor
 
 from ..core import console, stops
@@ -22,6 +23,7 @@ from ..core.folders import only_run_in
 from ..core.machine import keep_large_blocks, make_accelerator, use_threads
 from ..core.results import TrainResults
 from ..methods import METHODS
+from ..tasks import Task
 from .progress import TrainingDisplay
 from .setup import check_folder, check_names, with_points
 from .stacked import Stacked, tensors
@@ -86,7 +88,7 @@ def train_together(configs: Sequence[TrainConfig], patience: float = 0.0) -> lis
     return [done[id(run)] for run in runs]
 
 
-def _runs(configs: Sequence[TrainConfig], accelerator: Any) -> list[Run]:
+def _runs(configs: Sequence[TrainConfig], accelerator: Accelerator) -> list[Run]:
     """The runs, of which those of the same clouds share them."""
     known: dict[str, Run] = {}
     runs = []
@@ -182,14 +184,23 @@ class Together:
 
 
 class StackedStep(Step):
-    """One step of all runs: points (K, B, N, 3) to losses (K,) and outputs (K, B, …)."""
+    """One step of several models: points (K, B, N, 3) to losses (K,) and outputs (K, B, …).
+
+    Args:
+        net: the models.
+        task: gives the loss.
+        optimizers: one for each model.
+        acc: accelerate's engine.
+        clip: largest gradient norm of each.
+    """
 
     net: Stacked
 
-    def __init__(self, runs: Sequence[Run], stacked: Stacked) -> None:
-        first = runs[0]
-        super().__init__(stacked, first.task, None, first.acc, first.config.clip)
-        self.optimizers: list[Any] = [run.optimizer for run in runs]
+    def __init__(
+        self, net: Stacked, task: Task, optimizers: Sequence[Any], acc: Accelerator, clip: float
+    ) -> None:  # fmt: skip
+        super().__init__(net, task, None, acc, clip)
+        self.optimizers = list(optimizers)
 
     def set_lrs(self, lrs: Sequence[float]) -> None:
         """The learning rate of each run's next step."""
@@ -220,9 +231,10 @@ class StackedGraphStep(GraphStep, StackedStep):
 
 def _make_step(runs: Sequence[Run], stacked: Stacked) -> StackedStep:
     """Captured unless the runs are to be eager, where it can be."""
-    config, acc = runs[0].config, runs[0].acc
-    captured = config.step != "eager" and not why_not_capture(acc, 1, "all")
-    return (StackedGraphStep if captured else StackedStep)(runs, stacked)
+    first, optimizers = runs[0], [run.optimizer for run in runs]
+    captured = first.config.step != "eager" and not why_not_capture(first.acc, 1, "all")
+    make = StackedGraphStep if captured else StackedStep
+    return make(stacked, first.task, optimizers, first.acc, first.config.clip)
 
 
 __all__ = ["StackedGraphStep", "StackedStep", "Together", "alike", "train_together", "why_alone"]
