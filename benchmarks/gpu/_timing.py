@@ -1,4 +1,4 @@
-"""Stages that test and time: `tests`, `speed`, `compiled`, `conv`."""
+"""Stages that test and time: `tests`, `speed`, `compiled`, `conv`, `together`."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ def conv(args: Args) -> None:
     write("conv.json", {"triton": has_triton(), "rows": rows})
     for row in rows:
         print(row)
+
+
+def together(args: Args) -> None:
+    """Several runs in one step, beside one alone."""
+    import torch
+    from together import measure
+
+    write("together.json", measure(args.rehearse) | {"torch": torch.__version__})
 
 
 def has_triton() -> str:

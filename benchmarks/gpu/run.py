@@ -16,11 +16,11 @@ from collections.abc import Callable
 from _pretraining import pretrain, rates, scenes, variants
 from _stage import OUT, Args
 from _studies import METHODS, few_shot, modelnet40, promise
-from _timing import compiled, conv, speed, tests
+from _timing import compiled, conv, speed, tests, together
 
 STAGES: dict[str, Callable[[Args], None]] = {
     "tests": tests, "speed": speed, "compiled": compiled, "rates": rates, "pretrain": pretrain,
-    "variants": variants, "conv": conv, "scenes": scenes,
+    "variants": variants, "conv": conv, "together": together, "scenes": scenes,
     "modelnet40": modelnet40, "few-shot": few_shot, "promise": promise,
 }  # fmt: skip
 

@@ -124,7 +124,7 @@ def test_points_with_few_labels(tmp_path):
 
 GPU = {"speed": "speed.json", "pretrain": "pretrain.json", "modelnet40": "modelnet40.json",
        "variants": "variants.json", "conv": "conv.json", "scenes": "scenes.json",
-       "promise": "promise.json"}  # fmt: skip
+       "promise": "promise.json", "together": "together.json"}  # fmt: skip
 
 
 @pytest.mark.slow

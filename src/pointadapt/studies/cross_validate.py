@@ -68,7 +68,7 @@ def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None)
     jobs = [_job(config, k, f"fold {k}", f"folds/{k}") for k in range(index.folds)]
     outcomes = run_all(
         jobs, what="cross-validating", at_once=config.jobs, on_done=on_done,
-        executor=executor(config.cluster),
+        executor=executor(config.cluster), together=config.together,
     )  # fmt: skip
     folds = [o.results for o in outcomes if o.results]
     predicted, task = _held_out(config, index, clouds)

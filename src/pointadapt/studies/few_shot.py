@@ -60,7 +60,7 @@ def _run(config: FewShotConfig, on_done: Callable[[Outcome], None] | None) -> St
     what = f"{setting.way}-way {setting.shot}-shot"
     outcomes = run_all(
         jobs, what=what, at_once=config.jobs, on_done=on_done,
-        executor=executor(config.cluster),
+        executor=executor(config.cluster), together=config.together,
     )  # fmt: skip
     results = _summary(config, setting, [o.results for o in outcomes if o.results])
     write_json(config.out / RESULTS, results)

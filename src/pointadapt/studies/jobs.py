@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -38,11 +39,30 @@ class Job:
         name: how messages call it.
         config: what to train, and ``out``, the folder of its own to do it in.
         timed: also measure the inference time of the adapter.
+        beside: jobs that are trained with it, in the same process and in the same steps.
     """
 
     name: str
     config: TrainConfig
     timed: bool = False
+    beside: tuple[Job, ...] = ()
+
+    @property
+    def each(self) -> tuple[Job, ...]:
+        """This job alone, and those beside it."""
+        return (replace(self, beside=()), *self.beside) if self.beside else (self,)
+
+    def write(self, threads: int = 0) -> list[str]:
+        """Write the options of the runs for their worker; what it is started with.
+
+        Args:
+            threads: CPU threads where a run asks for no number.
+        """
+        for job in self.each:
+            config = job.config
+            save_config(replace(config, threads=config.threads or threads), config.out / CONFIG)
+        paths = [str(job.config.out / CONFIG) for job in self.each]
+        return [*paths, *(["--timed"] if self.timed else [])]
 
     def finished(self) -> dict[str, Any] | None:
         """The results of an earlier process; None if there is more to do.
@@ -81,13 +101,15 @@ class Job:
 class Outcome:
     """How a job ended: with ``results``, or with ``error``, one line.
 
-    ``kept`` tells that the results were there before.
+    ``kept`` tells that the results were there before, ``together`` how many jobs were trained in
+    the same steps.
     """
 
     job: Job
     results: dict[str, Any] | None = None
     error: str = ""
     kept: bool = False
+    together: int = 1
 
 
 class Running(Protocol):
@@ -125,8 +147,11 @@ Executor = Callable[[int, int], Running]  # of how many jobs, and how many at a 
 def run_all(
     jobs: Sequence[Job], *, what: str = "training", at_once: int = 1, keep_going: bool = False,
     on_done: Callable[[Outcome], None] | None = None, executor: Executor | None = None,
+    together: int = 1,
 ) -> list[Outcome]:  # fmt: skip
     """Run the jobs that are not finished, each in a process of its own; all outcomes, in order.
+
+    Of jobs that are trained ``together`` and failed, each is tried once more by itself.
 
     Args:
         jobs: with a folder of its own each.
@@ -135,6 +160,7 @@ def run_all(
         keep_going: go on after a job failed, instead of raising.
         on_done: called with each outcome, the earlier ones first.
         executor: what starts them and tells which have ended; by default processes here.
+        together: jobs in one process, whose steps are one where they can be.
 
     Raises:
         ConfigError: a folder holds a run with other options; nothing was started.
@@ -143,7 +169,7 @@ def run_all(
     """
     found = [(job, job.finished()) for job in jobs]
     done = {job.name: Outcome(job, r, kept=True) for job, r in found if r is not None}
-    waiting = [job for job in jobs if job.name not in done]
+    waiting = stacked([job for job in jobs if job.name not in done], together)
     tell = on_done or (lambda outcome: None)
     for outcome in done.values():
         tell(outcome)
@@ -156,6 +182,10 @@ def run_all(
             ended = slots.ended()
             stops.check()  # SIGTERM may have reached the workers, too
             for outcome in ended:
+                if outcome.error and outcome.together > 1:
+                    console.note_line(f"{outcome.error}; it is trained by itself")
+                    waiting.insert(0, outcome.job)
+                    continue
                 done[outcome.job.name] = outcome
                 tell(outcome)
                 if outcome.error and not keep_going:
@@ -163,6 +193,29 @@ def run_all(
             bar(sum(job.epochs_done() for job in jobs))
             time.sleep(0.1)
     return [done[job.name] for job in jobs]
+
+
+def stacked(jobs: Sequence[Job], most: int) -> list[Job]:
+    """The jobs, up to ``most`` of a kind as one, where runs of that kind can be trained together.
+
+    Those that a checkpoint goes on with, and others that stay alone, are told of in one line.
+    """
+    if most < 2:
+        return list(jobs)
+    from ..training.together import alike, why_alone
+
+    kinds: dict[Any, list[Job]] = {}
+    for job in jobs:
+        begun = (job.config.out / "checkpoint.pt").exists()
+        why = "it goes on from its checkpoint" if begun else why_alone(job.config)
+        if why:
+            console.note_line(f"{job.name} is trained by itself: {why}")
+        kinds.setdefault(job.name if why else (alike(job.config), job.timed), []).append(job)
+    return [
+        replace(first, beside=tuple(others))
+        for same in kinds.values()
+        for first, *others in (same[at : at + most] for at in range(0, len(same), most))
+    ]
 
 
 class Slots:
@@ -183,16 +236,13 @@ class Slots:
 
     def start(self, job: Job) -> None:
         slot = next(i for i in range(self.count) if i not in self.running)
-        config = replace(job.config, threads=job.config.threads or self.threads)
-        save_config(config, config.out / CONFIG)
-        command = [sys.executable, "-m", "pointadapt.studies.worker", str(config.out / CONFIG)]
-        command += ["--timed"] if job.timed else []
-        env = dict(os.environ)
-        if config.threads:
-            env["OMP_NUM_THREADS"] = str(config.threads)
+        command = [sys.executable, "-m", "pointadapt.studies.worker", *job.write(self.threads)]
+        env, threads = dict(os.environ), job.config.threads or self.threads
+        if threads:
+            env["OMP_NUM_THREADS"] = str(threads)
         if len(self.gpus) > 1:
             env["CUDA_VISIBLE_DEVICES"] = self.gpus[slot % len(self.gpus)]
-        with open(config.out / LOG, "ab") as log:
+        with open(job.config.out / LOG, "ab") as log:
             process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=env
             )
@@ -206,7 +256,7 @@ class Slots:
             _close(self.running.pop(slot)[1])
         if any(status == stops.INTERRUPTED for _, _, status in over):
             raise KeyboardInterrupt
-        return [outcome_of(job, status) for _, job, status in over]
+        return [outcome for _, job, status in over for outcome in outcomes_of(job, status)]
 
     def __enter__(self) -> Slots:
         return self
@@ -238,12 +288,22 @@ def _close(process: subprocess.Popen[bytes]) -> None:
             process.stdin.close()
 
 
-def outcome_of(job: Job, status: int) -> Outcome:
-    """How a job ended whose worker ended with this exit status."""
-    results = job.finished() if status == 0 else None
+def outcomes_of(job: Job, status: int) -> list[Outcome]:
+    """How a job and those beside it ended, whose worker ended with this exit status."""
+    together = len(job.each)
+    log = job.config.out / LOG if together > 1 else None
+    return [replace(outcome_of(one, status, log), together=together) for one in job.each]
+
+
+def outcome_of(job: Job, status: int, log: Path | None = None) -> Outcome:
+    """How a job ended whose worker ended with this exit status.
+
+    ``log`` is that of several jobs, of which some may be finished in any case.
+    """
+    results = job.finished() if status == 0 or log is not None else None
     if results is not None:
         return Outcome(job, results)
-    log = job.config.out / LOG
+    log = log or job.config.out / LOG
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     said = [line for line in lines if line.strip()]
     start = "pointadapt: error: "
@@ -266,21 +326,41 @@ def _gpus() -> list[str]:
     return given[:count] or [str(i) for i in range(count)]
 
 
-def work(config: TrainConfig, timed: bool = False, patience: float = PATIENCE) -> None:
+def work(
+    config: TrainConfig, timed: bool = False, patience: float = PATIENCE,
+    beside: Sequence[TrainConfig] = (),
+) -> None:  # fmt: skip
     """Do what is left of a run: train, measure the inference time, drop the checkpoint.
+
+    Args:
+        config: of the run.
+        timed: measure.
+        patience: seconds to wait for an earlier worker to end.
+        beside: runs that are trained together with it.
 
     Raises:
         PointAdaptError: bad input, in one line.
     """
-    out = config.out
-    sweep(out, out / "adapter")
-    if not (out / RESULTS).exists():
-        from ..training.trainer import train_in
+    configs = (config, *beside)
+    for each in configs:
+        sweep(each.out, each.out / "adapter")
+    _train([each for each in configs if not (each.out / RESULTS).exists()], patience)
+    for each in configs:
+        if timed and not (each.out / TIMING).exists():
+            from ..inference.timing import inference_time
 
-        resume = (out / "checkpoint.pt").exists()
+            write_json(each.out / TIMING, inference_time(each.out / "adapter", each))
+        (each.out / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _train(configs: Sequence[TrainConfig], patience: float) -> None:
+    if len(configs) > 1:
+        from ..training.together import train_together
+
+        train_together(configs, patience)
+        return
+    from ..training.trainer import train_in
+
+    for config in configs:
+        resume = (config.out / "checkpoint.pt").exists()
         train_in(replace(config, resume=resume), patience)
-    if timed and not (out / TIMING).exists():
-        from ..inference.timing import inference_time
-
-        write_json(out / TIMING, inference_time(out / "adapter", config))
-    (out / "checkpoint.pt").unlink(missing_ok=True)

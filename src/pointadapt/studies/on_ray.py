@@ -13,16 +13,14 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.config import save_config
 from ..core.errors import ConfigError
 from ..core.notes import note
 from ..core.ray_cluster import Caller, connected, node_name, share_of
-from .jobs import CONFIG, GRACE, LOG, Executor, Job, Outcome, Slots, outcome_of
+from .jobs import CONFIG, GRACE, LOG, Executor, Job, Outcome, Slots, outcomes_of
 
 RETRIES = 10  # nodes that a run may lose
 PATIENCE = 300.0  # seconds that a run waits for itself on a node that is cut off, not dead
@@ -66,11 +64,10 @@ class RayTasks:
         if cores > max(n.get("CPU", 0) for n in self._nodes):
             note(f"{job.name} waits for a node with {cores} cores (--threads)")
         path = job.config.out / CONFIG
-        save_config(replace(job.config, threads=cores), path)
+        asked = [*job.write(cores), f"--patience={PATIENCE:g}"]
         task = self.ray.remote(attempt).options(
             num_cpus=cores, num_gpus=gpus, max_retries=RETRIES, name=job.name
         )
-        asked = [str(path), f"--patience={PATIENCE:g}", *(["--timed"] if job.timed else [])]
         ref = task.remote(asked, path.read_text(encoding="utf-8"), cores, Caller())
         self.running[ref] = job
 
@@ -84,21 +81,23 @@ class RayTasks:
             return []
         refs = list(self.running)
         over, _ = self.ray.wait(refs, num_returns=len(refs), timeout=0)
-        return [self._outcome(ref, self.running.pop(ref)) for ref in over]
+        return [o for ref in over for o in self._outcomes(ref, self.running.pop(ref))]
 
-    def _outcome(self, ref: Any, job: Job) -> Outcome:
+    def _outcomes(self, ref: Any, job: Job) -> list[Outcome]:
         try:
             status = self.ray.get(ref)
         except self.ray.exceptions.RayError as error:
             said = [line for line in str(error).split("\n") if line.strip()]
             why = said[-1].strip() if said else type(error).__name__
-            return Outcome(job, error=f"{job.name}: its Ray task failed: {why[:300]}")
+            failed = f"its Ray task failed: {why[:300]}"
+            together = len(job.each)
+            return [Outcome(j, error=f"{j.name}: {failed}", together=together) for j in job.each]
         if isinstance(status, str):
             raise ConfigError(status)
         deadline = time.monotonic() + SEEN
-        while status == 0 and job.finished() is None and time.monotonic() < deadline:
+        while status == 0 and not _all_finished(job) and time.monotonic() < deadline:
             time.sleep(TICK)
-        return outcome_of(job, status)
+        return outcomes_of(job, status)
 
     def __exit__(self, *error: object) -> None:
         with self._open:
@@ -109,11 +108,15 @@ class RayTasks:
                 self.ray.wait(left, num_returns=len(left), timeout=GRACE)
 
 
+def _all_finished(job: Job) -> bool:
+    return all(one.finished() is not None for one in job.each)
+
+
 def attempt(asked: list[str], text: str, cores: int, caller: Caller) -> int | str:
     """On a node: be the parent of a worker, and return its exit status, or why there is none.
 
     Args:
-        asked: the arguments of the worker, first the file with the run's options.
+        asked: the arguments of the worker, first the file with the (first) run's options.
         text: what that file holds.
         cores: threads of the worker.
         caller: the command that asks for it.

@@ -1,6 +1,8 @@
-"""A process for one training run, which ends as soon as the process that started it is gone.
+"""A process for training runs, which ends as soon as the process that started it is gone.
 
-``python -m pointadapt.studies.worker RUN.yaml [--timed] [--patience=SECONDS]``
+``python -m pointadapt.studies.worker RUN.yaml … [--timed] [--patience=SECONDS]``
+
+Several runs are trained together.
 
 Otherwise two would write into one folder after a restart. It watches before it imports anything:
 imports take seconds, in which a killed parent would go unnoticed.
@@ -20,7 +22,7 @@ def main(args: list[str]) -> int:
     _end_with_parent()
     stops.install()
     try:
-        return _work(args[0], args[1:])
+        return _work([a for a in args if a[:2] != "--"], [a for a in args if a[:2] == "--"])
     except KeyboardInterrupt:
         return stops.INTERRUPTED
     except stops.Stopped as stopped:
@@ -39,7 +41,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _work(path: str, options: list[str]) -> int:
+def _work(paths: list[str], options: list[str]) -> int:
     from ..core import console
     from ..core.config import TrainConfig, load_config
     from ..core.errors import explain
@@ -47,7 +49,8 @@ def _work(path: str, options: list[str]) -> int:
 
     waits = [float(o.partition("=")[2]) for o in options if o.startswith("--patience=")]
     try:
-        work(load_config(path, TrainConfig), "--timed" in options, *(waits or [PATIENCE]))
+        config, *beside = (load_config(path, TrainConfig) for path in paths)
+        work(config, "--timed" in options, waits[0] if waits else PATIENCE, beside)
         return 0
     except Exception as error:
         message = explain(error)

@@ -26,6 +26,8 @@ class CompareConfig(TrainConfig):
         tune_epochs: length of those runs.
         jobs: runs at a time. More than one makes them slow one another, which their times show; 0
             takes one for every GPU, or else core, 8 at most.
+        together: runs that are trained in one process and in the same steps, for a GPU that small
+            clouds leave idle; what cannot be is told, and trained by itself. Of each of --jobs.
         cluster: address of a Ray cluster to train on, as HOST:PORT, or "auto" on one of its nodes;
             "local" starts one here. --out, the data and the backbone must be on a file system that
             its nodes share. There, --jobs 0 takes as many at a time as there is room for, each
@@ -40,13 +42,14 @@ class CompareConfig(TrainConfig):
     lrs: tuple[float, ...] = ()
     tune_epochs: int = 3
     jobs: int = 1
+    together: int = 1
     cluster: str = ""
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self, 0, "jobs")
-        at_least(self, 1, "tune_epochs")
+        at_least(self, 1, "tune_epochs", "together")
         if len(set(self.lrs)) < len(self.lrs) or min(self.lrs, default=1.0) <= 0:
             raise ConfigError(f"lrs must be different numbers above 0, not {list(self.lrs)}")
         if (

@@ -22,6 +22,8 @@ class CrossValidateConfig(TrainConfig):
         final: at the end also train an adapter on all clouds, to be used; it is stated with the
             scores of the cross-validation, since no cloud is left to score it on.
         jobs: folds at a time; 0 takes one for every GPU, or else core, 8 at most.
+        together: folds that are trained in one process and in the same steps, for a GPU that small
+            clouds leave idle; what cannot be is told, and trained by itself. Of each of --jobs.
         cluster: address of a Ray cluster to train on, as HOST:PORT, or "auto" on one of its nodes;
             "local" starts one here. --out, the data and the backbone must be on a file system that
             its nodes share. There, --jobs 0 takes as many at a time as there is room for, each
@@ -34,6 +36,7 @@ class CrossValidateConfig(TrainConfig):
     folds_file: Path | None = None
     final: bool = False
     jobs: int = 0
+    together: int = 1
     cluster: str = ""
     save_every: int = 50
     tensorboard: bool = False
@@ -42,3 +45,4 @@ class CrossValidateConfig(TrainConfig):
         super().__post_init__()
         at_least(self, 2, "folds")
         at_least(self, 0, "jobs")
+        at_least(self, 1, "together")

@@ -71,7 +71,7 @@ def _run(config: CompareConfig, on_done: Callable[[Outcome], None] | None) -> Bo
 
     run_all(
         list(jobs.values()), what="comparing", at_once=config.jobs, keep_going=True,
-        on_done=one_done, executor=executor(config.cluster),
+        on_done=one_done, executor=executor(config.cluster), together=config.together,
     )  # fmt: skip
     board = _board(config, lines, jobs, done)
     if not any(row["scores"] for row in board["methods"]):
@@ -99,7 +99,7 @@ def _board(
         baselines.append(mean_of([outcome.results for outcome in of if outcome]))
     first = next((o.results for o in done.values() if o.results), None)
     protocol = {"batch_size": config.batch_size, **(first["protocol"] if first else {})}
-    for key in ("selected_epoch", "seed"):
+    for key in ("selected_epoch", "seed", "trained_together"):
         protocol.pop(key, None)
     protocol |= {"epochs": config.epochs}  # the first may have had none
     return {
@@ -113,7 +113,7 @@ def _board(
                                 "sd": "of the seeds, divided by their number less 1",
                                 "lrs": list(config.lrs), "tune_epochs": config.tune_epochs,
                                 "val_fraction": config.val_fraction,
-                                "jobs": config.jobs},
+                                "jobs": config.jobs, "together": config.together},
         "machine": first["machine"] if first else {},
         "methods": rows,
         "baseline": max(baselines, key=lambda b: b.get("runs", 0)),  # each method's is the same

@@ -52,7 +52,7 @@ def tune(entries: Sequence[Entry], config: CompareConfig) -> list[Tuned]:
     jobs = [_job(entry, lr, config) for entry, lr in wanted]
     outcomes = run_all(
         jobs, what="choosing learning rates", at_once=config.jobs, keep_going=True,
-        executor=executor(config.cluster),
+        executor=executor(config.cluster), together=config.together,
     )  # fmt: skip
     found: dict[str, dict[float, Outcome]] = {}
     for (entry, lr), outcome in zip(wanted, outcomes, strict=True):

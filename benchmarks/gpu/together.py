@@ -1,0 +1,196 @@
+"""Several runs in one step, beside one captured run alone (stage `together`).
+
+The bundled `tiny` network, batch 32, 256 points in 16 patches or 1,024 in 64: milliseconds of a step
+of K models stacked, captured on a GPU, and what that is for each of them, over a step alone. Then
+whole epochs of K runs as the commands train them, batches made anew included. On a CPU steps are
+eager and in float32, which is what `python benchmarks/gpu/together.py` measures at K = 5.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import statistics
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import _models
+from pointadapt.adapters.model import Adapter, PointModel
+from pointadapt.core.config import TrainConfig
+from pointadapt.core.machine import make_accelerator
+from pointadapt.methods import make_method
+from pointadapt.pretrained.load import load_backbone
+from pointadapt.tasks import make_task
+from pointadapt.training.stacked import Stacked
+from pointadapt.training.step import GraphStep, Step
+from pointadapt.training.together import StackedGraphStep, StackedStep, train_together
+from pointadapt.training.trainer import train_in
+from speed import DEVICE, GPU, MIB, median_ms, timed, wait
+
+Call = Callable[[], object]
+METHODS = ("dapt", "full")
+SIZES = {256: 16, 1024: 64}  # points: patches
+COUNTS = (1, 2, 5, 10)
+PRECISION = "bf16" if GPU else "fp32"
+LR = 5e-4
+
+
+def make_model(method: str, groups: int, seed: int, rehearse: bool) -> PointModel:
+    torch.manual_seed(seed)
+    size = {**_models.MICRO, "encoder_widths": (8, 16, 16)} if rehearse else {"groups": groups}
+    net = load_backbone("point_vit:tiny" if rehearse else "tiny", **size)
+    net.set_drop_path(0.1)
+    adapter = Adapter(net, make_method(method), make_task("classification"), _models.CLASSES)
+    return PointModel(net, adapter).to(DEVICE).train()
+
+
+def alone(method: str, points: int, groups: int, rehearse: bool) -> Call:
+    """One run's step."""
+    acc, model = make_accelerator(PRECISION), make_model(method, groups, 0, rehearse)
+    optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=LR, fused=True)
+    net, optimizer = acc.prepare(model, optimizer)
+    step = (GraphStep if GPU else Step)(net, model.adapter.task, optimizer, acc, 10.0)
+    step.set_lr(LR)
+    batch = clouds(1, points, rehearse)
+    return lambda: step(batch[0][0], batch[1][0])
+
+
+def together(method: str, points: int, groups: int, count: int, rehearse: bool) -> Call:
+    """The step of ``count`` runs."""
+    acc = make_accelerator(PRECISION)
+    models = [make_model(method, groups, seed, rehearse) for seed in range(count)]
+    optimizers = [
+        torch.optim.AdamW(model.parameter_groups(0.05), lr=LR, fused=True) for model in models
+    ]
+    ready = [acc.prepare(m, o) for m, o in zip(models, optimizers, strict=True)]
+    make = StackedGraphStep if GPU else StackedStep
+    task = models[0].adapter.task
+    step = make(Stacked(models), task, [optimizer for _, optimizer in ready], acc, 10.0)
+    step.set_lrs([LR] * count)
+    batch = clouds(count, points, rehearse)
+    return lambda: step(*batch)
+
+
+def clouds(count: int, points: int, rehearse: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Batches (K, B, N, 3) and (K, B)."""
+    size = (count, 4 if rehearse else 32)
+    x = torch.randn(*size, 64 if rehearse else points, 3, device=DEVICE)
+    return x / x.norm(dim=-1).amax(dim=-1)[..., None, None], torch.randint(15, size, device=DEVICE)
+
+
+def row_of(make: Callable[[], Call], profiled: bool) -> dict[str, Any]:
+    """Milliseconds, peak memory and, if ``profiled``, the kernels of a step."""
+    gc.collect()
+    if GPU:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    try:
+        call = make()
+        first = time.perf_counter()
+        for _ in range(5):
+            call()
+        wait()
+        row: dict[str, Any] = {"first_five_s": time.perf_counter() - first}
+        row["ms"] = median_ms(call, 5, 10) if GPU else statistics.median(seconds(call))
+        if GPU:
+            row["peak_MiB"] = torch.cuda.max_memory_allocated() / MIB
+        return row | (kernels(call) if profiled and GPU else {})
+    except Exception:  # the others go on
+        print(traceback.format_exc(), flush=True)
+        return {"failed": traceback.format_exc()}
+
+
+def seconds(call: Call) -> list[float]:
+    return [timed(call, 1) for _ in range(3)]
+
+
+def kernels(call: Call) -> dict[str, Any]:
+    """How many a step has, and which take longest: (µs, calls, name)."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        call()
+        wait()
+    spent: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+    for event in seen.events() or []:
+        if event.device_type == torch.autograd.DeviceType.CUDA:
+            spent[event.name] += event.device_time
+            calls[event.name] += 1
+    most = [(round(us, 1), calls[name], name[:90]) for name, us in spent.most_common(20)]
+    return {"kernels": sum(calls.values()), "kernel_us": sum(spent.values()), "longest": most}
+
+
+def steps(rehearse: bool, counts: tuple[int, ...] = COUNTS) -> list[dict[str, Any]]:
+    """A row for each method, size and number of runs, with times of one run over one alone."""
+    rows = []
+    sizes = {64: 8} if rehearse else SIZES
+    for points, groups in sizes.items():
+        for method in METHODS:
+            one = row_of(lambda: alone(method, points, groups, rehearse), True)  # noqa: B023
+            rows.append({"method": method, "points": points, "runs": "alone", **one})
+            for count in counts:
+                make = lambda: together(method, points, groups, count, rehearse)  # noqa: B023, E731
+                row = row_of(make, count == 5)
+                if "ms" in row and "ms" in one:
+                    row["of_alone"] = row["ms"] / count / one["ms"]
+                rows.append({"method": method, "points": points, "runs": count, **row})
+                show(rows[-1])
+    return rows
+
+
+def show(row: dict[str, Any]) -> None:
+    print({k: v for k, v in row.items() if k not in ("longest", "failed")}, flush=True)
+
+
+def whole(rehearse: bool, count: int = 5) -> list[dict[str, Any]]:
+    """Seconds of an epoch of one run, and of ``count`` together for each of them."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            out=Path(folder), data="shapes", points=64 if rehearse else 256, groups=16,
+            group_size=16 if rehearse else 32, epochs=2 if rehearse else 5, tensorboard=False,
+            step="graph" if GPU else "eager", precision=PRECISION, baseline=False,
+            shots=2 if rehearse else 0,
+        )  # fmt: skip
+        for method in METHODS:
+            one = replace(config, method=method, out=config.out / f"{method}-alone")
+            runs = [replace(one, seed=k, out=config.out / f"{method}{k}") for k in range(count)]
+            try:
+                train_in(one)
+                train_together(runs)
+                own, shared = (epoch_seconds(run.out) for run in (one, runs[0]))
+                row = {"alone_s": own, "together_s": shared, "of_alone": shared / own}
+            except Exception:
+                row = {"failed": traceback.format_exc()}
+                print(row["failed"], flush=True)
+            rows.append({"method": method, "runs": count, "whole": "an epoch's seconds", **row})
+            show(rows[-1])
+    return rows
+
+
+def epoch_seconds(out: Path) -> float:
+    """Of the epochs after the first."""
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return (rows[-1]["seconds"] - rows[0]["seconds"]) / (len(rows) - 1)
+
+
+def measure(rehearse: bool) -> dict[str, Any]:
+    """All figures of the stage."""
+    return {"precision": PRECISION, "steps": steps(rehearse), "whole": whole(rehearse)}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(json.dumps(steps("--rehearse" in sys.argv, (5,)), indent=1))
