@@ -1,16 +1,17 @@
 """Several runs in one step, beside one captured run alone (stage `together`).
 
-The bundled `tiny` network, batch 32, 256 points in 16 patches or 1,024 in 64: milliseconds of a step
-of K models stacked, captured on a GPU, and what that is for each of them, over a step alone. Then
-whole epochs of K runs as the commands train them, batches made anew included. On a CPU steps are
-eager and in float32, which is what `python benchmarks/gpu/together.py` measures at K = 5.
+The bundled `tiny` network, batch 32, 256 points in 16 patches or 1,024 in 64: milliseconds of a
+step of K models stacked, captured on a GPU, and what that is for each of them, over a step alone.
+Then whole epochs of K runs as the commands train them, batches made anew included.
+
+`python benchmarks/gpu/together.py` measures K = 5 on one thread of a CPU, where steps are eager and
+in float32: the least of five, in turns.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import statistics
 import sys
 import tempfile
 import time
@@ -25,6 +26,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from speed import DEVICE, GPU, MIB, median_ms, timed, wait
+
 import _models
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.core.config import TrainConfig
@@ -36,7 +39,6 @@ from pointadapt.training.stacked import Stacked
 from pointadapt.training.step import GraphStep, Step
 from pointadapt.training.together import StackedGraphStep, StackedStep, train_together
 from pointadapt.training.trainer import train_in
-from speed import DEVICE, GPU, MIB, median_ms, timed, wait
 
 Call = Callable[[], object]
 METHODS = ("dapt", "full")
@@ -102,17 +104,13 @@ def row_of(make: Callable[[], Call], profiled: bool) -> dict[str, Any]:
             call()
         wait()
         row: dict[str, Any] = {"first_five_s": time.perf_counter() - first}
-        row["ms"] = median_ms(call, 5, 10) if GPU else statistics.median(seconds(call))
+        row["ms"] = median_ms(call, 5, 10) if GPU else min(timed(call, 1) for _ in range(3))
         if GPU:
             row["peak_MiB"] = torch.cuda.max_memory_allocated() / MIB
         return row | (kernels(call) if profiled and GPU else {})
     except Exception:  # the others go on
         print(traceback.format_exc(), flush=True)
         return {"failed": traceback.format_exc()}
-
-
-def seconds(call: Call) -> list[float]:
-    return [timed(call, 1) for _ in range(3)]
 
 
 def kernels(call: Call) -> dict[str, Any]:
@@ -191,6 +189,18 @@ def measure(rehearse: bool) -> dict[str, Any]:
     return {"precision": PRECISION, "steps": steps(rehearse), "whole": whole(rehearse)}
 
 
-if __name__ == "__main__":
+def on_cpu(count: int = 5, rounds: int = 5) -> None:
+    """One step alone and one of ``count`` in turns; prints seconds, and the time of one of many."""
     torch.set_num_threads(1)
-    print(json.dumps(steps("--rehearse" in sys.argv, (5,)), indent=1))
+    for points, groups in SIZES.items():
+        for method in METHODS:
+            calls = [alone(method, points, groups, False)]
+            calls += [together(method, points, groups, count, False)]
+            times = [[timed(call, 1) for call in calls] for _ in range(rounds + 1)][1:]
+            one, many = (min(column) for column in zip(*times, strict=True))
+            row = {"method": method, "points": points, "runs": count, "alone_ms": one, "ms": many}
+            show(row | {"of_alone": many / count / one})
+
+
+if __name__ == "__main__":
+    on_cpu()

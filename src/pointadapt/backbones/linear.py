@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..ops.rowwise import is_stacked, rowwise
 from .memory import is_lean
 
 
@@ -17,11 +18,21 @@ def is_frozen(layer: nn.Module) -> bool:
 
 
 def linear(layer: nn.Module, x: Tensor) -> Tensor:
-    """``layer(x)``; a lean forward pass keeps no half-precision copy of frozen weights."""
+    """``layer(x)``; a lean forward pass keeps no half-precision copy of frozen weights.
+
+    Of several batches that share the weights it is one product.
+    """
+    if is_stacked(x) and not any(map(is_stacked, layer.parameters())):
+        return _of_all(x, layer=layer)
     dtype = half_of(x)
     if dtype is None or not is_lean() or not is_frozen(layer):
         return layer(x)
     return FrozenLinear.apply(x, layer.weight, layer.bias, dtype)  # type: ignore[return-value]
+
+
+@rowwise
+def _of_all(x: Tensor, layer: nn.Module) -> Tensor:
+    return layer(x)
 
 
 def scaled_linear(layer: nn.Linear, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Job:
 
     @property
     def each(self) -> tuple[Job, ...]:
-        """This job alone, and those beside it."""
+        """Itself, without the others, and those beside it."""
         return (replace(self, beside=()), *self.beside) if self.beside else (self,)
 
     def write(self, threads: int = 0) -> list[str]:
@@ -198,19 +198,22 @@ def run_all(
 def stacked(jobs: Sequence[Job], most: int) -> list[Job]:
     """The jobs, up to ``most`` of a kind as one, where runs of that kind can be trained together.
 
-    Those that a checkpoint goes on with, and others that stay alone, are told of in one line.
+    The others are told of, in a line for each reason.
     """
     if most < 2:
         return list(jobs)
     from ..training.together import alike, why_alone
 
     kinds: dict[Any, list[Job]] = {}
+    reasons: dict[str, list[str]] = {}
     for job in jobs:
         begun = (job.config.out / "checkpoint.pt").exists()
-        why = "it goes on from its checkpoint" if begun else why_alone(job.config)
+        why = "there is a checkpoint to go on from" if begun else why_alone(job.config)
         if why:
-            console.note_line(f"{job.name} is trained by itself: {why}")
+            reasons.setdefault(why, []).append(job.name)
         kinds.setdefault(job.name if why else (alike(job.config), job.timed), []).append(job)
+    for why, names in reasons.items():
+        console.note_line(f"trained one by one, since {why}: {'; '.join(names)}")
     return [
         replace(first, beside=tuple(others))
         for same in kinds.values()

@@ -44,7 +44,7 @@ def why_alone(config: TrainConfig) -> str:
     """Why a run cannot be trained together with others; "" if it may be."""
     method = METHODS[config.method]
     if not method.trains_together:
-        return f"{config.method} is not written so that several can be stacked"
+        return f"{config.method} is not written to be stacked"
     reasons = {
         f"{config.method} trains nothing in epochs": method.fits,
         "--start tries each run first": config.start,

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
@@ -216,3 +217,54 @@ def test_gpus_by_the_names_of_the_user(monkeypatch):
     assert workers._gpus() == ["3", "5"]
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert workers._gpus() == ["0", "1"]
+
+
+def test_jobs_of_a_kind_are_stacked(config, tmp_path, capsys):
+    """Up to so many; what was begun alone, or is not written for it, stays alone."""
+    jobs = [Job(f"{k}", replace(config, out=tmp_path / f"{k}", seed=k)) for k in range(6)]
+    jobs[4] = replace(jobs[4], config=replace(jobs[4].config, method="most"))
+    (tmp_path / "5").mkdir()
+    (tmp_path / "5/checkpoint.pt").touch()
+    found = workers.stacked(jobs, 3)
+    assert [[job.name for job in one.each] for one in found] == [
+        ["0", "1", "2"], ["3"], ["4"], ["5"],
+    ]  # fmt: skip
+    said = capsys.readouterr().err
+    assert "trained one by one, since most is not written to be stacked: 4" in said
+    assert "there is a checkpoint to go on from: 5" in said
+    assert workers.stacked(jobs, 1) == jobs
+
+
+def test_stacked_jobs_are_one_process(config, tmp_path):
+    """With a log in the first one's folder, and an outcome of each."""
+    jobs = [Job(f"seed {k}", replace(config, out=tmp_path / f"{k}", seed=k)) for k in range(2)]
+    found = run_all(jobs, together=2)
+    assert [o.job for o in found] == jobs and all(o.results for o in found)
+    assert [o.together for o in found] == [2, 2]
+    for outcome in found:
+        assert outcome.results["protocol"]["trained_together"] == 2
+        assert not (outcome.job.config.out / "checkpoint.pt").exists()
+    assert (tmp_path / "0/worker.log").exists() and not (tmp_path / "1/worker.log").exists()
+    assert all(outcome.kept for outcome in run_all(jobs, together=2))
+
+
+def test_after_a_failure_each_is_tried_by_itself(config, tmp_path, monkeypatch, capsys):
+    started = []
+
+    def start(slots, job):
+        started.append([one.name for one in job.each])
+        if not job.beside:
+            pretend(job)
+        elif len(started) == 1:
+            pretend(job.each[0])  # it had ended when the other failed
+        slots.running[0] = job, Mock(poll=lambda: 0 if not job.beside else 2)
+
+    monkeypatch.setattr(workers.Slots, "start", start)
+    jobs = [Job(name, replace(config, out=tmp_path / name)) for name in "ab"]
+    for job in jobs:
+        job.config.out.mkdir()
+    (tmp_path / "a/worker.log").write_text("pointadapt: error: no room\n")
+    found = run_all(jobs, together=2)
+    assert started == [["a", "b"], ["b"]]
+    assert [bool(o.results) for o in found] == [True, True]
+    assert "b: no room; it is trained by itself" in capsys.readouterr().err

@@ -27,7 +27,8 @@ def config(tmp_path, toy_root, bare_backbone):
     return TrainConfig(
         out=tmp_path / "a", data="folder", root=toy_root, points=64, epochs=2, batch_size=8,
         backbone=str(bare_backbone("point_vit")), lr=3e-3, options=("rank=8",), drop_path=0.0,
-        task_options=("hidden=16", "dropout=0", "batchnorm=false"), tensorboard=False, threads=1, baseline=False,
+        task_options=("hidden=16", "dropout=0", "batchnorm=false"), tensorboard=False, threads=1,
+        baseline=False,
     )  # fmt: skip
 
 

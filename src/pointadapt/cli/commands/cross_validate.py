@@ -12,6 +12,7 @@ from rich.table import Table
 from tyro.conf import Suppress
 
 from ...core import console
+from ...core.config import together_text
 from ...core.config.cross_validate import CrossValidateConfig
 from ...reports import terminal as report
 from ...studies.cross_validate import FINAL
@@ -70,7 +71,7 @@ def _show(results: Mapping[str, Any], config: CrossValidateConfig, to: Console) 
     lines = [
         f"{results['method']} on {results['title']}, {p['folds']}-fold cross-validation of "
         f"{p['clouds']:,} clouds, from the backbone {results['backbone']}",
-        f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
+        f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}{together_text(p)}",
         f"selection: {p['selection']}; augmentation {augmentation}",
     ]
     lines.append(f"all held-out clouds: {' '.join(task.headline(pooled))}")

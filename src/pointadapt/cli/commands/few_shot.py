@@ -11,7 +11,7 @@ from rich.console import Console
 from tyro.conf import Suppress
 
 from ...core import console
-from ...core.config import votes_text
+from ...core.config import together_text, votes_text
 from ...core.config.few_shot import FewShotConfig
 from ...reports import terminal as report
 from ..base import command, plain
@@ -63,7 +63,7 @@ def _show(results: Mapping[str, Any], config: FewShotConfig, to: Console) -> Non
     lines = (
         f"{results['method']} on {results['title']}, {results['way']}-way {results['shot']}-shot, "
         f"{results['queries']} queries a class, from the backbone {results['backbone']}",
-        f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}",
+        f"trained: {trained} parameters, {p['epochs']} epochs, seed {p['seed']}{together_text(p)}",
         f"selection: {p['selection']}; augmentation {augmentation}; {votes_text(p)}",
         f"episodes: {p['episodes']}",
         f"results: {config.out / RESULTS}",

@@ -18,7 +18,7 @@ from .values import (
     save_config,
     to_plain,
 )
-from .words import Augmentation, Precision, Voting, votes_text
+from .words import Augmentation, Precision, Voting, together_text, votes_text
 
 __all__ = [
     "MAY_DIFFER",
@@ -40,5 +40,6 @@ __all__ = [
     "read_config",
     "save_config",
     "to_plain",
+    "together_text",
     "votes_text",
 ]

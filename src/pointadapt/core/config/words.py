@@ -28,3 +28,9 @@ def votes_text(stated: Mapping[str, Any]) -> str:
         "released": " (the released way: points drawn anew, mean of logits)",
     }
     return f"{stated['votes']} votes{means.get(stated.get('voting', ''), '')}"
+
+
+def together_text(stated: Mapping[str, Any]) -> str:
+    """How many runs took the same steps, after other words: ", trained together: 5"; or ""."""
+    count = stated.get("trained_together", 1)
+    return f", trained together: {count}" if count > 1 else ""

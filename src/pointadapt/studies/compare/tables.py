@@ -114,6 +114,11 @@ def protocol_lines(board: Mapping[str, Any]) -> list[str]:
             "process of its own; peak memory is "
             f"{'the GPU memory of its tensors' if machine['gpu'] != 'none' else 'all it held'}.",
         ]
+    if p.get("together", 1) > 1:
+        lines.append(
+            f"Up to {p['together']} runs of a method are trained together in one process: training "
+            "is a run's share of the time, peak memory that of all."
+        )
     if p.get("lrs"):
         lines.append(
             f"Learning rate of each method: the best of {', '.join(f'{lr:g}' for lr in p['lrs'])} "
