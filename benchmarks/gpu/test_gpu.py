@@ -28,6 +28,8 @@ from pointadapt.pretrained.load import load_backbone
 from pointadapt.training.compiling import Compiled
 from pointadapt.training.setup import build_model, load_clouds
 from pointadapt.training.step import GraphStep, Step
+from pointadapt.training.together import train_together
+from pointadapt.training.trainer import train_in
 
 GOLDEN = Path(__file__).parents[2] / "tests/golden"
 REHEARSAL = os.environ.get("POINTADAPT_REHEARSE") == "1"
@@ -187,6 +189,26 @@ def test_a_captured_step_trains_as_the_eager_one(config, method, precision):
     assert not step.failed
     tolerance = 2e-3 if precision == "fp32" else 3e-2
     torch.testing.assert_close(captured, eager, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("step", ["eager", "graph"])
+@pytest.mark.parametrize("method", ["dapt", "full"])
+def test_runs_together_are_the_runs_alone(config, method, step, tmp_path):
+    """On a CPU all are eager."""
+    config = replace(
+        config, method=method, options=(), drop_path=0.0, task_options=("dropout=0",), epochs=2,
+        step="auto" if step == "graph" and not GPU else step, tensorboard=False, baseline=False,
+    )  # fmt: skip
+    runs = [replace(config, seed=k, out=tmp_path / f"together{k}") for k in range(3)]
+    train_together(runs)
+    for run in runs:
+        alone = replace(run, out=tmp_path / f"alone{run.seed}")
+        train_in(alone)
+        (found, want) = (
+            [json.loads(line)["loss"] for line in (r.out / "log.jsonl").read_text().splitlines()]
+            for r in (run, alone)
+        )
+        assert found == pytest.approx(want, rel=2e-2)
 
 
 @needs_gpu

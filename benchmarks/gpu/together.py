@@ -5,7 +5,7 @@ step of K models stacked, captured on a GPU, and what that is for each of them, 
 Then whole epochs of K runs as the commands train them, batches made anew included.
 
 `python benchmarks/gpu/together.py` measures K = 5 on one thread of a CPU, where steps are eager and
-in float32: the least of five, in turns.
+in float32: the least of five, in turns, of the processor's own time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,40 +48,56 @@ PRECISION = "bf16" if GPU else "fp32"
 LR = 5e-4
 
 
-def make_model(method: str, groups: int, seed: int, rehearse: bool) -> PointModel:
+def make_model(method: str, groups: int, seed: int, rehearse: bool, drop: bool) -> PointModel:
     torch.manual_seed(seed)
     size = {**_models.MICRO, "encoder_widths": (8, 16, 16)} if rehearse else {"groups": groups}
     net = load_backbone("point_vit:tiny" if rehearse else "tiny", **size)
-    net.set_drop_path(0.1)
-    adapter = Adapter(net, make_method(method), make_task("classification"), _models.CLASSES)
+    net.set_drop_path(0.1 if drop else 0.0)
+    task = make_task("classification", {"dropout": 0.5 if drop else 0.0})
+    adapter = Adapter(net, make_method(method), task, _models.CLASSES)
     return PointModel(net, adapter).to(DEVICE).train()
 
 
-def alone(method: str, points: int, groups: int, rehearse: bool) -> Call:
-    """One run's step."""
-    acc, model = make_accelerator(PRECISION), make_model(method, groups, 0, rehearse)
-    optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=LR, fused=True)
-    net, optimizer = acc.prepare(model, optimizer)
-    step = (GraphStep if GPU else Step)(net, model.adapter.task, optimizer, acc, 10.0)
-    step.set_lr(LR)
-    batch = clouds(1, points, rehearse)
-    return lambda: step(batch[0][0], batch[1][0])
-
-
-def together(method: str, points: int, groups: int, count: int, rehearse: bool) -> Call:
-    """The step of ``count`` runs."""
+def make_step(
+    method: str, groups: int, seeds: Sequence[int], rehearse: bool, drop: bool = True
+) -> StackedStep:
+    """The step of runs with these ``seeds``."""
     acc = make_accelerator(PRECISION)
-    models = [make_model(method, groups, seed, rehearse) for seed in range(count)]
+    models = [make_model(method, groups, seed, rehearse, drop) for seed in seeds]
     optimizers = [
         torch.optim.AdamW(model.parameter_groups(0.05), lr=LR, fused=True) for model in models
     ]
     ready = [acc.prepare(m, o) for m, o in zip(models, optimizers, strict=True)]
-    make = StackedGraphStep if GPU else StackedStep
-    task = models[0].adapter.task
-    step = make(Stacked(models), task, [optimizer for _, optimizer in ready], acc, 10.0)
-    step.set_lrs([LR] * count)
+    optimizers, task = [optimizer for _, optimizer in ready], models[0].adapter.task
+    stack = StackedGraphStep if GPU else StackedStep
+    step = stack(Stacked(models), task, optimizers, acc, 10.0)
+    step.set_lrs([LR] * len(seeds))
+    return step
+
+
+def make_alone(
+    method: str, groups: int, seed: int, rehearse: bool, drop: bool = True
+) -> Step:  # fmt: skip
+    """One run's step as it is without others."""
+    acc, model = make_accelerator(PRECISION), make_model(method, groups, seed, rehearse, drop)
+    optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=LR, fused=True)
+    net, optimizer = acc.prepare(model, optimizer)
+    step = (GraphStep if GPU else Step)(net, model.adapter.task, optimizer, acc, 10.0)
+    step.set_lr(LR)
+    return step
+
+
+def alone(method: str, points: int, groups: int, rehearse: bool) -> tuple[Call, Step]:
+    step, batch = make_alone(method, groups, 0, rehearse), clouds(1, points, rehearse)
+    return lambda: step(batch[0][0], batch[1][0]), step
+
+
+def together(
+    method: str, points: int, groups: int, count: int, rehearse: bool
+) -> tuple[Call, Step]:  # fmt: skip
+    step = make_step(method, groups, range(count), rehearse)
     batch = clouds(count, points, rehearse)
-    return lambda: step(*batch)
+    return lambda: step(*batch), step
 
 
 def clouds(count: int, points: int, rehearse: bool) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,14 +107,14 @@ def clouds(count: int, points: int, rehearse: bool) -> tuple[torch.Tensor, torch
     return x / x.norm(dim=-1).amax(dim=-1)[..., None, None], torch.randint(15, size, device=DEVICE)
 
 
-def row_of(make: Callable[[], Call], profiled: bool) -> dict[str, Any]:
+def row_of(make: Callable[[], tuple[Call, Step]], profiled: bool) -> dict[str, Any]:
     """Milliseconds, peak memory and, if ``profiled``, the kernels of a step."""
     gc.collect()
     if GPU:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        call = make()
+        call, step = make()
         first = time.perf_counter()
         for _ in range(5):
             call()
@@ -107,6 +123,8 @@ def row_of(make: Callable[[], Call], profiled: bool) -> dict[str, Any]:
         row["ms"] = median_ms(call, 5, 10) if GPU else min(timed(call, 1) for _ in range(3))
         if GPU:
             row["peak_MiB"] = torch.cuda.max_memory_allocated() / MIB
+        if isinstance(step, GraphStep):
+            row["captured"] = step.replay is not None
         return row | (kernels(call) if profiled and GPU else {})
     except Exception:  # the others go on
         print(traceback.format_exc(), flush=True)
@@ -152,6 +170,26 @@ def show(row: dict[str, Any]) -> None:
     print({k: v for k, v in row.items() if k not in ("longest", "failed")}, flush=True)
 
 
+def agree(rehearse: bool, count: int = 3, steps: int = 20) -> list[dict[str, Any]]:
+    """Losses of runs together and alone, without draws, on the same clouds in every step."""
+    rows = []
+    for method in METHODS:
+        try:
+            points, target = clouds(count, 256, rehearse)
+            step = make_step(method, 16, range(count), rehearse, drop=False)
+            many = torch.stack([step(points, target)[0].clone() for _ in range(steps)]).cpu()
+            for k in range(count):
+                own = make_alone(method, 16, k, rehearse, drop=False)
+                one = torch.stack([own(points[k], target[k])[0].clone() for _ in range(steps)])
+                apart = (one.cpu() - many[:, k]).abs()
+                rows.append({"method": method, "seed": k, "apart": apart.tolist()})
+                rows[-1] |= {"first": float(one[0]), "last": float(one[-1])}
+        except Exception:
+            rows.append({"method": method, "failed": traceback.format_exc()})
+        print(rows[-1], flush=True)
+    return rows
+
+
 def whole(rehearse: bool, count: int = 5) -> list[dict[str, Any]]:
     """Seconds of an epoch of one run, and of ``count`` together for each of them."""
     rows = []
@@ -186,7 +224,17 @@ def epoch_seconds(out: Path) -> float:
 
 def measure(rehearse: bool) -> dict[str, Any]:
     """All figures of the stage."""
-    return {"precision": PRECISION, "steps": steps(rehearse), "whole": whole(rehearse)}
+    return {
+        "precision": PRECISION, "steps": steps(rehearse), "agree": agree(rehearse),
+        "whole": whole(rehearse),
+    }  # fmt: skip
+
+
+def processor_ms(call: Call) -> float:
+    """What a call takes of the processor, whoever else wants it."""
+    began = time.process_time()
+    call()
+    return (time.process_time() - began) * 1e3
 
 
 def on_cpu(count: int = 5, rounds: int = 5) -> None:
@@ -194,9 +242,9 @@ def on_cpu(count: int = 5, rounds: int = 5) -> None:
     torch.set_num_threads(1)
     for points, groups in SIZES.items():
         for method in METHODS:
-            calls = [alone(method, points, groups, False)]
-            calls += [together(method, points, groups, count, False)]
-            times = [[timed(call, 1) for call in calls] for _ in range(rounds + 1)][1:]
+            calls = [alone(method, points, groups, False)[0]]
+            calls += [together(method, points, groups, count, False)[0]]
+            times = [[processor_ms(call) for call in calls] for _ in range(rounds + 1)][1:]
             one, many = (min(column) for column in zip(*times, strict=True))
             row = {"method": method, "points": points, "runs": count, "alone_ms": one, "ms": many}
             show(row | {"of_alone": many / count / one})

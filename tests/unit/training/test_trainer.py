@@ -225,15 +225,15 @@ def test_every_batch_is_augmented_anew(config):
 
     def batch(epoch, seed=0):
         run.epoch, run.config = epoch, replace(config, seed=seed)
-        return run._batch(0, order).points
+        return run.batch(0, order).points
 
     assert torch.equal(batch(0), batch(0))
     run.model.train()
-    seen = [batch(0), batch(1), batch(0, seed=1), run._batch(0, np.roll(order, 8)).points]
+    seen = [batch(0), batch(1), batch(0, seed=1), run.batch(0, np.roll(order, 8)).points]
     scales = [points.amax(dim=1) - points.amin(dim=1) for points in seen]
     for i, one in enumerate(scales):
         assert not any(torch.allclose(one, other) for other in scales[i + 1 :])
-    first = [run._batch(step, np.zeros(40, int)).points for step in (0, 1)]
+    first = [run.batch(step, np.zeros(40, int)).points for step in (0, 1)]
     assert not torch.equal(*first)
 
 
@@ -718,14 +718,14 @@ batches = importlib.import_module("pointadapt.training.batches")
 batches.resample_along = lambda points, along, n, generator: (points[:, :n], along)
 config = load_config(sys.argv[1], TrainConfig)
 run = loop.Run(config, make_accelerator(config.precision, config.accumulate))
-batch, seen = run._batch, []
+batch, seen = run.batch, []
 
 def watched(step, order):
     made = batch(step, order)
     seen.append([float(cloud.sum()) for cloud in made.points.double()])
     return made
 
-run._batch = watched
+run.batch = watched
 results = run.run()
 torch.save(
     {"state": dict(run.model.adapter_state()), "history": str(run.history),
@@ -978,7 +978,7 @@ def test_losses_of_taps_are_scaled_as_the_loop_scales_its_own(config):
         run.model.adapter.taps.train()
         run.optimizer.step = run.optimizer.zero_grad = lambda *a, **k: None
         run.step.clip = 1e9
-        batch = run._batch(0, np.arange(len(run.train_set)))
+        batch = run.batch(0, np.arange(len(run.train_set)))
         run.model.adapter.taps.loss_scale = run._loss_scale()
         for _ in range(accumulate):
             run.step(batch.points, batch.target, **batch.told)
