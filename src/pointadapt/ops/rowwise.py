@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 from torch._C._functorch import is_batchedtensor
 
-P, R = ParamSpec("P"), TypeVar("R")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-def rowwise(function: Callable[P, R]) -> Callable[P, R]:
+def rowwise(function: F) -> F:
     """Decorator of functions whose tensors, given by position and returned, all begin with B."""
 
     @wraps(function)
-    def call(*inputs: P.args, **options: P.kwargs) -> R:
+    def call(*inputs: Any, **options: Any) -> Any:
         if not any(isinstance(x, Tensor) and is_stacked(x) for x in inputs):
             return function(*inputs, **options)
-        return _Merged.apply(partial(function, **options), *inputs)  # type: ignore[return-value]
+        return _Merged.apply(partial(function, **options), *inputs)
 
-    return call
+    return cast(F, call)
 
 
 def is_stacked(x: Tensor) -> bool:
@@ -47,9 +47,8 @@ class _Merged(torch.autograd.Function):
         """Nothing is kept: gradients flow through what ``function`` did."""
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[Any, ...], function: Callable[..., Any], *inputs: Any
-    ) -> tuple[Any, Any]:
+    def vmap(info: Any, in_dims: tuple[Any, ...], *given: Any) -> tuple[Any, Any]:
+        function, *inputs = given
         size = info.batch_size
         out = function(*(_merged(x, d, size) for x, d in zip(inputs, in_dims[1:], strict=True)))
         if isinstance(out, Tensor):

@@ -60,7 +60,7 @@ class Stacked(nn.Module):
 
     def losses(
         self, loss: Loss, points: Tensor, target: Tensor, told: Mapping[str, Tensor],
-        autocast: Callable[[], AbstractContextManager[Any]],
+        autocast: Callable[..., AbstractContextManager[Any]],
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """The loss (K,) and the output (K, B, …) of each model for its own batch.
 
