@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from compiled import kernels
 from speed import DEVICE, GPU, MIB, median_ms, timed, wait
 
 import _models
@@ -125,27 +125,18 @@ def row_of(make: Callable[[], tuple[Call, Step]], profiled: bool) -> dict[str, A
             row["peak_MiB"] = torch.cuda.max_memory_allocated() / MIB
         if isinstance(step, GraphStep):
             row["captured"] = step.replay is not None
-        return row | (kernels(call) if profiled and GPU else {})
+        return row | (longest(call) if profiled and GPU else {})
     except Exception:  # the others go on
         print(traceback.format_exc(), flush=True)
         return {"failed": traceback.format_exc()}
 
 
-def kernels(call: Call) -> dict[str, Any]:
-    """How many a step has, and which take longest: (µs, calls, name)."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        call()
-        wait()
-    spent: Counter[str] = Counter()
-    calls: Counter[str] = Counter()
-    for event in seen.events() or []:
-        if event.device_type == torch.autograd.DeviceType.CUDA:
-            spent[event.name] += event.device_time
-            calls[event.name] += 1
-    most = [(round(us, 1), calls[name], name[:90]) for name, us in spent.most_common(20)]
-    return {"kernels": sum(calls.values()), "kernel_us": sum(spent.values()), "longest": most}
+def longest(call: Call) -> dict[str, Any]:
+    """How many kernels a step has, and which take longest: (name, calls, ms)."""
+    seen = kernels(call)
+    count, spent = sum(n for _, n, _ in seen), sum(ms for _, _, ms in seen)
+    most = [(name[:90], n, round(ms, 4)) for name, n, ms in seen[:20]]
+    return {"kernels": count, "kernels_ms": spent, "longest": most}
 
 
 def steps(rehearse: bool, counts: tuple[int, ...] = COUNTS) -> list[dict[str, Any]]:
