@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from pointadapt.core import ray_cluster
+from pointadapt.core.config import save_config
 from pointadapt.core.errors import ConfigError
 from pointadapt.core.ray_cluster import Caller
 from pointadapt.studies import on_ray
@@ -38,10 +39,17 @@ def test_a_run_is_the_same_as_without(ray_cluster, config, tmp_path):
     failed, done = run_all([bad, there], at_once=2, keep_going=True, executor=executor(ray_cluster))
     assert failed.error.startswith("bad: ") and "gone does not exist" in failed.error
     assert done.results and not done.error
-    on_ray.save_config(here.config, here.config.out / CONFIG)
+    save_config(here.config, here.config.out / CONFIG)
     work(here.config)
     assert equal(there, here)
     assert run_all([there], executor=executor("nowhere:1"))[0].kept  # asks for no cluster
+
+
+def test_two_runs_in_one_task(ray_cluster, config, tmp_path):
+    jobs = [Job(f"{k}", replace(config, out=tmp_path / f"{k}", seed=k)) for k in range(2)]
+    found = run_all(jobs, together=2, executor=executor(ray_cluster))
+    assert [o.job for o in found] == jobs and [o.together for o in found] == [2, 2]
+    assert all(o.results["protocol"]["trained_together"] == 2 for o in found)
 
 
 def test_a_node_that_does_not_see_the_folder_says_so(config, tmp_path, monkeypatch):
