@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,13 +115,17 @@ def row_of(make: Callable[[], tuple[Call, Step]], profiled: bool) -> dict[str, A
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        call, step = make()
-        first = time.perf_counter()
-        for _ in range(5):
-            call()
-        wait()
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            call, step = make()
+            first = time.perf_counter()
+            for _ in range(5):
+                call()
+            wait()
         row: dict[str, Any] = {"first_five_s": time.perf_counter() - first}
         row["ms"] = median_ms(call, 5, 10) if GPU else min(timed(call, 1) for _ in range(3))
+        if warned:  # what is not captured, and what vmap does one by one
+            row["warned"] = sorted({str(w.message).splitlines()[0][:200] for w in warned})
         if GPU:
             row["peak_MiB"] = torch.cuda.max_memory_allocated() / MIB
         if isinstance(step, GraphStep):

@@ -104,7 +104,7 @@ def _kind(run: Run) -> Hashable:
     """What runs must have in common to be trained together, as they are built."""
     model, adapter = run.model, run.model.adapter
     shapes = tuple((k, x.shape, x.dtype, x.requires_grad) for k, x in tensors(model))
-    sizes = run.steps, run.batch_size, run.epochs, run.acc.num_processes == 1
+    sizes = run.steps, run.batch_size, run.epochs
     backbone = repr(adapter.backbone.config)
     return adapter.method, repr(run.task), adapter.head_inputs, backbone, shapes, sizes
 
@@ -121,6 +121,8 @@ def _why_not(runs: Sequence[Run]) -> str:
     run = runs[0]
     if len(runs) == 1:
         return "no other has as many clouds, and tensors of the same shapes"
+    if run.acc.num_processes > 1:
+        return "several processes share its batches"
     if run.model.backbone.stage_views():
         return f"{run.model.backbone.name} asks how many voxels each batch has"
     return ""
