@@ -25,9 +25,8 @@ from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import _kernels, largest
 from pointadapt.ops._distance import split_axes
 from pointadapt.pretrained.load import load_backbone
-from pointadapt.training.compiling import Compiled
 from pointadapt.training.setup import build_model, load_clouds
-from pointadapt.training.step import GraphStep, Step
+from pointadapt.training.step import GraphStep, Step, TaskLosses
 
 GOLDEN = Path(__file__).parents[2] / "tests/golden"
 REHEARSAL = os.environ.get("POINTADAPT_REHEARSE") == "1"
@@ -158,7 +157,7 @@ def make(config, cls, precision="fp32", keep="all", **changes):
     groups = model.parameter_groups(0.05)
     optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
     net, optimizer = acc.prepare(model, optimizer)
-    step = cls(net, model.adapter.task, optimizer, acc, 10.0)
+    step = cls(TaskLosses(net, model, model.adapter.task, acc), net, optimizer, acc, 10.0)
     for name, value in changes.items():
         setattr(step, name, value)
     return step
@@ -244,7 +243,7 @@ def test_compiled(config, keep):
     data = list(batches(config, 5))
     eager = losses(make(config, Step), data)
     step = make(config, GraphStep if GPU else Step, keep=keep)
-    step.forward = Compiled(step.net, step.acc.unwrap_model(step.net), must=True)
+    step.losses.compile(must=True)
     torch.testing.assert_close(losses(step, data), eager, rtol=5e-3, atol=5e-3)
     assert not GPU or step.replay is not None
 

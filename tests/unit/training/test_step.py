@@ -20,9 +20,11 @@ from pointadapt.core.errors import ConfigError
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import group
 from pointadapt.pretrained.load import load_backbone
-from pointadapt.training import step as capture
+from pointadapt.training import capture
+from pointadapt.training import step as steps
+from pointadapt.training.capture import GraphStep, Step, why_not_capture
 from pointadapt.training.setup import build_model
-from pointadapt.training.step import GraphStep, Step, make_step, why_not_capture
+from pointadapt.training.step import TaskLosses, make_step
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where accelerate puts the model
 loop = importlib.import_module("pointadapt.training.trainer")
@@ -43,7 +45,7 @@ def step_of(cls, model, **changes):
     model = copy.deepcopy(model).train()
     optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=1e-3, fused=True)
     net, optimizer = acc.prepare(model, optimizer)
-    step = cls(net, model.adapter.task, optimizer, acc, 10.0)
+    step = cls(TaskLosses(net, model, model.adapter.task, acc), net, optimizer, acc, 10.0)
     for name, value in changes.items():
         setattr(step, name, value)
     return step
@@ -103,7 +105,7 @@ def test_each_replay_reads_new_input(model, toy_batch):
     seen = []
 
     def record(body):
-        return lambda: (seen.append(step.inputs["points"].clone()), body())[1]
+        return lambda: (seen.append(step.inputs[0].clone()), body())[1]
 
     step = step_of(GraphStep, model, record=record, to_warm_up=0)
     where = set()
@@ -111,7 +113,7 @@ def test_each_replay_reads_new_input(model, toy_batch):
         step.set_lr(lr)
         step(*batch)
         assert torch.equal(seen[-1], batch[0])
-        where.add(step.inputs["points"].data_ptr())
+        where.add(step.inputs[0].data_ptr())
     assert len(where) == 1
 
 
@@ -211,8 +213,8 @@ def test_a_network_over_voxels_is_not_captured(bare_backbone):
     def model(family):
         return SimpleNamespace(backbone=load_backbone(bare_backbone(family)))
 
-    assert "how many voxels" in capture.why_not_this(model("ptv3"))
-    assert capture.why_not_this(model("point_vit")) == ""
+    assert "how many voxels" in steps.why_not_this(model("ptv3"))
+    assert steps.why_not_this(model("point_vit")) == ""
 
 
 def test_which_step(model):
@@ -267,7 +269,7 @@ def test_training_with_every_step(tmp_path, toy_root, bare_backbone, monkeypatch
         task_options=("hidden=16",), tensorboard=False, keep="all",
     )  # fmt: skip
     eager = loop.train(config)
-    monkeypatch.setattr(capture, "why_not_capture", lambda *a: "")
+    monkeypatch.setattr(steps, "why_not_capture", lambda *a: "")
     monkeypatch.setattr(capture, "cuda_graph", lambda body: body)
     captured = loop.train(replace(config, out=tmp_path / "b", step="graph"))
     assert captured["accuracy"] == pytest.approx(eager["accuracy"], abs=7)
