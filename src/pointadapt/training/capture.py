@@ -2,8 +2,8 @@
 
 On a GPU a small network's step is thousands of short kernels, and starting them takes Python longer
 than running them. A captured step, a CUDA graph, starts them all at once. What is captured must not
-ask for a value (no ``item``), so the learning rate is a tensor, gradients are clipped on the device,
-and the losses are summed there by the caller.
+ask for a value (no ``item``), so the learning rate is a tensor, gradients are clipped on the
+device, and the losses are summed there by the caller.
 
 The first steps of a run are real and eager, and warm up what a capture needs; the capture itself
 computes nothing. Random draws (dropout, DropPath) come from the device's generator, which a graph
@@ -68,7 +68,8 @@ class Step:
         """Move the weights once (or add to the gradients, where accelerate accumulates).
 
         Args:
-            inputs, named: what the losses are given.
+            inputs: what the losses are given.
+            named: the same, by name.
 
         Returns:
             The loss and what is told beside it; a captured step overwrites them the next time.
@@ -175,7 +176,7 @@ def cuda_graph(body: Callable[[], Result]) -> Callable[[], Result]:
     return replay
 
 
-def why_not_capture(acc: Accelerator, accumulate: int, keep: str) -> str:
+def why_not_capture(acc: Accelerator, accumulate: int = 1, keep: str = "all") -> str:
     """Why the step cannot be a CUDA graph here; "" if it can."""
     if acc.device.type != "cuda":
         return f"it needs an NVIDIA GPU, and this runs on {acc.device.type}"

@@ -88,7 +88,11 @@ def step_of(
 
     Args:
         how: as the option says.
-        losses, net, optimizer, acc, clip: as :class:`~.capture.Step` wants them.
+        losses: as :class:`~.capture.Step` wants them.
+        net: the same.
+        optimizer: the same.
+        acc: the same.
+        clip: the same.
         why_not: why it cannot be captured; "" if it can.
         clouds: of all steps together.
 
