@@ -29,9 +29,8 @@ def rates(args: Args) -> None:
     from pretraining_steps import rows, show
 
     seconds = 600 if args.rehearse else min(60 * args.minutes, RATES_S)
-    found: dict[str, Any] = {
-        "steps_of": rows(HOME / "rates", HOME / "made", args.rehearse, seconds)
-    }
+    steps = rows(HOME / "rates", HOME / "made", args.rehearse, seconds)
+    found: dict[str, Any] = {"rows": steps}
     best = {name: rate for row in steps for name, rate in row.get("loader", {}).items()
             if not name.endswith("alone")}  # fmt: skip
     if best:  # of the last, which is compiled if that works

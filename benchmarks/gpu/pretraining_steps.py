@@ -108,7 +108,7 @@ class Bench:
             self.step.record = self.traced(self.step.record)
         self.batch = self.there(self.objective.source[0])
         self.inputs = self.objective.inputs(0, *self.batch)
-        self.step.set_lr(1e-3)
+        self.step.set_lr(1e-4)
 
     def traced(self, record: Callable[..., Any]) -> Callable[..., Any]:
         """``record``, which leaves the whole traceback of what it raises."""

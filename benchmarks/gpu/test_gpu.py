@@ -20,11 +20,14 @@ from pointadapt import ops
 from pointadapt.backbones.folder import save_backbone
 from pointadapt.backbones.layers import maximum
 from pointadapt.core import stops
-from pointadapt.core.config import TrainConfig
+from pointadapt.core.config import PretrainConfig, TrainConfig
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import _kernels, largest
 from pointadapt.ops._distance import split_axes
 from pointadapt.pretrained.load import load_backbone
+from pointadapt.pretraining.objectives import make_objective
+from pointadapt.pretraining.setup import make_optimizer
+from pointadapt.pretraining.step import make_step as make_pretraining_step
 from pointadapt.training.setup import build_model, load_clouds
 from pointadapt.training.step import GraphStep, Step, TaskLosses
 
@@ -35,6 +38,7 @@ DEVICE = torch.device("cuda" if GPU else "cpu")
 pytestmark = pytest.mark.skipif(not (GPU or REHEARSAL), reason="needs a GPU")
 needs_gpu = pytest.mark.skipif(not GPU, reason="needs a GPU: a CPU has no graphs")
 train = importlib.import_module("pointadapt.training.trainer").train
+pretrain = importlib.import_module("pointadapt.pretraining.trainer").pretrain
 
 
 # ---- geometry
@@ -288,6 +292,83 @@ def test_training_with_and_without_capture(config, tmp_path):
     assert abs(runs["auto"]["accuracy"] - runs["eager"]["accuracy"]) <= 10
     longer = replace(config, out=tmp_path / "auto", step="auto", resume=True)
     assert train(longer)["accuracy"] == runs["auto"]["accuracy"]
+
+
+# ---- steps of pre-training
+
+
+def pretraining(precision, how):
+    """Losses and figures of eight steps of pre-training with all losses, and the step."""
+    size = {"groups": 8, "group_size": 8, "points": 64} if REHEARSAL else {}
+    c = PretrainConfig(
+        size="tiny", batch_size=8, steps=8, precision=precision, label_weight=0.1, views=("noise",),
+        attribute_weight=0.1, contrast_weight=0.1, decoder_depth=1, step=how, **size,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    acc = make_accelerator(precision)
+    objective = make_objective(c, acc)
+    net = objective.net.to(DEVICE).train()
+    step = make_pretraining_step(c, objective, net, make_optimizer(c, net), acc)
+    told = []
+    for number in range(c.steps):
+        step.set_lr(1e-4)
+        batch = (part.to(DEVICE) for part in objective.source[number])
+        told.append(torch.stack(step(**objective.inputs(number, *batch))))
+    return torch.stack(told).cpu(), step
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_captured_step_of_pretraining_follows_the_eager_one(precision):
+    eager, _ = pretraining(precision, "eager")
+    captured, step = pretraining(precision, "graph")
+    assert step.replay is not None
+    tolerance = 2e-3 if precision == "fp32" else 3e-2
+    torch.testing.assert_close(captured, eager, rtol=tolerance, atol=tolerance)
+
+
+@compiles
+def test_a_compiled_step_of_pretraining_follows_the_eager_one():
+    """On a GPU captured, too."""
+    torch.compiler.reset()
+    compiled, step = pretraining("fp32", "compile")
+    eager, _ = pretraining("fp32", "eager")
+    torch.testing.assert_close(compiled, eager, rtol=5e-3, atol=5e-3)
+    assert not GPU or step.replay is not None
+
+
+@needs_gpu
+def test_nothing_waits_for_the_gpu_in_pretraining():
+    c = PretrainConfig(size="tiny", batch_size=8, augment=("scale_shift", "rotate"), step="graph")
+    acc = make_accelerator("fp32")
+    objective = make_objective(c, acc)
+    net = objective.net.to(DEVICE).train()
+    step = make_pretraining_step(c, objective, net, make_optimizer(c, net), acc)
+    batch = [part.to(DEVICE) for part in objective.source[0]]
+
+    def once(number):
+        step.set_lr(1e-3)
+        return step(**objective.inputs(number, *batch))
+
+    for number in range(6):
+        once(number)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for number in range(3):
+            once(number)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_pretraining_with_and_without_capture(tmp_path):
+    runs = {}
+    for how in ("eager", "auto"):
+        c = PretrainConfig(
+            out=tmp_path / how, size="tiny", groups=8, group_size=8, points=64, batch_size=8,
+            steps=8, decoder_depth=1, save_every=4, picture_every=8, workers=1, step=how,
+        )  # fmt: skip
+        runs[how] = pretrain(c)
+    assert runs["auto"]["loss"] == pytest.approx(runs["eager"]["loss"], rel=2e-3)
 
 
 # ---- memory
