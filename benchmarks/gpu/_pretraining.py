@@ -30,9 +30,11 @@ def rates(args: Args) -> None:
 
     seconds = 600 if args.rehearse else min(60 * args.minutes, RATES_S)
     steps = rows(HOME / "rates", HOME / "made", args.rehearse, seconds)
+    for log in (HOME / "rates").glob("*.log"):
+        shutil.copy(log, OUT / f"rates-{log.name}")
     found: dict[str, Any] = {"rows": steps}
     best = {name: rate for row in steps for name, rate in row.get("loader", {}).items()
-            if not name.endswith("alone")}  # fmt: skip
+            if name != "alone"}  # fmt: skip
     if best:  # of the last, which is compiled if that works
         most = max(best, key=lambda name: best[name])
         found |= {"workers": int(most.split()[0]), "steps": int(BUDGET * best[most] / 512)}

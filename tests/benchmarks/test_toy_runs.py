@@ -122,7 +122,8 @@ def test_points_with_few_labels(tmp_path):
 
 # ---- on a GPU: the same code on the CPU
 
-GPU = {"speed": "speed.json", "pretrain": "pretrain.json", "modelnet40": "modelnet40.json",
+GPU = {"speed": "speed.json", "rates": "rates.json", "pretrain": "pretrain.json",
+       "modelnet40": "modelnet40.json",
        "variants": "variants.json", "conv": "conv.json", "scenes": "scenes.json",
        "promise": "promise.json"}  # fmt: skip
 
