@@ -29,13 +29,16 @@ class Objective(Protocol):
         source: step to a process's share of its batch, a tuple of tensors.
         net: what is trained; its ``backbone`` is kept.
         figure: what the second number of :meth:`losses` is called.
-        why_not_capture: why a step's operations are not always the same; "" if they are.
     """
 
     source: Any
     net: Any
     figure: str
-    why_not_capture: str
+
+    @property
+    def why_not_capture(self) -> str:
+        """Why the shapes of a step are not always the same; "" if they are."""
+        ...
 
     def monitor(self) -> Log:
         """What looks at the run while it goes."""

@@ -29,8 +29,8 @@ WARM_UP = 3  # eager steps before the capture
 class Losses(Protocol):
     """What a step minimises."""
 
-    def __call__(self, *inputs: Tensor, **named: Tensor) -> Result:
-        """The loss of what a step is given, and what is told beside it."""
+    def __call__(self, *args: Any, **kwargs: Any) -> Result:
+        """The loss of what a step is given, tensors alone, and what is told beside it."""
         ...
 
     def compile(self, must: bool) -> None:
