@@ -365,10 +365,10 @@ def test_pretraining_with_and_without_capture(tmp_path):
     for how in ("eager", "auto"):
         c = PretrainConfig(
             out=tmp_path / how, size="tiny", groups=8, group_size=8, points=64, batch_size=8,
-            steps=8, decoder_depth=1, save_every=4, picture_every=8, workers=1, step=how,
+            steps=8, decoder_depth=1, save_every=4, picture_every=0, workers=1, step=how,
         )  # fmt: skip
         runs[how] = pretrain(c)
-    assert runs["auto"]["loss"] == pytest.approx(runs["eager"]["loss"], rel=2e-3)
+    assert runs["auto"]["loss"] == pytest.approx(runs["eager"]["loss"], rel=1e-2)
 
 
 # ---- memory

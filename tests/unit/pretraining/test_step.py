@@ -150,6 +150,25 @@ def test_a_learning_rate_from_a_checkpoint_comes_to_the_device():
     assert optimizer.param_groups[0]["lr"].device.type == "meta"
 
 
+@pytest.mark.parametrize("must", [False, True])
+def test_where_nothing_can_be_compiled(config, must, monkeypatch, tmp_path):
+    def refuse(**_):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setenv("POINTADAPT_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(torch, "compile", lambda *a, **k: refuse)
+    objective, (net, *_), inputs = parts(config)
+    losses = ObjectiveLosses(objective, net)
+    want = losses(**inputs[0])
+    losses.compile(must)
+    if must:
+        with pytest.raises(ConfigError, match="pre-training of point_vit cannot be compiled here"):
+            losses(**inputs[0])
+    else:
+        assert losses(**inputs[0]) == want
+
+
 def test_which_step(config):
     cpu = SimpleNamespace(device=torch.device("cpu"), num_processes=1, scaler=None)
     gpu = SimpleNamespace(device=torch.device("cuda"), num_processes=1, scaler=None)
