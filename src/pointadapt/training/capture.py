@@ -61,8 +61,20 @@ class Step:
 
     def set_lr(self, lr: float) -> None:
         """The learning rate of the next step."""
-        for group in self.optimizer.param_groups:
+        self.set_lr_of(self.optimizer, lr)
+
+    def set_lr_of(self, optimizer: Any, lr: float) -> None:
+        """The learning rate of an optimizer that moves in this step."""
+        for group in optimizer.param_groups:
             group["lr"] = lr
+
+    def deciding(self) -> Any:
+        """What decides which operations the next step is."""
+        return self.losses.deciding()
+
+    def forget(self) -> None:
+        """Forget the gradients of a step that came to nothing."""
+        self.optimizer.zero_grad()
 
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Result:
         """Move the weights once (or add to the gradients, where accelerate accumulates).
@@ -105,9 +117,9 @@ class GraphStep(Step):
         self.to_warm_up = WARM_UP
         self.failed = False
 
-    def set_lr(self, lr: float) -> None:
+    def set_lr_of(self, optimizer: Any, lr: float) -> None:
         device = self.acc.device
-        for group in self.optimizer.param_groups:
+        for group in optimizer.param_groups:
             group["capturable"] = True
             held = group["lr"]  # a number at the start, and a checkpoint's is on the host
             if not isinstance(held, Tensor) or held.device.type != device.type:
@@ -117,7 +129,7 @@ class GraphStep(Step):
     def __call__(self, *inputs: Tensor, **named: Tensor) -> Result:
         if self.failed:
             return super().__call__(*inputs, **named)
-        if self.replay is not None and self.captured != self.losses.deciding():
+        if self.replay is not None and self.captured != self.deciding():
             self.replay, self.to_warm_up = None, 1  # which may compile other operations
         if self.to_warm_up:
             self.to_warm_up -= 1
@@ -133,7 +145,7 @@ class GraphStep(Step):
         return self.replay()
 
     def _capture(self, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        self.replay, self.captured = None, self.losses.deciding()
+        self.replay, self.captured = None, self.deciding()
         self.inputs = tuple(value.clone() for value in inputs)
         self.named = {name: value.clone() for name, value in named.items()}
         eager = super().__call__
@@ -141,7 +153,7 @@ class GraphStep(Step):
             self.replay = self.record(lambda: eager(*self.inputs, **self.named))
         except RuntimeError as error:
             self.failed = True
-            self.optimizer.zero_grad()
+            self.forget()
             warnings.warn(
                 f"the training step cannot be captured, so it runs eagerly ({first_line(error)}): "
                 "--step eager silences this",
