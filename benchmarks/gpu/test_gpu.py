@@ -297,6 +297,16 @@ def test_training_with_and_without_capture(config, tmp_path):
 # ---- steps of pre-training
 
 
+def pretraining_step(config):
+    """An objective and its step."""
+    torch.manual_seed(0)
+    acc = make_accelerator(config.precision)
+    objective = make_objective(config, acc)
+    net = objective.net.to(DEVICE).train()
+    optimizer = make_optimizer(config, net)
+    return objective, make_pretraining_step(config, objective, net, optimizer, acc)
+
+
 def pretraining(precision, how):
     """Losses and figures of eight steps of pre-training with all losses, and the step."""
     size = {"groups": 8, "group_size": 8, "points": 64} if REHEARSAL else {}
@@ -304,11 +314,7 @@ def pretraining(precision, how):
         size="tiny", batch_size=8, steps=8, precision=precision, label_weight=0.1, views=("noise",),
         attribute_weight=0.1, contrast_weight=0.1, decoder_depth=1, step=how, **size,
     )  # fmt: skip
-    torch.manual_seed(0)
-    acc = make_accelerator(precision)
-    objective = make_objective(c, acc)
-    net = objective.net.to(DEVICE).train()
-    step = make_pretraining_step(c, objective, net, make_optimizer(c, net), acc)
+    objective, step = pretraining_step(c)
     told = []
     for number in range(c.steps):
         step.set_lr(1e-4)
@@ -340,10 +346,7 @@ def test_a_compiled_step_of_pretraining_follows_the_eager_one():
 @needs_gpu
 def test_nothing_waits_for_the_gpu_in_pretraining():
     c = PretrainConfig(size="tiny", batch_size=8, augment=("scale_shift", "rotate"), step="graph")
-    acc = make_accelerator("fp32")
-    objective = make_objective(c, acc)
-    net = objective.net.to(DEVICE).train()
-    step = make_pretraining_step(c, objective, net, make_optimizer(c, net), acc)
+    objective, step = pretraining_step(c)
     batch = [part.to(DEVICE) for part in objective.source[0]]
 
     def once(number):
