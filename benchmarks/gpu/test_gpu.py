@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import io
 import json
 import os
 import shutil
@@ -190,6 +191,22 @@ def test_a_captured_step_trains_as_the_eager_one(config, method, precision):
     assert not step.failed
     tolerance = 2e-3 if precision == "fp32" else 3e-2
     torch.testing.assert_close(captured, eager, rtol=tolerance, atol=tolerance)
+
+
+@needs_gpu
+def test_a_captured_step_follows_the_schedule_after_a_checkpoint(config):
+    """A learning rate on the host would be taken once, by the capture."""
+    first, file = make(config, GraphStep), io.BytesIO()
+    losses(first, batches(config, 1))
+    torch.save(first.optimizer.state_dict(), file)
+    file.seek(0)
+    step = make(config, GraphStep)
+    step.optimizer.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    losses(step, batches(config, 5))
+    assert step.replay is not None
+    before = [p.clone() for p in step.net.parameters()]
+    losses(step, batches(config, 1), lr=0.0)
+    assert all(map(torch.equal, step.net.parameters(), before))
 
 
 @needs_gpu
