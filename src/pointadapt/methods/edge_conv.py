@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import gather_points
+from ..ops import gather_points, is_exporting
 
 
 class EdgeConv(nn.Module):
@@ -61,4 +61,8 @@ class EdgeConvs(nn.ModuleList):
 def nearest(x: Tensor, k: int) -> Tensor:
     """(B, G, C) to the indices (B, G, k) of each row's nearest rows, itself among them."""
     x = x.float()
-    return torch.cdist(x, x).topk(min(k, x.shape[1]), largest=False).indices
+    if is_exporting():  # less what is the same for all of a row; no runtime but torch has cdist
+        distance = x.square().sum(dim=-1).unsqueeze(1) - 2 * x @ x.transpose(1, 2)
+    else:
+        distance = torch.cdist(x, x)
+    return distance.topk(min(k, x.shape[1]), largest=False).indices

@@ -2,6 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pointadapt.methods import edge_conv
 from pointadapt.methods.edge_conv import EdgeConv, EdgeConvs, nearest
 
 
@@ -25,6 +26,15 @@ def test_nearest_include_the_row_itself():
     x = torch.tensor([[[0.0], [1.0], [1.5], [9.0]]])
     assert [sorted(row) for row in nearest(x, 2)[0].tolist()] == [[0, 1], [1, 2], [1, 2], [2, 3]]
     assert nearest(x, 20).shape == (1, 4, 4)
+
+
+def test_what_is_exported_finds_the_same(monkeypatch):
+    torch.manual_seed(0)
+    x = 3 + torch.randn(2, 40, 8)
+    want = (x.unsqueeze(2) - x.unsqueeze(1)).square().sum(dim=-1).argsort(dim=-1)[..., :7]
+    for exported in (False, True):
+        monkeypatch.setattr(edge_conv, "is_exporting", lambda answer=exported: answer)
+        assert torch.equal(nearest(x, 7), want)
 
 
 def test_each_of_a_row_has_the_graph_of_its_own_input():
