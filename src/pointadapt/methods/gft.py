@@ -3,12 +3,12 @@
 Before the first block P prompts join the tokens, and L EdgeConvs in a row read the patch embeddings
 e, each on a graph of its own, of the k nearest among the features that it reads::
 
-    g^0   = e                                                        D, then w wide
-    g^l_i = max over j in kNN(i) of LeakyReLU(BN(W_l [g_i, g_j - g_i])),  g of l - 1
+    f^0   = e                                                           D wide, the others w
+    f^l_i = max over j in kNN(i) of LeakyReLU(BN(W_l [f_i, f_j - f_i])),    f that of l - 1
 
 Their outputs are a pyramid. L blocks, far apart, begin with a look at one level each::
 
-    x = x + softmax(Q Kᵀ / √r) V W_out,  Q = LN(x) W_q,  K = g^l W_k,  V = g^l W_v
+    x = x + softmax(Q Kᵀ / √r) V W_out,  Q = LN(x) W_q,  K = f^l W_k,  V = f^l W_v
 
 so that the graph goes past the blocks in between. All else is frozen. W_out starts at 0.
 
