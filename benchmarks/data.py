@@ -33,7 +33,8 @@ from pointadapt.data.sets.shapes import ShapeStream
 from pointadapt.data.transforms import augment, resample
 from pointadapt.io import Cloud, write_cloud
 from pointadapt.ops import normalize
-from pointadapt.pretraining.mixture import CloudBatches, make_source
+from pointadapt.pretraining.batches import CloudBatches, loader
+from pointadapt.pretraining.mixture import make_source
 from pointadapt.training.sampled_once import FirstPoints
 
 BATCH = 4 if TOY else 32
@@ -139,8 +140,6 @@ def on_one_core(make: Callable[[int, int], object], batch: int, seconds: float) 
 
 def through_loader(config: PretrainConfig, seconds: float) -> float:
     """Clouds a second of wall time from the loader, whose start is not counted."""
-    from pointadapt.pretraining.trainer import loader
-
     batches = iter(loader(CloudBatches(config), range(config.steps), config.workers, pin=False))
     for _ in range(max(1, config.workers)):  # each worker's first, while it starts
         next(batches)

@@ -191,3 +191,20 @@ def ray_cluster():
         signal.signal(signal.SIGTERM, before)  # Ray's would end this process
         yield cluster.address
         cluster.shutdown()
+
+
+@pytest.fixture(scope="session")
+def refused():
+    """A context in which nothing asks for a value or looks for one, as in a capture."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    asks = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
+
+    class Refused(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            name = func.overloadpacket.__name__
+            if name in asks:
+                raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
+            return func(*args, **(kwargs or {}))
+
+    return Refused

@@ -20,33 +20,28 @@ SMALL = """--size small --groups 64 --data modelnet40 shapedb shapes
 --probe-clouds 1200 --picture-every 1000 --save-precision bf16 --shard-mb 16 --seed 0"""
 TOY_PRETRAIN = """--size tiny --groups 8 --group-size 8 --points 64 --batch-size 8 --precision fp32
 --save-every 2 --save-precision bf16 --shard-mb 16 --picture-every 0 --warmup-steps 1"""
-RATES = "--size small --groups 64 --batch-size 512 --precision bf16 --picture-every 0"
+RATES_S = 145  # seconds that the stage `rates` takes at most
 BUDGET = 22 * 60  # seconds that the pre-training has
 
 
 def rates(args: Args) -> None:
-    """Clouds a second of training and of the loader, and the number of steps that fits."""
-    seconds = {}
-    workers = (1,) if args.rehearse else (8, 14)
-    for count in workers:
-        out = HOME / f"try{count}"
-        shutil.rmtree(out, ignore_errors=True)
-        flags = TOY_PRETRAIN if args.rehearse else RATES
-        flags += f" --steps {100 if args.rehearse else 150} --workers {count} --out {out} --json"
-        command = [sys.executable, "-m", "pointadapt", "pretrain", *flags.split()]
-        call(command, 60 * args.minutes / (len(workers) + 1), OUT / f"rates{count}.log")
-        rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-        between = rows[-1]["seconds"] - rows[0]["seconds"]  # without the start
-        clouds = (rows[-1]["step"] - rows[0]["step"]) * (8 if args.rehearse else 512)
-        seconds[count] = clouds / max(between, 1e-3)
-    loader = [sys.executable, "benchmarks/data.py", "--workers", *map(str, workers)]
-    loader += ["--batch-size", "8" if args.rehearse else "512", "--seconds", "1"]
-    call([*loader, "--json", str(OUT / "data.json")], 120, OUT / "data.log")
-    best = max(seconds, key=lambda k: seconds[k])
-    found = {"clouds_per_s": seconds, "workers": best, "steps": int(BUDGET * seconds[best] / 512)}
-    HOME.mkdir(parents=True, exist_ok=True)
-    (HOME / "steps.json").write_text(json.dumps(found))
+    """A step eager, captured and compiled, clouds a second, and the number of steps that fits."""
+    from pretraining_steps import rows, show
+
+    seconds = 600 if args.rehearse else min(60 * args.minutes, RATES_S)
+    steps = rows(HOME / "rates", HOME / "made", args.rehearse, seconds)
+    for log in (HOME / "rates").glob("*.log"):
+        shutil.copy(log, OUT / f"rates-{log.name}")
+    found: dict[str, Any] = {"rows": steps}
+    best = {name: rate for row in steps for name, rate in row.get("loader", {}).items()
+            if name != "alone"}  # fmt: skip
+    if best:  # of the last, which is compiled if that works
+        most = max(best, key=lambda name: best[name])
+        found |= {"workers": int(most.split()[0]), "steps": int(BUDGET * best[most] / 512)}
+        HOME.mkdir(parents=True, exist_ok=True)
+        (HOME / "steps.json").write_text(json.dumps(found))
     write("rates.json", found)
+    show(steps)
 
 
 def pretrain(args: Args) -> None:

@@ -3,7 +3,8 @@
     python benchmarks/gpu/roofline.py [--batches 32 512] [--bytes 4.3e12] [--flops 724e12]
 
 Forward and backward of `small` (2,048 points, 128 patches, 15 classes, bfloat16; DAPT of rank 64)
-run on tensors without values, as the recipe of PB_T50_RS has them. Of each operation it notes what
+run on tensors without values, as the recipe of PB_T50_RS has them; and those of pre-training (1,024
+points, 64 patches, with the losses of labels and attributes). Of each operation it notes what
 it multiplies and which tensors it reads and writes, once each. A kernel takes at least the longer
 of operations ÷ ``--flops`` and bytes ÷ ``--bytes``. Three sums of that, in milliseconds:
 
@@ -39,8 +40,12 @@ from torch.utils.flop_counter import flop_registry
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import _models
-from _measure import report
+from _measure import TOY, report
 from pointadapt.backbones import layers, point_vit
+from pointadapt.core.config import PretrainConfig
+from pointadapt.core.machine import make_accelerator
+from pointadapt.pretraining import masked_autoencoder
+from pointadapt.pretraining.objectives import make_objective
 
 STAY = ("layer_norm", "batch_norm", "max", "amax")  # kernels that are left when all is merged
 
@@ -78,12 +83,12 @@ def size(x: Tensor) -> int:
 
 
 @contextmanager
-def without_values(batch: int) -> Iterator[FakeTensorMode]:
+def without_values(batch: int, groups: int, where: Any = point_vit) -> Iterator[FakeTensorMode]:
     """Tensors without values, given patches, and the attention kernel that a GPU takes."""
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
-        patches = torch.empty(batch, 128, 3), torch.empty(batch, 128, 32, 3)
+        patches = torch.empty(batch, groups, 3), torch.empty(batch, groups, 32, 3)
         with (
-            patch.object(point_vit, "group", lambda *_, **__: patches),
+            patch.object(where, "group", lambda *_, **__: patches),
             patch.object(
                 layers, "attend", lambda q, k, v, **_: F.scaled_dot_product_attention(q, k, v)
             ),
@@ -96,10 +101,30 @@ def kernels(method: str, batch: int, keep: Any) -> list[tuple[str, float, float]
     model = _models.make_model(method)
     model.keep = keep
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    with without_values(batch), Kernels() as found:
+    with without_values(batch, 128), Kernels() as found:
         with _models.half("bf16", "cpu"):
             out = model(torch.empty(batch, 2048, 3))
         F.cross_entropy(out.float(), torch.zeros(batch, dtype=torch.int64)).backward()
+    return [*found.seen, ("optimizer", 0, 7 * 4 * trained)]
+
+
+def of_pretraining(batch: int) -> list[tuple[str, float, float]]:
+    """The same of a step of pre-training."""
+    config = PretrainConfig(
+        size="tiny" if TOY else "small", groups=64, batch_size=batch, precision="bf16",
+        label_weight=0.03, attribute_weight=0.005,
+    )  # fmt: skip
+    objective = make_objective(config, make_accelerator("fp32"))
+    net = objective.net.train()
+    masks = net.masks(batch, torch.Generator())
+    with without_values(batch, 64, masked_autoencoder), Kernels() as found:
+        inputs = {name: torch.empty_like(mask) for name, mask in masks.items()}
+        inputs |= {"labels": torch.zeros(batch, dtype=torch.int64), "count": torch.ones(())}
+        inputs["has"] = torch.empty(batch, objective.source.attributes, dtype=torch.bool)
+        points = torch.empty(batch, 1024, 3)
+        loss, _ = objective.losses(net, points, known=inputs["has"], **inputs)
+        loss.backward()
+    trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
     return [*found.seen, ("optimizer", 0, 7 * 4 * trained)]
 
 
@@ -157,6 +182,9 @@ def main() -> None:
             }
             rows.append(row)
             details[f"{name}, batch {batch}"] = by_name(found, args)
+        found = of_pretraining(batch)
+        rows.append({"variant": "pre-training", "batch": batch, **sums(found, args)})
+        details[f"pre-training, batch {batch}"] = by_name(found, args)
     report("gpu/roofline", "Least time of a step, small, bf16", rows, args, {"kernels": details})
 
 

@@ -33,8 +33,7 @@ from pointadapt.ops import _kernels
 from pointadapt.ops._distance import split_axes
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
-from pointadapt.training.compiling import Compiled
-from pointadapt.training.step import GraphStep, Step
+from pointadapt.training.step import GraphStep, Step, TaskLosses
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
@@ -183,10 +182,10 @@ def ours(method: str, cls: type[Step], keep: str, rehearse: bool, compiled: bool
     model.keep = keep  # type: ignore[assignment]
     optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=5e-4, fused=True)
     net, optimizer = acc.prepare(model, optimizer)
-    step = cls(net, model.adapter.task, optimizer, acc, 10.0)
+    step = cls(TaskLosses(net, model, model.adapter.task, acc), net, optimizer, acc, 10.0)
     step.set_lr(5e-4)
     if compiled:
-        step.forward = Compiled(net, model, must=True)
+        step.losses.compile(must=True)
     return step
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import io
 import json
 import os
 import shutil
@@ -20,14 +21,16 @@ from pointadapt import ops
 from pointadapt.backbones.folder import save_backbone
 from pointadapt.backbones.layers import maximum
 from pointadapt.core import stops
-from pointadapt.core.config import TrainConfig
+from pointadapt.core.config import PretrainConfig, TrainConfig
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import _kernels, largest
 from pointadapt.ops._distance import split_axes
 from pointadapt.pretrained.load import load_backbone
-from pointadapt.training.compiling import Compiled
+from pointadapt.pretraining.objectives import make_objective
+from pointadapt.pretraining.setup import make_optimizer
+from pointadapt.pretraining.step import make_step as make_pretraining_step
 from pointadapt.training.setup import build_model, load_clouds
-from pointadapt.training.step import GraphStep, Step
+from pointadapt.training.step import GraphStep, Step, TaskLosses
 from pointadapt.training.together import train_together
 from pointadapt.training.trainer import train_in
 
@@ -38,6 +41,7 @@ DEVICE = torch.device("cuda" if GPU else "cpu")
 pytestmark = pytest.mark.skipif(not (GPU or REHEARSAL), reason="needs a GPU")
 needs_gpu = pytest.mark.skipif(not GPU, reason="needs a GPU: a CPU has no graphs")
 train = importlib.import_module("pointadapt.training.trainer").train
+pretrain = importlib.import_module("pointadapt.pretraining.trainer").pretrain
 
 
 # ---- geometry
@@ -160,7 +164,7 @@ def make(config, cls, precision="fp32", keep="all", **changes):
     groups = model.parameter_groups(0.05)
     optimizer = torch.optim.AdamW(groups, lr=1e-3, fused=True)
     net, optimizer = acc.prepare(model, optimizer)
-    step = cls(net, model.adapter.task, optimizer, acc, 10.0)
+    step = cls(TaskLosses(net, model, model.adapter.task, acc), net, optimizer, acc, 10.0)
     for name, value in changes.items():
         setattr(step, name, value)
     return step
@@ -209,6 +213,22 @@ def test_runs_together_are_the_runs_alone(config, method, step, tmp_path):
             for r in (run, alone)
         )
         assert found == pytest.approx(want, rel=2e-2)
+
+
+@needs_gpu
+def test_a_captured_step_follows_the_schedule_after_a_checkpoint(config):
+    """A learning rate on the host would be taken once, by the capture."""
+    first, file = make(config, GraphStep), io.BytesIO()
+    losses(first, batches(config, 1))
+    torch.save(first.optimizer.state_dict(), file)
+    file.seek(0)
+    step = make(config, GraphStep)
+    step.optimizer.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    losses(step, batches(config, 5))
+    assert step.replay is not None
+    before = [p.clone() for p in step.net.parameters()]
+    losses(step, batches(config, 1), lr=0.0)
+    assert all(map(torch.equal, step.net.parameters(), before))
 
 
 @needs_gpu
@@ -266,7 +286,7 @@ def test_compiled(config, keep):
     data = list(batches(config, 5))
     eager = losses(make(config, Step), data)
     step = make(config, GraphStep if GPU else Step, keep=keep)
-    step.forward = Compiled(step.net, step.acc.unwrap_model(step.net), must=True)
+    step.losses.compile(must=True)
     torch.testing.assert_close(losses(step, data), eager, rtol=5e-3, atol=5e-3)
     assert not GPU or step.replay is not None
 
@@ -311,6 +331,86 @@ def test_training_with_and_without_capture(config, tmp_path):
     assert abs(runs["auto"]["accuracy"] - runs["eager"]["accuracy"]) <= 10
     longer = replace(config, out=tmp_path / "auto", step="auto", resume=True)
     assert train(longer)["accuracy"] == runs["auto"]["accuracy"]
+
+
+# ---- steps of pre-training
+
+
+def pretraining_step(config):
+    """An objective and its step."""
+    torch.manual_seed(0)
+    acc = make_accelerator(config.precision)
+    objective = make_objective(config, acc)
+    net = objective.net.to(DEVICE).train()
+    optimizer = make_optimizer(config, net)
+    return objective, make_pretraining_step(config, objective, net, optimizer, acc)
+
+
+def pretraining(precision, how):
+    """Losses and figures of eight steps of pre-training with all losses, and the step."""
+    size = {"groups": 8, "group_size": 8, "points": 64} if REHEARSAL else {}
+    c = PretrainConfig(
+        size="tiny", batch_size=8, steps=8, precision=precision, label_weight=0.1, views=("noise",),
+        attribute_weight=0.1, contrast_weight=0.1, decoder_depth=1, step=how, **size,
+    )  # fmt: skip
+    objective, step = pretraining_step(c)
+    told = []
+    for number in range(c.steps):
+        step.set_lr(1e-4)
+        batch = (part.to(DEVICE) for part in objective.source[number])
+        told.append(torch.stack(step(**objective.inputs(number, *batch))))
+    return torch.stack(told).cpu(), step
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_captured_step_of_pretraining_follows_the_eager_one(precision):
+    eager, _ = pretraining(precision, "eager")
+    captured, step = pretraining(precision, "graph")
+    assert step.replay is not None
+    tolerance = 2e-3 if precision == "fp32" else 3e-2
+    torch.testing.assert_close(captured, eager, rtol=tolerance, atol=tolerance)
+
+
+@compiles
+def test_a_compiled_step_of_pretraining_follows_the_eager_one():
+    """On a GPU captured, too."""
+    torch.compiler.reset()
+    compiled, step = pretraining("fp32", "compile")
+    eager, _ = pretraining("fp32", "eager")
+    torch.testing.assert_close(compiled, eager, rtol=5e-3, atol=5e-3)
+    assert not GPU or step.replay is not None
+
+
+@needs_gpu
+def test_nothing_waits_for_the_gpu_in_pretraining():
+    c = PretrainConfig(size="tiny", batch_size=8, augment=("scale_shift", "rotate"), step="graph")
+    objective, step = pretraining_step(c)
+    batch = [part.to(DEVICE) for part in objective.source[0]]
+
+    def once(number):
+        step.set_lr(1e-3)
+        return step(**objective.inputs(number, *batch))
+
+    for number in range(6):
+        once(number)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for number in range(3):
+            once(number)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_pretraining_with_and_without_capture(tmp_path):
+    runs = {}
+    for how in ("eager", "auto"):
+        c = PretrainConfig(
+            out=tmp_path / how, size="tiny", groups=8, group_size=8, points=64, batch_size=8,
+            steps=8, decoder_depth=1, save_every=4, picture_every=0, workers=1, step=how,
+        )  # fmt: skip
+        runs[how] = pretrain(c)
+    assert runs["auto"]["loss"] == pytest.approx(runs["eager"]["loss"], rel=1e-2)
 
 
 # ---- memory

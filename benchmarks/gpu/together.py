@@ -36,9 +36,15 @@ from pointadapt.core.machine import make_accelerator
 from pointadapt.methods import make_method
 from pointadapt.pretrained.load import load_backbone
 from pointadapt.tasks import make_task
+from pointadapt.training.capture import GraphStep, Step
 from pointadapt.training.stacked import Stacked
-from pointadapt.training.step import GraphStep, Step
-from pointadapt.training.together import StackedGraphStep, StackedStep, train_together
+from pointadapt.training.step import make_step as make_one
+from pointadapt.training.together import (
+    StackedGraphStep,
+    StackedLosses,
+    StackedStep,
+    train_together,
+)
 from pointadapt.training.trainer import train_in
 
 Call = Callable[[], object]
@@ -71,7 +77,7 @@ def make_step(
     ready = [acc.prepare(m, o) for m, o in zip(models, optimizers, strict=True)]
     optimizers, task = [optimizer for _, optimizer in ready], models[0].adapter.task
     stack = StackedGraphStep if GPU else StackedStep
-    step = stack(Stacked(models), task, optimizers, acc, 10.0)
+    step = stack(StackedLosses(Stacked(models), task, acc), optimizers, acc, 10.0)
     step.set_lrs([LR] * len(seeds))
     return step
 
@@ -83,7 +89,7 @@ def make_alone(
     acc, model = make_accelerator(PRECISION), make_model(method, groups, seed, rehearse, drop)
     optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=LR, fused=True)
     net, optimizer = acc.prepare(model, optimizer)
-    step = (GraphStep if GPU else Step)(net, model.adapter.task, optimizer, acc, 10.0)
+    step = make_one("graph" if GPU else "eager", model, net, optimizer, acc, clip=10.0)
     step.set_lr(LR)
     return step
 

@@ -10,8 +10,8 @@ from pointadapt.methods import METHODS
 STAGED = tuple(f for f in BACKBONES if "points_in" not in BACKBONES[f].sites)  # several widths
 ONE_WIDTH = tuple(f for f in BACKBONES if f not in STAGED)
 REFUSED = (  # by stages: what adds prompts, acts on the whole cloud, or exchanges layers
-    "dapt", "gaprompt", "idpt", "most", "partial", "point_lora", "point_peft", "pointgst", "ppt",
-    "stag", "vpt", "peft:lora", "peft:ia3",
+    "dapt", "gaprompt", "gft", "idpt", "most", "partial", "point_lora", "point_peft", "pointgst",
+    "ppt", "stag", "vpt", "peft:lora", "peft:ia3",
 )  # fmt: skip
 FEW = ("lora", "ssf", "full")  # on stages: beside, in and of the layers
 # What "make test" runs; make test-all takes all methods on all families.

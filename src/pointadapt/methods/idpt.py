@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from ..backbones import Backbone, BlockTaps, CloudView, Taps, Tokens
 from ..core.errors import ConfigError
 from ..core.fields import at_least
-from ..ops import gather_points
 from .base import METHODS, ClsMethod
+from .edge_conv import EdgeConvs
 
 
 @METHODS.register("idpt")
@@ -68,49 +68,22 @@ class Idpt(ClsMethod):
         return IdptTaps(self, backbone.config.dim, backbone.config.depth)
 
 
-class EdgeConv(nn.Module):
-    """max over j of LeakyReLU(BN(W [x_i, x_j - x_i])) (DGCNN, Wang et al., ToG 2019)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.linear, self.norm = nn.Linear(2 * dim, dim, bias=False), nn.BatchNorm1d(dim)
-
-    def forward(self, x: Tensor, index: Tensor) -> Tensor:
-        """(B, G, D) features and (B, G, k) neighbours to (B, G, D)."""
-        # W [x_i, x_j - x_i] = (W_1 - W_2) x_i + W_2 x_j: k times less work than edge by edge.
-        w_own, w_edge = self.linear.weight.chunk(2, dim=1)
-        own, other = F.linear(x, w_own - w_edge), F.linear(x, w_edge)
-        edges = own.unsqueeze(2) + gather_points(other, index)
-        edges = self.norm(edges.flatten(0, 2)).view(edges.shape)
-        return F.leaky_relu(edges, 0.2).max(dim=2).values
-
-
 class PromptModule(nn.Module):
     """Patch tokens to one prompt token."""
 
     def __init__(self, options: Idpt, dim: int) -> None:
         super().__init__()
-        self.k, self.by_features = options.neighbors, options.graph == "features"
-        self.convs = nn.ModuleList(EdgeConv(dim) for _ in range(options.layers))
+        self.by_features, widths = options.graph == "features", [dim] * (options.layers + 1)
+        self.convs = EdgeConvs(*widths, neighbors=options.neighbors)
         self.fuse = nn.Linear(options.layers * dim, dim, bias=False)
         self.norm = nn.BatchNorm1d(dim)
 
     def forward(self, x: Tensor, centers: Tensor) -> Tensor:
         """(B, G, D) and (B, G, 3) to (B, 1, D)."""
-        index = None if self.by_features else self.nearest(centers)
-        outputs = []
-        for conv in self.convs:
-            x = conv(x, self.nearest(x) if index is None else index)
-            outputs.append(x)
+        outputs = self.convs(x, None if self.by_features else centers)
         x = self.fuse(torch.cat(outputs, dim=-1))
         x = F.leaky_relu(self.norm(x.flatten(0, 1)).view(x.shape), 0.2)
         return x.max(dim=1, keepdim=True).values
-
-    @torch.no_grad()
-    def nearest(self, x: Tensor) -> Tensor:
-        """(B, G, C) to the indices (B, G, k) of each row's nearest rows, itself among them."""
-        x = x.float()
-        return torch.cdist(x, x).topk(min(self.k, x.shape[1]), largest=False).indices
 
 
 class IdptTaps(Taps):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..backbones import Backbone, BlockTaps, Taps, Tokens
+from ..backbones import Backbone, BackboneConfig, BlockTaps, Taps, Tokens
 from ..core.fields import at_least, share
 from .base import METHODS, ClsMethod
 
@@ -52,19 +52,23 @@ class Vpt(ClsMethod):
     def attach(self, backbone: Backbone) -> Taps:
         c = backbone.config
         taps = Taps(c.depth, self.position)
-        # Xavier's bound for a layer from a patch's 3 k coordinates to D, as released.
-        bound = math.sqrt(6 / (3 * c.group_size + c.dim))
         for i in range(c.depth if self.deep else 1):
-            taps.blocks[i] = PromptBlockTaps(self, c.dim, bound)
+            taps.blocks[i] = PromptBlockTaps(self, c)
         return taps
+
+
+def new_prompts(count: int, config: BackboneConfig) -> nn.Parameter:
+    """Prompts (count, D) within Xavier's bound for a layer from a patch's 3 k coordinates to D."""
+    bound = math.sqrt(6 / (3 * config.group_size + config.dim))  # as released
+    return nn.Parameter(torch.empty(count, config.dim).uniform_(-bound, bound))
 
 
 class PromptBlockTaps(BlockTaps):
     """Prompts before one block, in the place of those before it."""
 
-    def __init__(self, options: Vpt, dim: int, bound: float) -> None:
+    def __init__(self, options: Vpt, config: BackboneConfig) -> None:
         super().__init__()
-        self.prompts = nn.Parameter(torch.empty(options.tokens, dim).uniform_(-bound, bound))
+        self.prompts = new_prompts(options.tokens, config)
         self.dropout = nn.Dropout(options.dropout)
 
     def block_in(self, tokens: Tokens) -> Tokens:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..backbones import BlockTaps, Tokens
@@ -15,80 +13,11 @@ from ..backbones.layers import Block, init_weights, position_mlp
 from ..backbones.point_vit import PointViT
 from ..core.errors import ConfigError
 from ..core.machine import upload
-from ..ops import chamfer_distance, group
-from .contrast import contrast, projector
+from ..ops import group
+from .contrast import projector
+from .reconstruction import Reconstruction
 
 SHOWN = 16  # patches of a second view that are seen
-
-
-@dataclass
-class Reconstruction:
-    """What masked autoencoding gives: H hidden patches of k points, relative to their centres.
-
-    Attributes:
-        predicted: (B, H, k, 3).
-        target: (B, H, k, 3).
-        centers: (B, H, 3).
-        visible: (B, G - H, k, 3) points of the visible patches, where they are in the cloud.
-        logits: (B, classes + attributes), where these are learned too; of two views (2 B, ...).
-        classes: how many of the logits are those of classes.
-        projected: (2 B, C) features of two views to compare, where views are contrasted.
-    """
-
-    predicted: Tensor
-    target: Tensor
-    centers: Tensor
-    visible: Tensor
-    logits: Tensor | None
-    classes: int = 0
-    projected: Tensor | None = None
-
-    def chamfer(self) -> Tensor:
-        """Chamfer-L2 distance, mean over all hidden patches (Point-MAE, Eq. 3)."""
-        return chamfer_distance(self.predicted.flatten(0, 1), self.target.flatten(0, 1), norm="l2")
-
-    def label_loss(self, labels: Tensor, count: Tensor | float | None = None) -> Tensor:
-        """Cross-entropy over the clouds that have a label; those with -1 have none.
-
-        Of two views it is the mean.
-
-        Args:
-            labels: (B,) classes.
-            count: what the sum is divided by; by default the number of labels. Where processes
-                share a batch, the mean of these numbers makes the mean of their losses that of
-                the batch.
-        """
-        if self.logits is None or not self.classes:
-            raise ConfigError("this autoencoder was built without classes, so it has no label loss")
-        logits = self.logits[:, : self.classes]
-        views = len(logits) // len(labels)
-        total = F.cross_entropy(logits, labels.repeat(views), ignore_index=-1, reduction="sum")
-        return total / views / ((labels >= 0).sum().clamp(min=1) if count is None else count)
-
-    def attribute_loss(self, has: Tensor, known: Tensor) -> Tensor:
-        """Binary cross-entropy, summed over the attributes that are known, mean over the clouds.
-
-        Of two views it is the mean.
-
-        Args:
-            has: (B, attributes) bool.
-            known: (B, attributes) bool.
-        """
-        if self.logits is None or self.logits.shape[1] == self.classes:
-            raise ConfigError(
-                "this autoencoder was built without attributes, so it has no such loss"
-            )
-        logits = self.logits[:, self.classes :]
-        views = len(logits) // len(known)
-        has, known = has.repeat(views, 1), known.repeat(views, 1)
-        each = F.binary_cross_entropy_with_logits(logits, has.to(logits.dtype), reduction="none")
-        return (each * known).sum(dim=1).mean()
-
-    def contrast_loss(self) -> Tensor:
-        """How badly each view finds its cloud's other one, see :func:`contrast`."""
-        if self.projected is None:
-            raise ConfigError("this autoencoder compares no views, so it has no contrast loss")
-        return contrast(self.projected)
 
 
 class MaskedAutoencoder(nn.Module):
@@ -139,30 +68,50 @@ class MaskedAutoencoder(nn.Module):
                 module.apply(init_weights)
         nn.init.trunc_normal_(self.mask_token, std=0.02)
 
-    def forward(
-        self, points: Tensor, generator: torch.Generator, part: int = 0, parts: int = 1,
-        view: Tensor | None = None,
-    ) -> Reconstruction:  # fmt: skip
-        """Hide patches, and reconstruct them from the others.
+    def masks(
+        self, clouds: int, generator: torch.Generator, part: int = 0, parts: int = 1,
+        view_points: int = 0,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Draw which patches are seen, and which are hidden: what :meth:`forward` takes by name.
+
+        Drawn on the CPU, so that one seed gives the same masks on any device.
 
         Args:
-            points: (B, N, 3).
-            generator: draws the masks.
+            clouds: B.
+            generator: draws.
             part: which part of a batch of ``parts`` · B clouds these are: the masks of all are
                 drawn, so that sharing a batch changes none.
             parts: in how many parts that batch is.
+            view_points: of another view; 0 for none.
+        """
+        c = self.backbone.config
+        count = int(self._ratio(generator) * c.groups)
+        draw, device = (generator, part, parts), self.mask_token.device
+        order = _order(clouds, c.groups, *draw)
+        out = {"seen": order[:, count:], "hidden": order[:, :count]}
+        if view_points:
+            out["view_seen"] = _order(clouds, self._of_view(view_points)[0], *draw)[:, :SHOWN]
+        return {name: upload(some.contiguous(), device) for name, some in out.items()}
+
+    def forward(
+        self, points: Tensor, seen: Tensor, hidden: Tensor, view: Tensor | None = None,
+        view_seen: Tensor | None = None,
+    ) -> Reconstruction:  # fmt: skip
+        """Reconstruct the hidden patches from the others.
+
+        Args:
+            points: (B, N, 3).
+            seen: (B, G - H) the patches that are shown, as :meth:`masks` draws them.
+            hidden: (B, H) the others.
             view: (B, n, 3) another view of the clouds, n at most N.
+            view_seen: (B, SHOWN or fewer) the patches of it that are shown.
         """
         c = self.backbone.config
         centers, groups = group(points, c.groups, c.group_size, rule=c.sampling_rule, check=False)
-        count = int(self._ratio(generator) * c.groups)
-        draw = (generator, part, parts)
-        order = _order(len(points), c.groups, points.device, *draw)
-        seen, hidden = order[:, count:], order[:, :count]
-        rows = torch.arange(len(points), device=points.device).unsqueeze(1)
+        rows, count = _rows(points), hidden.shape[1]
         shown = [(groups[rows, seen], centers[rows, seen])]
-        if view is not None:
-            shown.append(self._of_view(view, *draw))
+        if view is not None and view_seen is not None:
+            shown.append(self._shown_of_view(view, view_seen))
         x, told = self._encode(shown)
         mask = self.mask_token.expand(len(points), count, -1).to(x.dtype)
         pos = self.decoder_pos(centers[rows, torch.cat([seen, hidden], dim=1)])
@@ -189,22 +138,22 @@ class MaskedAutoencoder(nn.Module):
         draw = 2 * float(torch.rand((), generator=generator)) - 1
         return self.mask_ratio + draw * self.mask_spread
 
-    def _of_view(
-        self, view: Tensor, generator: torch.Generator, part: int, parts: int
-    ) -> tuple[Tensor, Tensor]:
-        """Patches of a view and their centres: :data:`SHOWN` of them, smaller ones if it is small.
+    def _of_view(self, points: int) -> list[int]:
+        """How many patches a view of so many points has, and of how many points."""
+        c, small = self.backbone.config, small_patches(points)
+        return [min(small.get(k, 10**6), getattr(c, k)) for k in ("groups", "group_size")]
+
+    def _shown_of_view(self, view: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """The patches ``seen`` of a view, and their centres.
 
         Small patches are filled with copies, which change no token, so that all pass the patch
         encoder together: its BatchNorm sees both views at once, as it must serve both later.
         """
         c = self.backbone.config
-        small = small_patches(view.shape[1])
-        many, size = (min(small.get(k, 10**6), getattr(c, k)) for k in ("groups", "group_size"))
+        many, size = self._of_view(view.shape[1])
         centers, groups = group(view, many, size, rule=c.sampling_rule, check=False)
-        order = _order(len(view), many, view.device, generator, part, parts)[:, :SHOWN]
-        rows = torch.arange(len(view), device=view.device).unsqueeze(1)
         copies = torch.arange(c.group_size, device=view.device) % size
-        return groups[rows, order][:, :, copies], centers[rows, order]
+        return groups[_rows(view), seen][:, :, copies], centers[_rows(view), seen]
 
     def _encode(self, shown: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor | None]:
         """Tokens of the first view's patches, and (views · B, 2 D) what is told of all views.
@@ -229,10 +178,14 @@ class MaskedAutoencoder(nn.Module):
         return x
 
 
+def _rows(x: Tensor) -> Tensor:
+    """(B, 1) the clouds of (B, ...), to index beside patches (B, P)."""
+    return torch.arange(len(x), device=x.device).unsqueeze(1)
+
+
 def _order(
-    count: int, patches: int, device: torch.device, generator: torch.Generator, part: int,
-    parts: int,
+    count: int, patches: int, generator: torch.Generator, part: int, parts: int
 ) -> Tensor:  # fmt: skip
     """(``count``, patches) a random order of the patches of each cloud of this part of a batch."""
     luck = torch.rand(parts * count, patches, generator=generator)
-    return upload(luck.chunk(parts)[part].argsort(dim=1), device)
+    return luck.chunk(parts)[part].argsort(dim=1)

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..core.config import PretrainConfig, key_values
 from ..core.errors import ConfigError
@@ -235,33 +233,3 @@ def _known(given: dict[str, str], data: Sequence[str], flag: str) -> None:
     for name in given:
         if name not in data:
             raise ConfigError(f"{flag} names {name!r}, which is not among --data {' '.join(data)}")
-
-
-class CloudBatches(torch.utils.data.Dataset):
-    """Step to a process's share of its batch: the same step gives the same clouds, whoever asks.
-
-    A batch is points (B, N, 3), labels (B,), -1 where there is no class, and which attributes the
-    clouds have, and of which that is known, both (B, attributes) and empty for other data.
-
-    Args:
-        config: what to read.
-        rank: which of the ``processes`` this is; process r has the r-th of equal parts of a batch.
-        processes: how many share a batch.
-
-    Raises:
-        ConfigError: the batch cannot be shared equally.
-    """
-
-    def __init__(self, config: PretrainConfig, rank: int = 0, processes: int = 1) -> None:
-        self.config, self.rank = config, rank
-        self.share = config.share_of_batch(processes)
-        self.source = make_source(config)
-        self.classes, self.attributes = self.source.classes, self.source.attributes
-
-    def __getitem__(self, step: int) -> tuple[Tensor, ...]:
-        start = step * self.config.batch_size + self.rank * self.share
-        d = self.source.described(start, self.share)
-        return tuple(map(torch.from_numpy, (d.points, d.labels, d.has, d.known)))
-
-    def __len__(self) -> int:
-        return self.config.steps

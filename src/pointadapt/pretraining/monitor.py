@@ -105,7 +105,7 @@ class Monitor(Log):
         points = normalize(torch.from_numpy(described.points).to(device))
         was_training = net.training
         net.eval()
-        out = net(points, torch.Generator().manual_seed(c.seed))
+        out = net(points, **net.masks(SHOWN, torch.Generator().manual_seed(c.seed)))
         net.train(was_training)
         made = out.predicted + out.centers.unsqueeze(2)
         parts = [part.reshape(SHOWN, -1, 3).cpu().numpy() for part in (points, out.visible, made)]

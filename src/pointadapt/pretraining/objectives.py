@@ -13,9 +13,9 @@ from ..core.config import PretrainConfig
 from ..core.errors import ConfigError
 from ..data.transforms import augment
 from ..ops import normalize
+from .batches import CloudBatches
 from .contrast import second_view
 from .made_scenes import SceneBatches, SceneNet, SceneTargets, scene_net
-from .mixture import CloudBatches
 from .monitor import Log, Monitor
 from .setup import network
 
@@ -35,17 +35,30 @@ class Objective(Protocol):
     net: Any
     figure: str
 
+    @property
+    def why_not_capture(self) -> str:
+        """Why the shapes of a step are not always the same; "" if they are."""
+        ...
+
     def monitor(self) -> Log:
         """What looks at the run while it goes."""
         ...
 
-    def losses(self, net: nn.Module, step: int, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """What is minimised, and the figure that is told beside it.
+    def inputs(self, step: int, *batch: Tensor) -> dict[str, Tensor]:
+        """What :meth:`losses` takes, by name: the batch, and all that is drawn.
+
+        Args:
+            step: fixes what is drawn.
+            batch: of the source, on the device.
+        """
+        ...
+
+    def losses(self, net: nn.Module, **inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """What is minimised, and the figure that is told beside it; draws nothing.
 
         Args:
             net: ``self.net``, maybe shared by processes.
-            step: fixes what is drawn.
-            batch: of the source, on the device.
+            inputs: of one step.
         """
         ...
 
@@ -86,19 +99,44 @@ class Masked:
     def monitor(self) -> Log:
         return Monitor(self.config, self.source.source)
 
-    def losses(self, net: nn.Module, step: int, *batch: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def why_not_capture(self) -> str:
+        c = self.config
+        if c.mask_spread:
+            return "--mask-spread hides another number of patches in each step"
+        return "--view-points gives views another size in each step" if c.view_points else ""
+
+    def inputs(self, step: int, *batch: Tensor) -> dict[str, Tensor]:
+        """Normalised and augmented clouds, another view of them, masks, and what is known.
+
+        All is drawn on the CPU, from a generator that ``step`` seeds, so that it is the same on any
+        device; what depends on the points is worked out where they are.
+        """
         clouds, labels, has, known = batch
         c = self.config
         draw = torch.Generator().manual_seed(c.seed * 1_000_003 + step)
-        points = self._whole(clouds, lambda x: augment(normalize(x), c.augment, draw))
-        view = self._whole(clouds, lambda x: second_view(x, c, draw)) if c.views else None
+        out = {"points": self._whole(clouds, lambda x: augment(normalize(x), c.augment, draw))}
+        if c.views:
+            out["view"] = self._whole(clouds, lambda x: second_view(x, c, draw))
+        views = out["view"].shape[1] if c.views else 0
+        out |= self.net.masks(len(clouds), draw, self.rank, self.processes, views)
+        if c.label_weight:
+            out |= {"labels": labels, "count": self._labelled(labels)}
+        if c.attribute_weight:
+            out |= {"has": has, "known": known}
+        return {name: tensor.contiguous() for name, tensor in out.items()}
+
+    def losses(
+        self, net: nn.Module, points: Tensor, seen: Tensor, hidden: Tensor, **more: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        c = self.config
         with torch.autocast(points.device.type, torch.bfloat16, enabled=c.precision == "bf16"):
-            out = net(points, draw, self.rank, self.processes, view)
+            out = net(points, seen, hidden, more.get("view"), more.get("view_seen"))
         loss = chamfer = out.chamfer()
         if c.label_weight:
-            loss = loss + c.label_weight * out.label_loss(labels, self._labelled(labels))
+            loss = loss + c.label_weight * out.label_loss(more["labels"], more["count"])
         if c.attribute_weight:
-            loss = loss + c.attribute_weight * out.attribute_loss(has, known)
+            loss = loss + c.attribute_weight * out.attribute_loss(more["has"], more["known"])
         if c.contrast_weight:
             loss = loss + c.contrast_weight * out.contrast_loss()
         return loss, chamfer
@@ -113,11 +151,11 @@ class Masked:
             points = whole
         return change(points)[mine]
 
-    def _labelled(self, labels: Tensor) -> Tensor | None:
-        """The mean number of labelled clouds over the processes; None for one process."""
-        if self.processes == 1:
-            return None
-        count: Any = self.acc.reduce((labels >= 0).sum().float(), reduction="mean")
+    def _labelled(self, labels: Tensor) -> Tensor:
+        """The number of labelled clouds, but at least 1; of several processes the mean of it."""
+        count: Any = (labels >= 0).sum()
+        if self.processes > 1:
+            count = self.acc.reduce(count.float(), reduction="mean")
         return count.clamp(min=1 / self.processes)
 
 
@@ -125,6 +163,7 @@ class Told:
     """What made-up scenes know of each point, see :mod:`.made_scenes`."""
 
     figure = "points_right"
+    why_not_capture = "made-up scenes ask how many voxels each batch has"
 
     def __init__(self, config: PretrainConfig, accelerator: Accelerator) -> None:
         self.config = config
@@ -136,9 +175,12 @@ class Told:
     def monitor(self) -> Log:
         return Log(self.config)
 
-    def losses(self, net: nn.Module, step: int, *batch: Tensor) -> tuple[Tensor, Tensor]:
+    def inputs(self, step: int, *batch: Tensor) -> dict[str, Tensor]:
         del step
-        told = SceneTargets(*batch)
+        return SceneTargets(*batch)._asdict()
+
+    def losses(self, net: nn.Module, **inputs: Tensor) -> tuple[Tensor, Tensor]:
+        told = SceneTargets(**inputs)
         with torch.autocast(
             told.coord.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
         ):

@@ -19,13 +19,13 @@ from ..core.config import PretrainConfig, other_options
 from ..core.errors import CheckpointError, ConfigError, UnknownNameError
 from ..core.files import load_state, restoring
 from ..pretrained.load import load_backbone
+from .batches import CloudBatches
 from .masked_autoencoder import MaskedAutoencoder
-from .mixture import CloudBatches
 
 # What may change when a run is resumed: nothing that the weights depend on.
 _MAY_DIFFER = (
     "out", "resume", "threads", "save_every", "save_precision", "shard_mb", "workers",
-    "probe_every", "probe_data", "probe_root", "probe_clouds", "picture_every",
+    "probe_every", "probe_data", "probe_root", "probe_clouds", "picture_every", "step",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..backbones.folder import save_backbone
 from ..core import console, stops
@@ -42,9 +42,10 @@ from ..core.results import PretrainSummary
 from ..pretrained.load import load_backbone
 from ..recipes.start import configured
 from ..training.schedule import warmup_cosine
-from .masked_autoencoder import MaskedAutoencoder
+from .batches import loader
 from .objectives import make_objective
 from .setup import identity, make_optimizer, resume, shared
+from .step import make_step
 
 LOG = 50  # steps between lines of the log, and of which it and the summary tell the mean
 AGREE = 10  # steps after which several processes ask one another whether to stop
@@ -87,6 +88,8 @@ class _Run:
         self.optimizer = make_optimizer(config, self.net)
         self.monitor = self.objective.monitor() if accelerator.is_main_process else None
         earlier = resume(config, self.net, self.optimizer)
+        net = shared(self.net, accelerator)
+        self.step = make_step(config, self.objective, net, self.optimizer, accelerator)
         self.start = self.seen = earlier.step  # seen: steps of which the losses are here
         if self.monitor is not None:
             self.monitor.cut(self.start)
@@ -97,7 +100,6 @@ class _Run:
 
     def run(self) -> PretrainSummary:
         c, steps = self.config, range(self.start, self.config.steps)
-        parallel = shared(self.net, self.acc)
         self.net.train()
         if self.monitor is not None:
             self._reserve()
@@ -108,7 +110,7 @@ class _Run:
         with shown as tell, stops.later():
             for step, batch in zip(steps, batches, strict=True):
                 parts = (part.to(self.device, non_blocking=True) for part in batch)
-                lr = self._step(parallel, step, *parts)
+                lr = self._step(step, *parts)
                 # Asking a GPU for the loss makes it wait, so it is asked now and then.
                 if self.device.type == "cpu" or self._due(step, LOG) or self._due(step):
                     self._collect()
@@ -133,18 +135,13 @@ class _Run:
         every = every or (c.save_every, c.probe_every, c.picture_every, c.steps)
         return any(n and (step + 1) % n == 0 for n in every)
 
-    def _step(self, net: nn.Module, step: int, *batch: Tensor) -> float:
+    def _step(self, step: int, *batch: Tensor) -> float:
         """One optimizer step; returns its learning rate."""
         c = self.config
         lr = warmup_cosine(step, c.steps, c.warmup_steps, c.lr, c.min_lr)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        loss, figure = self.objective.losses(net, step, *batch)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), c.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.pending.append(torch.stack([loss.detach(), figure.detach()]))
+        self.step.set_lr(lr)
+        losses = self.step(**self.objective.inputs(step, *batch))
+        self.pending.append(torch.stack(losses))  # a copy: a captured step overwrites them
         return lr
 
     def _collect(self) -> None:
@@ -245,28 +242,4 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
 
 
-def loader(
-    source: torch.utils.data.Dataset[Any], steps: range, workers: int, *, pin: bool
-) -> torch.utils.data.DataLoader:
-    """The batches of ``steps`` in order, made ahead of time by so many processes.
-
-    Args:
-        source: step to batch.
-        steps: which, in order.
-        workers: 0 makes the batches in this process, when they are asked for.
-        pin: into page-locked memory, from which a GPU copies while it computes.
-    """
-    return torch.utils.data.DataLoader(
-        source, batch_size=None, sampler=steps, num_workers=workers, pin_memory=pin,
-        prefetch_factor=max(2, 8 // workers) if workers else None,
-        worker_init_fn=_leave_signals,
-    )  # fmt: skip
-
-
-def _leave_signals(worker: int) -> None:
-    """A signal may reach all processes of a run, and this one ends with the one that it serves."""
-    del worker
-    stops.ignore()
-
-
-__all__ = ["MaskedAutoencoder", "pretrain"]
+__all__ = ["pretrain"]

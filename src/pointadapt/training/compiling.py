@@ -9,7 +9,7 @@ of a method that can be, has the outputs of short products computed again, too
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -28,7 +28,54 @@ REPAYS = 1_500_000
 SHORT, MOST = 64, 384  # inputs of products whose outputs a lean step computes again
 
 
-class Compiled:
+class CompiledFunction:
+    """A function of tensors, compiled when it is first called; its backward pass as well.
+
+    Args:
+        function: what is compiled.
+        name: what an error calls it.
+        must: whether it is an error if it cannot be compiled; else it runs as it is.
+        lean: the backward computes again what is cheap, see :func:`settings`.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], name: str, must: bool, lean: bool = False
+    ) -> None:
+        self.function, self.name, self.must, self.lean = function, name, must, lean
+        self.place = keep_results()
+        self.forward: Any = torch.compile(function, dynamic=False)
+        self.called = self.failed = False
+
+    def __call__(self, *inputs: Tensor, **named: Tensor) -> Any:
+        if self.failed:
+            return self.function(*inputs, **named)
+        if not self.called:
+            self.called = True
+            console.note_line(
+                f"compiling the training step takes about a minute; {self.place or 'nothing'} "
+                "keeps what it makes for later runs"
+            )
+        try:
+            with settings(self.lean):
+                return self.forward(*inputs, **named)
+        except (PointAdaptError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a compiler may raise
+            self._give_up(error)
+        return self.function(*inputs, **named)
+
+    def _give_up(self, error: Exception) -> None:
+        """Go on without, or raise a ConfigError."""
+        why = first_line(getattr(error, "inner_exception", error))
+        if self.must:
+            raise ConfigError(
+                f"--step compile: {self.name} cannot be compiled here ({why}): use --step auto"
+            ) from error
+        self.failed = True
+        console.note_line(f"the training step cannot be compiled, so it is not ({why})")
+
+
+class Compiled(CompiledFunction):
     """The forward pass of ``net``, compiled when it is first called; the backward pass as well.
 
     Args:
@@ -38,43 +85,16 @@ class Compiled:
     """
 
     def __init__(self, net: nn.Module, model: PointModel, must: bool) -> None:
-        self.net, self.model, self.must = net, model, must
+        self.model = model
         self.keep: Keep = model.keep
-        self.lean = model.keep == "lean" and model.adapter.taps.lean
+        lean = model.keep == "lean" and model.adapter.taps.lean
         if self.keep == "lean":
             model.keep = "all"
-        self.place = keep_results()
-        self.forward: Any = torch.compile(net, dynamic=False)
-        self.called = self.failed = False
-
-    def __call__(self, points: Tensor, **told: Tensor) -> Tensor:
-        if self.failed:
-            return self.net(points, **told)
-        if not self.called:
-            self.called = True
-            console.note_line(
-                f"compiling the training step takes about a minute; {self.place or 'nothing'} "
-                "keeps what it makes for later runs"
-            )
-        try:
-            with settings(self.lean):
-                return self.forward(points, **told)
-        except (PointAdaptError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # whatever a compiler may raise
-            self._give_up(error)
-        return self.net(points, **told)
+        super().__init__(net, model.backbone.name, must, lean)
 
     def _give_up(self, error: Exception) -> None:
-        """Go on without, or raise a ConfigError."""
-        why = first_line(getattr(error, "inner_exception", error))
-        if self.must:
-            raise ConfigError(
-                f"--step compile: {self.model.backbone.name} cannot be compiled here ({why}): "
-                "use --step auto"
-            ) from error
-        self.failed, self.model.keep = True, self.keep
-        console.note_line(f"the training step cannot be compiled, so it is not ({why})")
+        super()._give_up(error)
+        self.model.keep = self.keep
 
 
 def keep_results() -> str:
@@ -149,4 +169,4 @@ def is_short(node: torch.fx.Node) -> bool:
     return inner <= SHORT or (inner <= MOST and outer <= inner)
 
 
-__all__ = ["REPAYS", "Compiled", "settings", "why_not_compile"]
+__all__ = ["REPAYS", "Compiled", "CompiledFunction", "settings", "why_not_compile"]

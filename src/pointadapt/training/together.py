@@ -24,10 +24,10 @@ from ..core.machine import keep_large_blocks, make_accelerator, use_threads
 from ..core.results import TrainResults
 from ..methods import METHODS
 from ..tasks import Task
+from .capture import GraphStep, Result, Step, why_not_capture
 from .progress import TrainingDisplay
 from .setup import check_folder, check_names, with_points
 from .stacked import Stacked, tensors
-from .step import GraphStep, Result, Step, why_not_capture
 from .trainer import Run, add
 
 OWN = (
@@ -185,12 +185,33 @@ class Together:
         return torch.func.vmap(self.runs[0].task.running)(output, target)
 
 
-class StackedStep(Step):
-    """One step of several models: points (K, B, N, 3) to losses (K,) and outputs (K, B, …).
+class StackedLosses:
+    """The loss (K,) and the output (K, B, …) of stacked models for a batch each.
 
     Args:
         net: the models.
         task: gives the loss.
+        acc: accelerate's engine.
+    """
+
+    def __init__(self, net: Stacked, task: Task, acc: Accelerator) -> None:
+        self.net, self.task, self.acc = net, task, acc
+
+    def __call__(self, points: Tensor, target: Tensor, **told: Tensor) -> Result:
+        return self.net.losses(self.task.loss, points, target, told, self.acc.autocast)
+
+    def compile(self, must: bool) -> None:
+        """A stack is never compiled."""
+
+    def deciding(self) -> Any:
+        return ()
+
+
+class StackedStep(Step):
+    """One step of several models: points (K, B, N, 3) to losses (K,) and outputs (K, B, …).
+
+    Args:
+        losses: of the models.
         optimizers: one for each model.
         acc: accelerate's engine.
         clip: largest gradient norm of each.
@@ -199,9 +220,9 @@ class StackedStep(Step):
     net: Stacked
 
     def __init__(
-        self, net: Stacked, task: Task, optimizers: Sequence[Any], acc: Accelerator, clip: float
-    ) -> None:  # fmt: skip
-        super().__init__(net, task, None, acc, clip)
+        self, losses: StackedLosses, optimizers: Sequence[Any], acc: Accelerator, clip: float
+    ) -> None:
+        super().__init__(losses, losses.net, None, acc, clip)
         self.optimizers = list(optimizers)
 
     def set_lrs(self, lrs: Sequence[float]) -> None:
@@ -209,19 +230,15 @@ class StackedStep(Step):
         for optimizer, lr in zip(self.optimizers, lrs, strict=True):
             self.set_lr_of(optimizer, lr)
 
-    def deciding(self) -> Any:
-        return ()
-
     def forget(self) -> None:
         for optimizer in self.optimizers:
             optimizer.zero_grad()
 
-    def __call__(self, points: Tensor, target: Tensor, **told: Tensor) -> Result:
-        net, acc = self.net, self.acc
-        losses, output = net.losses(self.task.loss, points, target, told, acc.autocast)
-        net.backward(losses)
-        for parameters, optimizer in zip(net.trained, self.optimizers, strict=True):
-            acc.clip_grad_norm_(parameters, self.clip)
+    def __call__(self, *inputs: Tensor, **named: Tensor) -> Result:
+        losses, output = self.losses(*inputs, **named)
+        self.net.backward(losses)
+        for parameters, optimizer in zip(self.net.trained, self.optimizers, strict=True):
+            self.acc.clip_grad_norm_(parameters, self.clip)
             optimizer.step()
         self.forget()
         return losses.detach(), output.detach()
@@ -234,9 +251,13 @@ class StackedGraphStep(GraphStep, StackedStep):
 def _make_step(runs: Sequence[Run], stacked: Stacked) -> StackedStep:
     """Captured unless the runs are to be eager, where it can be."""
     first, optimizers = runs[0], [run.optimizer for run in runs]
-    captured = first.config.step != "eager" and not why_not_capture(first.acc, 1, "all")
+    captured = first.config.step != "eager" and not why_not_capture(first.acc)
+    losses = StackedLosses(stacked, first.task, first.acc)
     make = StackedGraphStep if captured else StackedStep
-    return make(stacked, first.task, optimizers, first.acc, first.config.clip)
+    return make(losses, optimizers, first.acc, first.config.clip)
 
 
-__all__ = ["StackedGraphStep", "StackedStep", "Together", "alike", "train_together", "why_alone"]
+__all__ = [
+    "StackedGraphStep", "StackedLosses", "StackedStep", "Together", "alike", "train_together",
+    "why_alone",
+]  # fmt: skip

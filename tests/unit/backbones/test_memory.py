@@ -47,6 +47,7 @@ def gradients(folder, batch, keep, name="dapt", half=False, **options):
         ("dapt", {"scale_shift": False}),
         ("ssf", {}),
         ("ia3", {}),
+        ("gft", {"layers": 2}),
         ("full", {}),
         ("linear_probe", {}),
     ],

@@ -107,6 +107,23 @@ def test_onnx(micro_adapter, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["idpt", "gft"])
+def test_onnx_of_a_graph_among_features(name, micro_backbone, tmp_path):
+    """Trained weights may be any; the graph's neighbours are found without torch's cdist."""
+    onnxruntime, net = pytest.importorskip("onnxruntime"), load_backbone(micro_backbone)
+    method = make_method(name, {"neighbors": 3})
+    model = PointModel(net, Adapter(net, method, make_task("classification"), tuple("abcd"))).eval()
+    torch.manual_seed(0)
+    for parameter in model.adapter.taps.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    adapter_folder.save_adapter(model, tmp_path / "a", backbone=str(micro_backbone), points=64)
+    exporting.export_file(tmp_path / "a", tmp_path / "a.onnx")
+    points = clouds(3, 64)
+    (got,) = onnxruntime.InferenceSession(tmp_path / "a.onnx").run(None, {"points": points})
+    np.testing.assert_allclose(got, answers(tmp_path / "a", points), atol=1e-4)
+
+
+@pytest.mark.slow
 def test_points_are_picked_as_in_prediction(micro_adapter, tmp_path):
     """Of an adapter that was trained on 64 points of 128."""
     shutil.copytree(micro_adapter, tmp_path / "a")

@@ -157,7 +157,7 @@ def test_ablations_of_dapt(small, options, adapters, scale_shifts, prompts):
         ("vpt", 360_463, 0.36), ("lora", 858_127, 0.9), ("ssf", 371_215, 0.4),
         ("adapter", 886_543, 0.9), ("idpt", 1_696_783, 1.7), ("ppt", 1_042_191, 1.04),
         ("point_lora", 772_752, 0.77), ("pointgst", 622_831, 0.62), ("gaprompt", 600_487, 0.6),
-        ("point_peft", 707_071, 0.7), ("stag", 428_431, 0.43),
+        ("point_peft", 707_071, 0.7), ("stag", 428_431, 0.43), ("gft", 731_919, 0.73),
     ],
 )  # fmt: skip
 def test_published_counts(small, method, total, published):

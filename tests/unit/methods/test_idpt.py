@@ -3,45 +3,17 @@ import torch
 import torch.nn.functional as F
 
 from pointadapt.core.errors import ConfigError
-from pointadapt.methods import make_method
-from pointadapt.methods.idpt import EdgeConv, PromptModule
-
-
-def test_edge_conv_is_the_formula(one):
-    torch.manual_seed(1)
-    conv = EdgeConv(12)
-    torch.nn.init.uniform_(conv.norm.running_mean, -1, 1)
-    conv.eval()
-    x, index = torch.randn(2, 5, 12), torch.randint(5, (2, 5, 3))
-    out = conv(x, index)
-    for b in range(2):
-        for i in range(5):
-            edges = [torch.cat([x[b, i], x[b, j] - x[b, i]]) for j in index[b, i]]
-            h = F.leaky_relu(conv.norm(conv.linear(torch.stack(edges))), 0.2)
-            torch.testing.assert_close(out[b, i], h.amax(dim=0))
+from pointadapt.methods.edge_conv import nearest
 
 
 def test_prompt_joins_the_layers_and_takes_their_maximum(one):
     taps = one.taps("idpt", neighbors=2, layers=2)
     x, prompt = one.tokens.patches, taps.prompt
-    first = prompt.convs[0](x, prompt.nearest(x))
-    second = prompt.convs[1](first, prompt.nearest(first))
+    first = prompt.convs[0](x, nearest(x, 2))
+    second = prompt.convs[1](first, nearest(first, 2))
     fused = prompt.norm(prompt.fuse(torch.cat([first, second], dim=-1)).transpose(1, 2))
     expected = F.leaky_relu(fused, 0.2).amax(dim=2)
     torch.testing.assert_close(prompt(x, one.tokens.centers)[:, 0], expected)
-
-
-def test_nearest_include_the_patch_itself(one):
-    module = PromptModule(make_method("idpt", {"neighbors": 2}), 4)
-    x = torch.tensor([[[0.0], [1.0], [1.5], [9.0]]])
-    assert [sorted(row) for row in module.nearest(x)[0].tolist()] == [
-        [0, 1],
-        [1, 2],
-        [1, 2],
-        [2, 3],
-    ]
-    module.k = 20
-    assert module.nearest(x).shape == (1, 4, 4)
 
 
 def test_graph_of_centers_does_not_see_features(one):

@@ -16,6 +16,11 @@ def draw(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def viewed(net, points, view):
+    """What the network gives of clouds and another view of them."""
+    return net(points, view=view, **net.masks(len(points), draw(), view_points=view.shape[1]))
+
+
 def test_contrast_is_the_papers_equation():
     z = torch.randn(6, 5, generator=draw())
     want = 0.0
@@ -66,7 +71,7 @@ def net(micro_backbone):
 
 def test_both_views_are_told_apart_and_named(net, toy_batch):
     points, labels = toy_batch
-    out = net(points, draw(), view=points[:, :64])
+    out = viewed(net, points, points[:, :64])
     assert out.logits.shape == (64, 4) and out.projected.shape[0] == 64
     first, second = out.logits.chunk(2)
     want = [torch.nn.functional.cross_entropy(part, labels) for part in (first, second)]
@@ -79,8 +84,8 @@ def test_both_views_are_told_apart_and_named(net, toy_batch):
 def test_the_view_does_not_enter_the_reconstruction(net, toy_batch):
     net.eval()  # BatchNorm sees both views at once
     with torch.no_grad():
-        one = net(toy_batch[0], draw(), view=toy_batch[0])
-        other = net(toy_batch[0], draw(), view=toy_batch[0].roll(1, 0))
+        one = viewed(net, toy_batch[0], toy_batch[0])
+        other = viewed(net, toy_batch[0], toy_batch[0].roll(1, 0))
     torch.testing.assert_close(one.predicted, other.predicted)
     assert torch.equal(one.target, other.target)
     torch.testing.assert_close(one.projected[:32], other.projected[:32])
@@ -92,7 +97,7 @@ def test_copies_that_fill_small_patches_change_no_token(net, toy_batch):
     net.eval()
     view = toy_batch[0][:, :16].contiguous()  # patches of 4 points, filled to 8
     with torch.no_grad():
-        got = net(toy_batch[0], draw(), view=view).projected[32:]
+        got = viewed(net, toy_batch[0], view).projected[32:]
         net.backbone.config = net.backbone.config.__class__(
             **{**vars(net.backbone.config), "group_size": 4}
         )
@@ -103,7 +108,7 @@ def test_copies_that_fill_small_patches_change_no_token(net, toy_batch):
 
 def test_without_views_there_is_no_contrast(net, toy_batch):
     with pytest.raises(ConfigError, match="compares no views"):
-        net(toy_batch[0], draw()).contrast_loss()
+        net(toy_batch[0], **net.masks(32, draw())).contrast_loss()
 
 
 def test_the_projector_is_thrown_away(net):

@@ -21,8 +21,8 @@ from pointadapt.core.folders import only_run_in
 from pointadapt.core.tensors import read_safetensors
 from pointadapt.ops import chamfer_distance, group
 from pointadapt.pretrained.load import load_backbone
+from pointadapt.pretraining.batches import CloudBatches, loader
 from pointadapt.pretraining.masked_autoencoder import MaskedAutoencoder
-from pointadapt.pretraining.mixture import CloudBatches
 
 module = importlib.import_module("pointadapt.pretraining.trainer")
 pretrain = module.pretrain
@@ -58,9 +58,14 @@ def draw(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def masked(net, points, seed=0, *part):
+    """What the network gives with the masks of a seed."""
+    return net(points, **net.masks(len(points), draw(seed), *part))
+
+
 def test_only_hidden_patches_enter_the_loss(net, toy_batch):
     points, hidden = toy_batch[0], math.floor(0.6 * 8)
-    out = net(points, draw())
+    out = masked(net, points)
     assert out.predicted.shape == out.target.shape == (len(points), hidden, 8, 3)
     assert out.visible.shape == (len(points), 8 - hidden, 8, 3)
     centers, groups = group(points, 8, 8)
@@ -88,7 +93,7 @@ def test_hidden_patches_are_not_seen(net):
 
     def predict(spread):
         inside = corners[:, None] - corners[:, None].sign() * spread
-        return net(torch.cat([corners, inside.flatten(0, 1)])[None], draw())
+        return masked(net, torch.cat([corners, inside.flatten(0, 1)])[None])
 
     spread = 0.1 * torch.rand(8, 7, 3)
     with torch.no_grad():
@@ -103,18 +108,18 @@ def test_hidden_patches_are_not_seen(net):
 
 
 def test_masks_are_drawn_from_the_generator(net, toy_batch):
-    hidden = [net(toy_batch[0], draw(s)).centers for s in (0, 0, 1)]
+    hidden = [masked(net, toy_batch[0], s).centers for s in (0, 0, 1)]
     assert torch.equal(hidden[0], hidden[1])
     assert not torch.equal(hidden[0], hidden[2])
 
 
 def test_each_cloud_has_its_own_mask(net, toy_batch):
     same_cloud = toy_batch[0][:1].expand(32, -1, -1)
-    assert len({tuple(sorted(c.sum(dim=1).tolist())) for c in net(same_cloud, draw()).centers}) > 5
+    assert len({tuple(sorted(c.sum(dim=1).tolist())) for c in masked(net, same_cloud).centers}) > 5
 
 
 def test_everything_but_cls_gets_gradients(net, toy_batch):
-    net(toy_batch[0], draw()).chamfer().backward()
+    masked(net, toy_batch[0]).chamfer().backward()
     idle = {n for n, p in net.named_parameters() if p.grad is None}
     assert idle == {"backbone.cls_token", "backbone.cls_pos"}
 
@@ -123,7 +128,7 @@ def test_the_label_loss_teaches_cls_and_skips_clouds_without_a_class(micro_backb
     torch.manual_seed(0)
     net = MaskedAutoencoder(load_backbone(micro_backbone), 0.6, 1, classes=4)
     points, labels = toy_batch
-    out = net(points, draw())
+    out = masked(net, points)
     some = torch.where(torch.arange(32) < 20, labels, -1)
     want = torch.nn.functional.cross_entropy(out.logits[:20], labels[:20])
     torch.testing.assert_close(out.label_loss(some), want)
@@ -135,13 +140,13 @@ def test_the_label_loss_teaches_cls_and_skips_clouds_without_a_class(micro_backb
 
 def test_without_classes_there_is_no_label_loss(net, toy_batch):
     with pytest.raises(ConfigError, match="without classes"):
-        net(toy_batch[0], draw()).label_loss(toy_batch[1])
+        masked(net, toy_batch[0]).label_loss(toy_batch[1])
 
 
 def test_the_attribute_loss_counts_what_is_known(micro_backbone, toy_batch):
     torch.manual_seed(0)
     net = MaskedAutoencoder(load_backbone(micro_backbone), 0.6, 1, classes=4, attributes=3)
-    out = net(toy_batch[0], draw())
+    out = masked(net, toy_batch[0])
     has, known = torch.rand(32, 3) < 0.5, torch.ones(32, 3, dtype=torch.bool)
     p = out.logits[:, 4:].sigmoid()
     want = -torch.where(has, p, 1 - p).log()
@@ -149,15 +154,14 @@ def test_the_attribute_loss_counts_what_is_known(micro_backbone, toy_batch):
     known[:, 1] = False
     torch.testing.assert_close(out.attribute_loss(has, known), want[:, [0, 2]].sum(dim=1).mean())
     with pytest.raises(ConfigError, match="without attributes"):
-        MaskedAutoencoder(load_backbone(micro_backbone), 0.6, 1, classes=4)(
-            toy_batch[0], draw()
-        ).attribute_loss(has, known)
+        net = MaskedAutoencoder(load_backbone(micro_backbone), 0.6, 1, classes=4)
+        masked(net, toy_batch[0]).attribute_loss(has, known)
 
 
 def test_the_share_of_hidden_patches_is_drawn_within_its_bounds(micro_backbone, toy_batch):
     net = MaskedAutoencoder(load_backbone(micro_backbone), 0.5, 1, mask_spread=0.3)
     groups = net.backbone.config.groups
-    counts = {net(toy_batch[0], draw(i)).target.shape[1] for i in range(30)}
+    counts = {masked(net, toy_batch[0], i).target.shape[1] for i in range(30)}
     assert min(counts) >= int(0.2 * groups) and max(counts) <= int(0.8 * groups)
     assert len(counts) > 2
     with pytest.raises(ConfigError, match="hides"):
@@ -254,10 +258,10 @@ def test_sigterm_saves_the_step_and_resuming_is_exact(config, workers, monkeypat
     whole, parts = (replace(config, out=config.out / name) for name in ("whole", "parts"))
     want, original = pretrain(whole), module._Run._step
 
-    def step(run, net, number, *batch):
+    def step(run, number, *batch):
         if number == 16:
             os.kill(os.getpid(), signal.SIGTERM)
-        return original(run, net, number, *batch)
+        return original(run, number, *batch)
 
     with monkeypatch.context() as patch, pytest.raises(stops.Stopped, match="step 17 of 60"):
         patch.setattr(module._Run, "_step", step)
@@ -282,7 +286,7 @@ def test_helpers_leave_signals_to_the_run(config):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "here\n"
-    assert module.loader(CloudBatches(config), range(2), 1, pin=False).worker_init_fn
+    assert loader(CloudBatches(config), range(2), 1, pin=False).worker_init_fn
 
 
 def test_resuming_cuts_the_log_to_the_checkpoint(config, monkeypatch):
@@ -479,8 +483,8 @@ def test_a_batch_is_shared_equally(config):
 def test_masks_of_a_share_are_those_of_the_batch(net, toy_batch):
     net.eval()
     with torch.no_grad():
-        whole = net(toy_batch[0], draw()).centers
-        parts = [net(p, draw(), k, 2).centers for k, p in enumerate(toy_batch[0].chunk(2))]
+        whole = masked(net, toy_batch[0]).centers
+        parts = [masked(net, p, 0, k, 2).centers for k, p in enumerate(toy_batch[0].chunk(2))]
     assert torch.equal(torch.cat(parts), whole)
 
 

@@ -93,10 +93,10 @@ def test_other_errors_are_not_the_compilers(model, kind):
 def test_long_runs_are_compiled(model, monkeypatch, how, clouds, triton, compiles):
     monkeypatch.setattr(step, "why_not_compile", lambda: "" if triton else "no Triton")
     made = make_step(how, model, model, None, GPU, clip=1.0, clouds=clouds)
-    assert isinstance(made.forward, Compiled) == compiles
+    assert isinstance(made.losses.forward, Compiled) == compiles
     assert isinstance(made, GraphStep) == (how != "eager")
     if compiles:
-        assert made.forward.must == (how == "compile")
+        assert made.losses.forward.must == (how == "compile")
 
 
 @pytest.mark.parametrize(

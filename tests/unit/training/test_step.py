@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from pointadapt.backbones import point_vit
 from pointadapt.core.config import TrainConfig
@@ -20,9 +19,11 @@ from pointadapt.core.errors import ConfigError
 from pointadapt.core.machine import make_accelerator
 from pointadapt.ops import group
 from pointadapt.pretrained.load import load_backbone
-from pointadapt.training import step as capture
+from pointadapt.training import capture
+from pointadapt.training import step as steps
+from pointadapt.training.capture import GraphStep, Step, why_not_capture
 from pointadapt.training.setup import build_model
-from pointadapt.training.step import GraphStep, Step, make_step, why_not_capture
+from pointadapt.training.step import TaskLosses, make_step
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # where accelerate puts the model
 loop = importlib.import_module("pointadapt.training.trainer")
@@ -43,7 +44,7 @@ def step_of(cls, model, **changes):
     model = copy.deepcopy(model).train()
     optimizer = torch.optim.AdamW(model.parameter_groups(0.05), lr=1e-3, fused=True)
     net, optimizer = acc.prepare(model, optimizer)
-    step = cls(net, model.adapter.task, optimizer, acc, 10.0)
+    step = cls(TaskLosses(net, model, model.adapter.task, acc), net, optimizer, acc, 10.0)
     for name, value in changes.items():
         setattr(step, name, value)
     return step
@@ -103,7 +104,7 @@ def test_each_replay_reads_new_input(model, toy_batch):
     seen = []
 
     def record(body):
-        return lambda: (seen.append(step.inputs["points"].clone()), body())[1]
+        return lambda: (seen.append(step.inputs[0].clone()), body())[1]
 
     step = step_of(GraphStep, model, record=record, to_warm_up=0)
     where = set()
@@ -111,7 +112,7 @@ def test_each_replay_reads_new_input(model, toy_batch):
         step.set_lr(lr)
         step(*batch)
         assert torch.equal(seen[-1], batch[0])
-        where.add(step.inputs["points"].data_ptr())
+        where.add(step.inputs[0].data_ptr())
     assert len(where) == 1
 
 
@@ -129,23 +130,13 @@ def test_it_is_captured_anew_where_other_operations_are_needed(model, toy_batch)
     assert len(captured) == 2
 
 
-class Refused(TorchDispatchMode):
-    """Nothing asks for a value or looks for one, as in a capture."""
-
-    ASKS = ("_local_scalar_dense", "nonzero", "is_nonzero", "equal", "masked_select", "unique")
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        if name in self.ASKS:
-            raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("keep", ["all", "lean"])
 @pytest.mark.parametrize(
     "method", ["dapt", "full", "linear_probe", "bitfit", "ssf", "ia3", "lora", "vpt"]
 )
-def test_nothing_in_the_step_asks_for_a_value(bare_backbone, toy_batch, method, keep, monkeypatch):
+def test_nothing_in_the_step_asks_for_a_value(
+    bare_backbone, toy_batch, method, keep, monkeypatch, refused
+):
     """Geometry aside, which on a GPU is a kernel (a CPU's loops ask)."""
     config = TrainConfig(
         backbone=str(bare_backbone("point_vit")), points=64, method=method, keep=keep
@@ -156,12 +147,12 @@ def test_nothing_in_the_step_asks_for_a_value(bare_backbone, toy_batch, method, 
     monkeypatch.setattr(point_vit, "group", lambda *a, **k: done)
     step.set_lr(torch.tensor(1e-3, device=DEVICE))
     step(points, labels)  # makes the optimizer's state
-    with Refused():
+    with refused():
         step(points, labels)
 
 
-def test_the_probe_of_the_test_above_finds_what_asks():
-    with Refused(), pytest.raises(RuntimeError, match="not permitted"):
+def test_the_probe_of_the_test_above_finds_what_asks(refused):
+    with refused(), pytest.raises(RuntimeError, match="not permitted"):
         float(torch.ones(()))
 
 
@@ -211,8 +202,8 @@ def test_a_network_over_voxels_is_not_captured(bare_backbone):
     def model(family):
         return SimpleNamespace(backbone=load_backbone(bare_backbone(family)))
 
-    assert "how many voxels" in capture.why_not_this(model("ptv3"))
-    assert capture.why_not_this(model("point_vit")) == ""
+    assert "how many voxels" in steps.why_not_this(model("ptv3"))
+    assert steps.why_not_this(model("point_vit")) == ""
 
 
 def test_which_step(model):
@@ -267,7 +258,7 @@ def test_training_with_every_step(tmp_path, toy_root, bare_backbone, monkeypatch
         task_options=("hidden=16",), tensorboard=False, keep="all",
     )  # fmt: skip
     eager = loop.train(config)
-    monkeypatch.setattr(capture, "why_not_capture", lambda *a: "")
+    monkeypatch.setattr(steps, "why_not_capture", lambda *a: "")
     monkeypatch.setattr(capture, "cuda_graph", lambda body: body)
     captured = loop.train(replace(config, out=tmp_path / "b", step="graph"))
     assert captured["accuracy"] == pytest.approx(eager["accuracy"], abs=7)

@@ -130,7 +130,7 @@ def test_a_captured_step_is_the_eager_one(config, monkeypatch):
     monkeypatch.setattr(module, "why_not_capture", lambda *_: "")
     monkeypatch.setattr("pointadapt.training.step.why_not_capture", lambda *_: "")
     recorded = Mock(side_effect=lambda body: body)
-    monkeypatch.setattr("pointadapt.training.step.cuda_graph", recorded)
+    monkeypatch.setattr("pointadapt.training.capture.cuda_graph", recorded)
     train_together(captured)
     recorded.assert_called_once()
     for a, b in zip(captured, eager, strict=True):

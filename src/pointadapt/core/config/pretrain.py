@@ -57,6 +57,10 @@ class PretrainConfig:
         assembly_fraction: with "shapes", the share of random assemblies, which have no class.
         augment: augmentations, in order.
         precision: number format of the forward pass, as in training.
+        step: how a step runs: "eager"; "graph", captured once and replayed (NVIDIA GPUs);
+            "compile", by torch.compile, captured too where it can be (about a minute at the start,
+            then the fastest); "auto" captures where it can be, and compiles in long runs. Made-up
+            scenes, ``mask_spread`` and ``view_points`` make steps differ: these run eagerly.
         seed: fixes everything.
         save_every: steps between checkpoints.
         save_precision: number format of the backbone's file at the end.
@@ -105,6 +109,7 @@ class PretrainConfig:
     assembly_fraction: float = 0.6
     augment: tuple[Augmentation, ...] = ("scale_shift",)
     precision: Precision = "fp32"
+    step: Literal["eager", "graph", "compile", "auto"] = "auto"
     seed: int = 0
     save_every: int = 500
     save_precision: Literal["fp32", "bf16"] = "fp32"
