@@ -252,7 +252,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         options=("r=4", "lora_dropout=0.2", "target_modules=qkv,fc2"), threads=1,
     )  # fmt: skip
     loop.train(config)
-    parts, batch = replace(config, out=tmp_path / "parts"), loop._Run._batch
+    parts, batch = replace(config, out=tmp_path / "parts"), loop.Run.batch
 
     def stopping(run, step, order):
         if run.epoch == 1:
@@ -260,7 +260,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         return batch(run, step, order)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(loop._Run, "_batch", stopping)
+        patch.setattr(loop.Run, "batch", stopping)
         loop.train(parts)
     loop.train(replace(parts, resume=True))
     whole, again = (

@@ -257,9 +257,9 @@ def test_a_killed_run_goes_on(config, monkeypatch):
 
     resumed = []
     loop = importlib.import_module("pointadapt.training.trainer")
-    original = loop._Run._restore
+    original = loop.Run._restore
     monkeypatch.setattr(
-        loop._Run, "_restore", lambda self: (original(self), resumed.append(self.epoch))[0]
+        loop.Run, "_restore", lambda self: (original(self), resumed.append(self.epoch))[0]
     )
     monkeypatch.setattr(module, "run_all", inline)
     results = few_shot(config)
