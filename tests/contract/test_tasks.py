@@ -16,18 +16,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from runs_here import run_here
 
 from pointadapt.adapters import folder as adapter_folder
 from pointadapt.cli.main import main
-from pointadapt.core.config import save_config
 from pointadapt.data import load_dataset
 from pointadapt.inference.classify_files import reader_of
 from pointadapt.inference.predict import predict
 from pointadapt.io import write_points
 from pointadapt.ops import normalize
-from pointadapt.studies import cross_validate
-from pointadapt.studies.compare import run
-from pointadapt.studies.jobs import Outcome, work
 from pointadapt.tasks import TASKS
 
 HERE = Path(__file__).parent
@@ -127,18 +124,6 @@ def trained(request, installed, micro_backbone, tmp_path_factory):
     return task, folder / "run" / "adapter", flags
 
 
-def inline(jobs, on_done=None, **_):
-    """As ``run_all``, in this process."""
-    outcomes = []
-    for job in jobs:
-        save_config(job.config, job.config.out / "config.yaml")
-        work(job.config, job.timed)
-        outcomes.append(Outcome(job, job.finished()))
-        if on_done is not None:
-            on_done(outcomes[-1])
-    return outcomes
-
-
 def test_training_selects_by_the_task_s_own_score(trained):
     task, adapter, _ = trained
     results = json.loads((adapter.parent / "results.json").read_text())
@@ -204,7 +189,7 @@ def test_a_foreign_answer_is_the_model_s(trained, tmp_path):
 def test_compare_ranks_by_the_task_s_own_score(trained, tmp_path, capsys, monkeypatch):
     task, _, flags = trained
     if task != "has_parts":  # whose runs are processes, which find the package by themselves
-        monkeypatch.setattr(run, "run_all", inline)
+        run_here(monkeypatch)
     out = said(capsys, "compare", "--methods", "linear_probe", "bitfit", "--out", tmp_path / "b",
                "--jobs", "2", *flags)  # fmt: skip
     board, metric = json.loads((tmp_path / "b/board.json").read_text()), TASKS[task].metric
@@ -221,7 +206,7 @@ def test_compare_ranks_by_the_task_s_own_score(trained, tmp_path, capsys, monkey
 
 def test_cross_validation_predicts_every_cloud(trained, tmp_path, capsys, monkeypatch):
     task, _, flags = trained
-    monkeypatch.setattr(cross_validate, "run_all", inline)
+    run_here(monkeypatch)
     out = said(capsys, "cross-validate", "--folds", "2", "--method", "linear_probe", "--out",
                tmp_path / "c", *flags)  # fmt: skip
     results = json.loads((tmp_path / "c/cross_validation.json").read_text())

@@ -11,18 +11,14 @@ import re
 import runpy
 import shlex
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from runs_here import run_here
 
 import pointadapt
 from pointadapt.cli.main import main
-from pointadapt.core.config import save_config
-from pointadapt.studies import cross_validate, few_shot
-from pointadapt.studies.compare import run, tune
-from pointadapt.studies.jobs import Outcome, work
 
 ROOT = Path(__file__).parents[2]
 FILES = runpy.run_path(str(ROOT / "tests/data/guides/make.py"))
@@ -170,19 +166,6 @@ def flags(options):
     return out
 
 
-def inline(jobs, on_done=None, **_):
-    """As ``run_all``, in this process."""
-    outcomes = []
-    for job in jobs:
-        if job.finished() is None:
-            save_config(job.config, job.config.out / "config.yaml")
-            work(job.config, job.timed)
-        outcomes.append(Outcome(job, job.finished()))
-        if on_done is not None:
-            on_done(outcomes[-1])
-    return outcomes
-
-
 @pytest.fixture(scope="module")
 def adapter(micro_backbone, tmp_path_factory):
     """An adapter for the classes of the scans."""
@@ -199,8 +182,7 @@ def reader(micro_backbone, tmp_path, monkeypatch):
     """A reader in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("POINTADAPT_CACHE", str(tmp_path / "cache"))
-    for module in (run, tune, cross_validate, few_shot):
-        monkeypatch.setattr(sys.modules[module.__name__], "run_all", inline)
+    run_here(monkeypatch)
     return Reader(micro_backbone, monkeypatch)
 
 

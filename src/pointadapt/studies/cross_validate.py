@@ -15,8 +15,8 @@ from ..core.files import write_csv, write_json
 from ..core.folders import only_run_in
 from ..core.results import StudyResults
 from ..recipes.start import configured
-from .jobs import Job, Outcome, run_all
-from .on_ray import executor
+from .jobs import Job, Outcome
+from .many import run_many
 
 if TYPE_CHECKING:
     import torch
@@ -66,10 +66,7 @@ def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None)
     config = with_points(config)
     index, clouds = _folds(config)
     jobs = [_job(config, k, f"fold {k}", f"folds/{k}") for k in range(index.folds)]
-    outcomes = run_all(
-        jobs, what="cross-validating", at_once=config.jobs, on_done=on_done,
-        executor=executor(config.cluster), together=config.together,
-    )  # fmt: skip
+    outcomes = run_many(config, jobs, "cross-validating", on_done=on_done)
     folds = [o.results for o in outcomes if o.results]
     predicted, task = _held_out(config, index, clouds)
     results = _summary(config, index, folds, _pooled(task, predicted, clouds))
@@ -78,10 +75,7 @@ def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None)
     results["baseline"] = mean_of(folds)
     if config.final:
         last = _job(config, NONE, FINAL, FINAL)
-        (outcome,) = run_all(
-                [last], what="final training", on_done=on_done,
-                executor=executor(config.cluster),
-            )  # fmt: skip
+        (outcome,) = run_many(config, [last], "final training", on_done=on_done)
         settled = {k: str(v) for k, v in index.options.items()}
         results["final_adapter"] = _state(outcome, results, config, settled)
     write_json(config.out / RESULTS, results)

@@ -18,8 +18,8 @@ from ..core.files import read_json, write_json
 from ..core.folders import only_run_in
 from ..core.results import StudyResults
 from ..recipes.start import configured
-from .jobs import Job, Outcome, run_all
-from .on_ray import executor
+from .jobs import Job, Outcome
+from .many import run_many
 
 if TYPE_CHECKING:
     from ..data.sets.episodes import Setting
@@ -58,10 +58,7 @@ def _run(config: FewShotConfig, on_done: Callable[[Outcome], None] | None) -> St
     setting, folds = _episodes(config)
     jobs = [_fold(config, setting, k) for k in range(folds)]
     what = f"{setting.way}-way {setting.shot}-shot"
-    outcomes = run_all(
-        jobs, what=what, at_once=config.jobs, on_done=on_done,
-        executor=executor(config.cluster), together=config.together,
-    )  # fmt: skip
+    outcomes = run_many(config, jobs, what, on_done=on_done)
     results = _summary(config, setting, [o.results for o in outcomes if o.results])
     write_json(config.out / RESULTS, results)
     return cast(StudyResults, results)

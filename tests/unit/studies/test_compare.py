@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from runs_here import run_here
 
 from pointadapt.cli import main as cli
 from pointadapt.core import console
-from pointadapt.core.config import TrainConfig, save_config
+from pointadapt.core.config import TrainConfig
 from pointadapt.core.errors import ConfigError, PointAdaptError, UnknownNameError
 from pointadapt.methods import METHODS
-from pointadapt.studies.compare import CompareConfig, compare, picture, run, tune
+from pointadapt.studies.compare import CompareConfig, compare, picture, tune
 from pointadapt.studies.compare.entries import make_entries
 from pointadapt.studies.compare.tables import to_csv, to_markdown, to_terminal
-from pointadapt.studies.jobs import Job, Outcome, work
+from pointadapt.studies.jobs import Job, Outcome
 
 BASE = TrainConfig(epochs=3, head=("cls",))
 
@@ -118,27 +119,9 @@ def config(tmp_path, toy_root, bare_backbone):
     )  # fmt: skip
 
 
-def inline(jobs, keep_going, on_done=lambda outcome: None, **_):
-    """As ``run_all``, in this process."""
-    assert keep_going
-    outcomes = []
-    for job in jobs:
-        kept, error = job.finished(), ""
-        if kept is None:
-            save_config(job.config, job.config.out / "config.yaml")
-            try:
-                work(job.config, job.timed)
-            except PointAdaptError as reason:
-                error = f"{job.name}: {reason}"
-        outcomes.append(Outcome(job, kept or job.finished(), error, kept is not None))
-        on_done(outcomes[-1])
-    return outcomes
-
-
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(run, "run_all", inline)
-    monkeypatch.setattr(tune, "run_all", inline)
+    run_here(monkeypatch)
 
 
 def test_board(config, here):

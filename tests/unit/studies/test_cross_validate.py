@@ -10,20 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs_here import run_here
 
-import pointadapt.studies.cross_validate as module
 from pointadapt.adapters import folder as adapter_folder
 from pointadapt.adapters.protocol import Protocol
 from pointadapt.cli import main as cli
 from pointadapt.core import console
-from pointadapt.core.config import save_config
 from pointadapt.core.config.cross_validate import CrossValidateConfig
 from pointadapt.core.errors import ConfigError, UnknownNameError
 from pointadapt.data.sets.folds import read_folds
 from pointadapt.inference.classify_files import reader_of
 from pointadapt.inference.label_scenes import SceneLabeller
 from pointadapt.studies.cross_validate import cross_validate
-from pointadapt.studies.jobs import Outcome, work
 
 
 @pytest.fixture
@@ -36,23 +34,9 @@ def config(tmp_path, toy_root, bare_backbone):
     )  # fmt: skip
 
 
-def inline(jobs, on_done=None, **_):
-    """As ``run_all``, in this process."""
-    outcomes = []
-    for job in jobs:
-        kept = job.finished()
-        if kept is None:
-            save_config(job.config, job.config.out / "config.yaml")
-            work(job.config, job.timed)
-        outcomes.append(Outcome(job, kept or job.finished(), kept=kept is not None))
-        if on_done:
-            on_done(outcomes[-1])
-    return outcomes
-
-
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(module, "run_all", inline)
+    run_here(monkeypatch)
 
 
 def table(config):

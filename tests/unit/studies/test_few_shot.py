@@ -15,17 +15,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from runs_here import run_here
 
-import pointadapt.studies.few_shot as module
 from pointadapt.cli import main as cli
 from pointadapt.cli.commands import COMMANDS
 from pointadapt.core import console
-from pointadapt.core.config import save_config
 from pointadapt.core.config.few_shot import FewShotConfig
 from pointadapt.core.errors import ConfigError, DataLayoutError
 from pointadapt.core.tensors import read_safetensors
 from pointadapt.studies.few_shot import few_shot, mean_sd, table
-from pointadapt.studies.jobs import Outcome, work
 
 MAKE_OFFICIAL = Path(__file__).parents[2] / "data/modelnet_fewshot/make.py"
 
@@ -40,23 +38,9 @@ def config(tmp_path, toy_root, bare_backbone):
     )  # fmt: skip
 
 
-def inline(jobs, on_done=None, **_):
-    """As ``run_all``, in this process."""
-    outcomes = []
-    for job in jobs:
-        kept = job.finished()
-        if kept is None:
-            save_config(job.config, job.config.out / "config.yaml")
-            work(job.config, job.timed)
-        outcomes.append(Outcome(job, kept or job.finished(), kept=kept is not None))
-        if on_done:
-            on_done(outcomes[-1])
-    return outcomes
-
-
 @pytest.fixture
 def here(monkeypatch):
-    monkeypatch.setattr(module, "run_all", inline)
+    run_here(monkeypatch)
 
 
 def test_results(config, here):
@@ -261,7 +245,7 @@ def test_a_killed_run_goes_on(config, monkeypatch):
     monkeypatch.setattr(
         loop.Run, "_restore", lambda self: (original(self), resumed.append(self.epoch))[0]
     )
-    monkeypatch.setattr(module, "run_all", inline)
+    run_here(monkeypatch)
     results = few_shot(config)
     assert before == (first.stat().st_mtime_ns, first.read_bytes())
     assert len(resumed) == 1 and 2 <= resumed[0] < 40

@@ -8,11 +8,11 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..fields import LAST_SEED, at_least
 from ..plain import shown
-from .train import TrainConfig
+from .study import StudyConfig
 
 
 @dataclass(frozen=True)
-class CompareConfig(TrainConfig):
+class CompareConfig(StudyConfig):
     """Methods under one protocol; all options but the following are the same for every method.
 
     Attributes:
@@ -24,14 +24,6 @@ class CompareConfig(TrainConfig):
         lrs: learning rates to choose among, for each method that is given none of its own: a short
             run with each, scored on training clouds held out (``val_fraction``), before the board.
         tune_epochs: length of those runs.
-        jobs: runs at a time. More than one makes them slow one another, which their times show; 0
-            takes one for every GPU, or else core, 8 at most.
-        together: runs that are trained in one process and in the same steps, for a GPU that small
-            clouds leave idle; what cannot be is told, and trained by itself. Of each of --jobs.
-        cluster: address of a Ray cluster to train on, as HOST:PORT, or "auto" on one of its nodes;
-            "local" starts one here. --out, the data and the backbone must be on a file system that
-            its nodes share. There, --jobs 0 takes as many at a time as there is room for, each
-            with a GPU where there are some, or else --threads cores (1).
     """
 
     out: Path = Path("runs/compare")
@@ -42,14 +34,10 @@ class CompareConfig(TrainConfig):
     lrs: tuple[float, ...] = ()
     tune_epochs: int = 3
     jobs: int = 1
-    together: int = 1
-    cluster: str = ""
-    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, 0, "jobs")
-        at_least(self, 1, "tune_epochs", "together")
+        at_least(self, 1, "tune_epochs")
         if len(set(self.lrs)) < len(self.lrs) or min(self.lrs, default=1.0) <= 0:
             raise ConfigError(f"lrs must be different numbers above 0, not {list(self.lrs)}")
         if (

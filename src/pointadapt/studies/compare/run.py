@@ -15,8 +15,8 @@ from ...core.files import write_json
 from ...core.folders import only_run_in
 from ...core.results import Board
 from ...recipes.start import configured
-from ..jobs import Job, Outcome, run_all
-from ..on_ray import executor
+from ..jobs import Job, Outcome
+from ..many import run_many
 
 if TYPE_CHECKING:
     from .entries import Entry
@@ -69,10 +69,7 @@ def _run(config: CompareConfig, on_done: Callable[[Outcome], None] | None) -> Bo
         if on_done is not None:
             on_done(outcome)
 
-    run_all(
-        list(jobs.values()), what="comparing", at_once=config.jobs, keep_going=True,
-        on_done=one_done, executor=executor(config.cluster), together=config.together,
-    )  # fmt: skip
+    run_many(config, list(jobs.values()), "comparing", keep_going=True, on_done=one_done)
     board = _board(config, lines, jobs, done)
     if not any(row["scores"] for row in board["methods"]):
         raise PointAdaptError(f"every method failed; the first: {board['methods'][0]['error']}")

@@ -12,8 +12,8 @@ from ...core.config import TrainConfig
 from ...core.errors import PointAdaptError
 from ...core.files import read_json, write_json
 from ...methods import METHODS
-from ..jobs import Job, Outcome, run_all
-from ..on_ray import executor
+from ..jobs import Job, Outcome
+from ..many import run_many
 
 if TYPE_CHECKING:
     from ...core.config.compare import CompareConfig
@@ -50,10 +50,7 @@ def tune(entries: Sequence[Entry], config: CompareConfig) -> list[Tuned]:
     open_ = [e for e in entries if e.label not in fixed and kept[e.label] is None]
     wanted = [(entry, lr) for entry in open_ for lr in config.lrs]
     jobs = [_job(entry, lr, config) for entry, lr in wanted]
-    outcomes = run_all(
-        jobs, what="choosing learning rates", at_once=config.jobs, keep_going=True,
-        executor=executor(config.cluster), together=config.together,
-    )  # fmt: skip
+    outcomes = run_many(config, jobs, "choosing learning rates", keep_going=True)
     found: dict[str, dict[float, Outcome]] = {}
     for (entry, lr), outcome in zip(wanted, outcomes, strict=True):
         found.setdefault(entry.label, {})[lr] = outcome
