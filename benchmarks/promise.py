@@ -65,7 +65,7 @@ def full_data(name: str, given: dict[str, Any], args: argparse.Namespace) -> Fou
     board = pointadapt.compare(
         **given, out=args.runs / name, methods_file=LINES, methods=tuple(args.methods),
         seeds=tuple(args.seeds), lrs=tuple(args.lrs), tune_epochs=args.tune_epochs,
-        threads=args.threads, jobs=args.jobs,
+        threads=args.threads, jobs=args.jobs, together=args.together,
     )  # fmt: skip
     kept = ("accuracy", "accuracy_sd", "lr", "tuned", "trainable_parameters", "seconds", "error")
     rows: Found = {
@@ -82,7 +82,7 @@ def episodes(name: str, given: dict[str, Any], args: argparse.Namespace) -> Foun
     found: Found = {}
     for entry in entries:
         own = {**given, "method": entry.method, "options": entry.options, **entry.changes}
-        own |= {"threads": args.threads, "jobs": args.jobs}
+        own |= {"threads": args.threads, "jobs": args.jobs, "together": args.together}
         fits = pointadapt.make_method(entry.method).fits
         tuned = {} if fits else tune_episodes(name, entry, own, args)
         lr = {"lr": max(tuned, key=lambda rate: tuned[rate])} if tuned else {}
@@ -185,6 +185,7 @@ def main() -> None:
     parser.add_argument("--tune-epochs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--together", type=int, default=1, help="runs in one step, on a GPU")
     parser.add_argument("--runs", type=Path, default=Path("runs/promise"))
     parser.add_argument("--json", type=Path, default=RESULTS)
     args = parser.parse_args()
