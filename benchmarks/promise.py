@@ -15,6 +15,7 @@ forest and the linear fit of ``instant`` say together.
 
 The record is written anew after every set. Called again, it goes on where it was stopped; more
 sets, methods and seeds may be added. ``--join`` puts sets that other machines measured beside them.
+Ranks and tests are of ``--methods``, over the sets that have them all.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from rich.table import Table
 import pointadapt
 from _ranks import against, picture, ranks, whole
 from _sets import parse, write_record
-from _three import three_voices
+from _three import NETWORKS, three_voices
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.fields import build
 from pointadapt.core.files import read_json, write_json
@@ -156,16 +157,24 @@ def joined(paths: list[Path]) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     return [one for record in records for one in record["results"]], about
 
 
-def show(results: list[dict[str, Any]]) -> None:
-    sets, methods, means = whole(scores_of(results))
+def show(scores: dict[str, dict[str, list[float]]]) -> None:
+    sets, methods, means = whole(scores)
     table = Table("method", *sets, "mean")
     for j, method in enumerate(methods):
         table.add_row(method, *(f"{v:.1f}" for v in means[:, j]), f"{means[:, j].mean():.1f}")
     Console(width=40 + 14 * len(sets)).print(table)
 
 
-def scores_of(results: list[dict[str, Any]]) -> dict[str, dict[str, list[float]]]:
-    return {one["set"]: {m: row["scores"] for m, row in one["methods"].items()} for one in results}
+def scores_of(
+    results: list[dict[str, Any]], methods: list[str]
+) -> dict[str, dict[str, list[float]]]:
+    """Set -> method -> scores by seed; of all, or of ``methods`` and what is made of them."""
+    asked = {*methods, FOREST, *(name for name, of in NETWORKS.items() if of in methods)}
+    return {
+        one["set"]: {m: row["scores"] for m, row in one["methods"].items()
+                     if not methods or m in asked}
+        for one in results
+    }  # fmt: skip
 
 
 def main() -> None:
@@ -201,7 +210,7 @@ def record(
     results: list[dict[str, Any]], about: list[dict[str, Any]], args: argparse.Namespace
 ) -> None:
     """Write and show what is known."""
-    scores = scores_of(results)
+    scores = scores_of(results, args.methods)
     found = ranks(scores)
     if found["mean_ranks"]:
         picture(found, args.json.with_suffix(".png"))
@@ -212,7 +221,7 @@ def record(
         lrs=args.lrs, tune_epochs=args.tune_epochs, ranks=found,
         preset={"method": args.preset, "against": against(scores, args.preset)},
     )  # fmt: skip
-    show(results)
+    show(scores)
 
 
 if __name__ == "__main__":
