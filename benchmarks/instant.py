@@ -6,7 +6,7 @@ Each DIR holds train/CLASS/FILE and test/CLASS/FILE; what follows it are options
 "folder". Everything is chosen on the training clouds; the test clouds are scored once. Features are
 computed once a set, of clouds that are not augmented, and every method gets the same ones:
 
-- instant: as ``pointadapt train --method instant`` fits it, from the bundled ``tiny``;
+- instant: as ``pointadapt train --method instant`` fits it, from ``--backbone`` (``tiny``);
 - instant, forest: the same with the forest beside it, as the recipe keeps it (``forest=100``);
 - its parts: tokens alone, traits alone (the same linear fit), and tokens of random weights;
 - forest: as ``--baseline`` has it;
@@ -155,7 +155,11 @@ def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> lis
     given = tuple(f"{k}={v}" for k, v in options.items() if k != "root")
     chosen = with_points(
         TrainConfig(
-            data="folder", root=Path(options["root"]), data_options=given, points=args.points
+            data="folder",
+            root=Path(options["root"]),
+            data_options=given,
+            points=args.points,
+            backbone=args.backbone,
         )
     )
     data = load_dataset("folder", points=chosen.points, **options)
@@ -200,6 +204,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--shots", nargs="+", type=int, default=[0, 5], help="0 for all labels")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--backbone", default="tiny")
     parser.add_argument("--points", type=int, default=0, help="0 chooses them by the clouds")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path, default=RESULTS)
@@ -207,7 +212,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     lines = [line for text in args.sets for line in measure(*parse(text), args)]
     show(lines)
-    write_record(args.json, "instant.py", args.sets, lines, points=args.points, seeds=args.seeds)
+    write_record(args.json, "instant.py", args.sets, lines, points=args.points, seeds=args.seeds,
+                 backbone=args.backbone)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from .plain import shown
 
 T = TypeVar("T")
 LARGEST = 2**53  # of whole numbers that float64 has, too
-BUNDLED = ("tiny",)  # backbones in the package; a folder of that name is ./tiny
+BUNDLED = ("tiny", "tiny-v2")  # backbones in the package; a folder of that name is ./tiny
 LAST_SEED = 2**32 - 1  # of all that draw here: torch, numpy, and sums of a seed and a step
 
 
