@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..core.config import PretrainConfig
 from ..core.errors import ConfigError
-from ..training.capture import Result, Step, why_not_capture
+from ..training.capture import Result, Step, several, why_not_capture
 from ..training.compiling import CompiledFunction
 from ..training.step import step_of
 from .objectives import Objective
@@ -51,9 +51,7 @@ def make_step(
     Raises:
         ConfigError: a captured or compiled step is asked for, and cannot be.
     """
-    why_not = objective.why_not_capture
-    if acc.num_processes > 1:
-        why_not = why_not or f"it is for one process, not {acc.num_processes}"
+    why_not = objective.why_not_capture or several(acc)
     if config.step == "compile" and why_not:
         raise ConfigError(f"--step compile: {why_not}; or use --step eager")
     return step_of(

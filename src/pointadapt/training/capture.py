@@ -192,8 +192,8 @@ def why_not_capture(acc: Accelerator, accumulate: int = 1, keep: str = "all") ->
     """Why the step cannot be a CUDA graph here; "" if it can."""
     if acc.device.type != "cuda":
         return f"it needs an NVIDIA GPU, and this runs on {acc.device.type}"
-    if acc.num_processes > 1:
-        return f"it is for one process, not {acc.num_processes}"
+    if several(acc):
+        return several(acc)
     if acc.scaler is not None:
         return "--precision fp16 looks at its gradients in every step: use bf16"
     if accumulate > 1:
@@ -201,3 +201,8 @@ def why_not_capture(acc: Accelerator, accumulate: int = 1, keep: str = "all") ->
     if keep == "recompute":
         return "--keep recompute stores the state of random numbers: use --keep all"
     return ""
+
+
+def several(acc: Accelerator) -> str:
+    """Why what is for one process is not for these; "" if there is one."""
+    return f"it is for one process, not {acc.num_processes}" if acc.num_processes > 1 else ""

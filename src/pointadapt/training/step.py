@@ -55,7 +55,7 @@ class TaskLosses:
 
 
 def why_not_this(model: PointModel) -> str:
-    """Why no step of this model can be a CUDA graph; "" if it can."""
+    """Why no step of this model can be a CUDA graph, or stacked; "" if it can."""
     if model.backbone.stage_views():
         return f"{model.backbone.name} asks how many voxels each batch has"
     return ""

@@ -28,6 +28,7 @@ from .capture import GraphStep, Result, Step, why_not_capture
 from .progress import TrainingDisplay
 from .setup import check_folder, check_names, with_points
 from .stacked import Stacked, tensors
+from .step import why_not_this
 from .trainer import Run, add
 
 OWN = (
@@ -123,9 +124,7 @@ def _why_not(runs: Sequence[Run]) -> str:
         return "no other has as many clouds, and tensors of the same shapes"
     if run.acc.num_processes > 1:
         return "several processes share its batches"
-    if run.model.backbone.stage_views():
-        return f"{run.model.backbone.name} asks how many voxels each batch has"
-    return ""
+    return why_not_this(run.model)
 
 
 class Together:
