@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import small_vit
 
 from pointadapt.adapters.model import Adapter, PointModel
 from pointadapt.backbones import BlockTaps
@@ -13,14 +14,6 @@ from pointadapt.methods.gft import GftBlockTaps
 from pointadapt.tasks import make_task
 
 SIZES = {"tokens": 2, "width": 5, "neighbors": 3, "rank": 4}
-
-
-def network(depth=4):
-    config = PointViTConfig(
-        dim=12, depth=depth, heads=2, groups=6, group_size=4, encoder_widths=(8, 8, 8)
-    )
-    torch.manual_seed(0)
-    return PointViT(config).seal()
 
 
 def model_of(net, **options):
@@ -78,7 +71,7 @@ def by_hand(net, taps, cloud, at):
     ("depth", "layers", "at"), [(4, 4, [0, 1, 2, 3]), (4, 2, [1, 3]), (5, 3, [0, 2, 4])]
 )
 def test_the_formulas(depth, layers, at, toy_batch):
-    net = network(depth)
+    net = small_vit(depth)
     taps, points = tuned(net, layers=layers).adapter.taps, toy_batch[0][:2]
     with torch.no_grad():
         tokens = net.eval()(points, taps)
@@ -101,7 +94,7 @@ def test_no_more_levels_than_blocks(one):
 
 @torch.no_grad()
 def test_without_prompts_it_starts_as_the_frozen_network(toy_batch):
-    net, points = network().eval(), toy_batch[0]
+    net, points = small_vit().eval(), toy_batch[0]
     bare = model_of(net, tokens=0).eval()
     assert torch.equal(net(points, bare.adapter.taps).x, net(points).x)
     moved = tuned(net, tokens=0)
@@ -110,7 +103,7 @@ def test_without_prompts_it_starts_as_the_frozen_network(toy_batch):
 
 @torch.no_grad()
 def test_at_the_start_prompts_alone_make_a_difference(toy_batch):
-    net, points = network().eval(), toy_batch[0]
+    net, points = small_vit().eval(), toy_batch[0]
     taps = model_of(net).eval().adapter.taps
     vpt = make_method("vpt", {"deep": False, "tokens": 2}).attach(net)
     vpt.blocks[0].prompts.copy_(taps.prompts)
@@ -118,7 +111,7 @@ def test_at_the_start_prompts_alone_make_a_difference(toy_batch):
 
 
 def test_gradients_reach_all_parameters_once_the_last_projection_moved(toy_batch):
-    model = tuned(network()).train()
+    model = tuned(small_vit()).train()
     model.adapter.task.loss(model(toy_batch[0]), toy_batch[1]).backward()
     still = [
         n for n, p in model.adapter.taps.named_parameters() if p.grad is None or not p.grad.any()
@@ -128,7 +121,7 @@ def test_gradients_reach_all_parameters_once_the_last_projection_moved(toy_batch
 
 
 def test_a_step_moves_the_last_projection_from_zero(toy_batch):
-    model = model_of(network()).train()
+    model = model_of(small_vit()).train()
     model.adapter.task.loss(model(toy_batch[0]), toy_batch[1]).backward()
     for block in model.adapter.taps.blocks:
         assert not block.out.weight.any()

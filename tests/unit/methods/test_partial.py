@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
+from small_networks import small_vit
 
 from pointadapt.adapters.model import Adapter, PointModel
-from pointadapt.backbones.point_vit import PointViT, PointViTConfig
 from pointadapt.methods import make_method
 from pointadapt.methods.partial import blocks_in_order
 from pointadapt.methods.staged import attach
@@ -18,11 +18,7 @@ DEPTH = 4
 
 @pytest.fixture
 def net():
-    config = PointViTConfig(
-        dim=12, depth=DEPTH, heads=2, groups=6, group_size=4, encoder_widths=(8, 8, 8)
-    )
-    torch.manual_seed(0)
-    return PointViT(config).seal()
+    return small_vit(DEPTH)
 
 
 def model_of(net, **options):
