@@ -10,19 +10,19 @@ all methods alike, or options of the data set, which is "folder" unless ``data``
 Each line of promise.yaml chooses its learning rate among ``--lrs``, by a short run with each on a
 part of the training clouds that is held out; of episodes, by two that are not among those scored.
 Then it is trained once for each of ``--seeds`` and scored on the test clouds after the last epoch.
-A random forest on traits of the clouds (size, shape, profile) stands beside them, and what network,
-forest and the linear fit of ``instant`` say together.
+A random forest on traits of the clouds (size, shape, profile) stands beside them. "-forest" is a
+network whose answers are joined with those of a forest kept beside it, "-three" with those of a
+forest and of ``instant``, as the recipes for your own files do it: stem-adapter-three is their
+preset.
 
 The record is written anew after every set. Called again, it goes on where it was stopped; more
 sets, methods and seeds may be added. ``--join`` puts sets that other machines measured beside them.
-Ranks and tests are of ``--methods``, over the sets that have them all.
+Ranks and tests are of ``--rows``, over the sets that have them all.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,14 @@ from rich.table import Table
 import pointadapt
 from _ranks import against, picture, ranks, whole
 from _sets import parse, write_record
-from _three import NETWORKS, three_voices
+from _voices import PRESET, joined_rows
 from pointadapt.core.config import TrainConfig
 from pointadapt.core.fields import build
-from pointadapt.core.files import read_json, write_json
-from pointadapt.inference.forest import random_forest
+from pointadapt.core.files import read_json
 from pointadapt.studies.compare.entries import Entry, make_entries
-from pointadapt.training.setup import load_clouds
 
 LINES = Path(__file__).with_name("promise.yaml")
 RESULTS = Path("benchmarks/results/promise_tiny.json")
-FOREST = "forest"
 PROTOCOL: dict[str, Any] = {
     "data": "folder", "points": 256, "groups": 16, "epochs": 10, "warmup_epochs": 1,
     "schedule": "step", "drop_path": 0.0, "augment": ("scale_shift", "rotate_z"),
@@ -120,30 +117,10 @@ def _typed(given: dict[str, Any]) -> dict[str, Any]:
     return {key: getattr(made, key) for key in given}
 
 
-def forest(runs: list[str], seeds: list[int]) -> dict[str, Any]:
-    """The random forest on the clouds that these runs were trained and scored on."""
-    began, scores = time.process_time(), []
-    for run, seed in zip(runs, seeds, strict=True):
-        values = read_json(Path(run) / "results.json")["config"]
-        path = Path(run) / "forest.json"
-        if not path.exists():
-            train, test, _ = load_clouds(build(TrainConfig, values, "a run"))
-            write_json(path, random_forest(train, test, seed))
-        scores.append(read_json(path)["accuracy"])
-    return {
-        "scores": scores, "accuracy": round(statistics.mean(scores), 4), "trainable_parameters": 0,
-        "accuracy_sd": round(statistics.stdev(scores), 4) if len(scores) > 1 else None,
-        "seconds": round((time.process_time() - began) / len(scores), 2),
-    }  # fmt: skip
-
-
 def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:
     given = protocol(options)
     found = (episodes if "way" in given else full_data)(name, given, args)
-    complete = [row["runs"] for row in found.values() if len(row["scores"]) == len(args.seeds)]
-    if complete:
-        found[FOREST] = forest(complete[0], args.seeds)
-    found |= three_voices(found)
+    found |= joined_rows(found, args.seeds)
     for row in found.values():
         row.pop("runs", None)
     return {"set": name, "protocol": {k: v for k, v in given.items() if k != "root"},
@@ -165,14 +142,11 @@ def show(scores: dict[str, dict[str, list[float]]]) -> None:
     Console(width=40 + 14 * len(sets)).print(table)
 
 
-def scores_of(
-    results: list[dict[str, Any]], methods: list[str]
-) -> dict[str, dict[str, list[float]]]:
-    """Set -> method -> scores by seed; of all, or of ``methods`` and what is made of them."""
-    asked = {*methods, FOREST, *(name for name, of in NETWORKS.items() if of in methods)}
+def scores_of(results: list[dict[str, Any]], shown: list[str]) -> dict[str, dict[str, list[float]]]:
+    """Set -> row -> scores by seed; of all rows, or of ``shown``."""
     return {
-        one["set"]: {m: row["scores"] for m, row in one["methods"].items()
-                     if not methods or m in asked}
+        one["set"]: {name: row["scores"] for name, row in one["methods"].items()
+                     if not shown or name in shown}
         for one in results
     }  # fmt: skip
 
@@ -186,9 +160,8 @@ def main() -> None:
         "--join", nargs="+", type=Path, default=[], metavar="RECORD", help="sets measured elsewhere"
     )
     parser.add_argument("--methods", nargs="+", default=[], help="default: all of promise.yaml")
-    parser.add_argument(
-        "--preset", default="stem-adapter-three", help="what the others are tested against"
-    )
+    parser.add_argument("--rows", nargs="+", default=[], help="ranked and tested; default: all")
+    parser.add_argument("--preset", default=PRESET, help="the row that others are tested against")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--lrs", nargs="+", type=float, default=[1e-3, 3e-3, 1e-2])
     parser.add_argument("--tune-epochs", type=int, default=5)
@@ -210,7 +183,7 @@ def record(
     results: list[dict[str, Any]], about: list[dict[str, Any]], args: argparse.Namespace
 ) -> None:
     """Write and show what is known."""
-    scores = scores_of(results, args.methods)
+    scores = scores_of(results, args.rows)
     found = ranks(scores)
     if found["mean_ranks"]:
         picture(found, args.json.with_suffix(".png"))
