@@ -21,6 +21,7 @@ from ..core import console, stops
 from ..core.config import TrainConfig, read_config
 from ..core.errors import explain
 from ..core.fields import build
+from ..core.files import CHECKPOINT
 from ..core.notes import notes_shown
 from ..core.version import __version__
 from ..recipes.start import completed, recipe_values
@@ -125,7 +126,7 @@ def how_to_go_on(what: str, args: Sequence[str], command: commands.Command | Non
     options: Any = command
     if getattr(options, "restarts", False):  # several runs, each with its own checkpoint
         return f"{what}; continue with the same command: pointadapt {shlex.join(args)}"
-    if (Path(options.out) / "checkpoint.pt").exists():
+    if (Path(options.out) / CHECKPOINT).exists():
         again = list(args) if options.resume else [*args, "--resume"]
         return f"{what}; continue with: pointadapt {shlex.join(again)}"
     return f"{what} before the first checkpoint; start again with the same command"

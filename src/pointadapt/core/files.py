@@ -23,6 +23,7 @@ from .folders import half_written, sweep
 from .foreign_text import csv_text, for_json
 from .plain import DEEPEST, check_plain, finite
 
+CHECKPOINT = "checkpoint.pt"  # in the folder of a run that can be resumed
 BLOCK = 1 << 20  # bytes read at a time
 MOST_JSON = 32 << 20  # bytes
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # how a full disk, or quota, is told

@@ -32,8 +32,8 @@ class Instant(LinearProbe):
     Attributes:
         strengths: to choose among by cross-validation on the training clouds: C times the number
             of the head's inputs; a small one is a strong penalty.
-        traits: how much size, shape and profile weigh each, where a pooling of tokens weighs 1; a
-            map is fitted with each of these weights, and the maps are averaged.
+        traits: how much size, shape and profile weigh each, where a pooling of tokens weighs 1, and
+            0 leaves them out; a map is fitted with each of these weights, and the maps are averaged.
         parts: into which that cross-validation divides them.
     """
 
@@ -46,15 +46,17 @@ class Instant(LinearProbe):
     task_options: ClassVar[Mapping[str, Any]] = {"hidden": 0, "pairs": True}
 
     strengths: tuple[float, ...] = (0.3, 1, 3, 10, 30, 100, 300)
-    traits: tuple[float, ...] = (0.5, 1, 2)
+    traits: tuple[float, ...] = (0, 0.5, 1)
     parts: int = 5
 
     def __post_init__(self) -> None:
         at_least(self, 2, "parts")
-        for name in ("strengths", "traits"):
-            values = getattr(self, name)
-            if not values or min(values) <= 0:
-                raise ConfigError(f"{name} must be numbers above 0, not {list(values)}")
+        if not self.strengths or min(self.strengths) <= 0:
+            raise ConfigError(f"strengths must be numbers above 0, not {list(self.strengths)}")
+        if not self.traits or min(self.traits) < 0:
+            raise ConfigError(f"traits must be numbers of at least 0, not {list(self.traits)}")
 
     def fit(self, rows: Rows) -> LinearFit:
-        return fit_linear(replace(rows, emphases=self.traits), self.strengths, self.parts)
+        tokens = any(not of_clouds for _, of_clouds in rows.kinds)
+        emphases = self.traits if tokens else tuple(filter(None, self.traits)) or (1.0,)
+        return fit_linear(replace(rows, emphases=emphases), self.strengths, self.parts)

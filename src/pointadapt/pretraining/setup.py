@@ -17,7 +17,7 @@ from ..backbones.layers import init_weights
 from ..backbones.point_vit import PointViT
 from ..core.config import PretrainConfig, other_options
 from ..core.errors import CheckpointError, ConfigError, UnknownNameError
-from ..core.files import load_state, restoring
+from ..core.files import CHECKPOINT, load_state, restoring
 from ..pretrained.load import load_backbone
 from .batches import CloudBatches
 from .masked_autoencoder import MaskedAutoencoder
@@ -129,7 +129,7 @@ def resume(config: PretrainConfig, net: nn.Module, optimizer: Any) -> Earlier:
         ConfigError: there is an earlier run, which is not to be resumed.
         CheckpointError: its checkpoint is damaged, or belongs to another configuration.
     """
-    path = config.out / "checkpoint.pt"
+    path = config.out / CHECKPOINT
     if not path.exists():
         return Earlier()
     if not config.resume:

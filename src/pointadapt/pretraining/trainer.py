@@ -28,7 +28,7 @@ from ..backbones.folder import save_backbone
 from ..core import console, stops
 from ..core.config import PretrainConfig
 from ..core.errors import PointAdaptError
-from ..core.files import save_state, stored_bytes, write_json
+from ..core.files import CHECKPOINT, save_state, stored_bytes, write_json
 from ..core.folders import only_run_in, reserve
 from ..core.machine import (
     describe_machine,
@@ -212,7 +212,7 @@ class _Run:
             "seconds": time.monotonic() - self.began,
             "config": json.dumps(identity(self.config)),
         }
-        save_state(self.config.out / "checkpoint.pt", state)
+        save_state(self.config.out / CHECKPOINT, state)
 
     def _finish(self) -> PretrainSummary:
         if self.monitor is None:

@@ -1,6 +1,6 @@
 """Your own files: a folder with a few dozen to a few hundred clouds a class, on a laptop.
 
-From the bundled ``tiny`` backbone, 30 epochs, last epoch, the same budget for all methods::
+From the bundled backbone ``tiny-v2``, 30 epochs, last epoch, the same budget for all methods::
 
     pointadapt train --recipe stem-adapter-folder --root DIR
     pointadapt train --recipe dapt-folder --root DIR
@@ -27,7 +27,7 @@ from .base import NOT_MEASURED, Recipe, recipe
 FOREST = "forest=100"
 BASE = TrainConfig(
     data="folder",
-    backbone="tiny",
+    backbone="tiny-v2",
     head=("cls", "patch_max", "size", "shape"),
     points=0,
     task_options=(FOREST, "instant=true"),
@@ -41,7 +41,7 @@ BASE = TrainConfig(
 SOURCE = "this project"
 TRIAL = "10 ModelNet40 classes, 24 training clouds each, 200 others, 512 points, seed 0, last epoch"
 
-BEFORE = "before the head was told size and shape, and clouds were turned"
+BEFORE = "from tiny, before the head was told size and shape, and clouds were turned"
 
 
 def _folder(method: str, title: str, score: str, **changes: object) -> Recipe:

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from ..core import console, stops
 from ..core.config import TrainConfig, load_config, other_options, save_config, to_plain
 from ..core.errors import ConfigError, PointAdaptError
-from ..core.files import read_json, write_json
+from ..core.files import CHECKPOINT, read_json, write_json
 from ..core.folders import sweep
 
 RESULTS, TIMING, CONFIG, LOG = "results.json", "timing.json", "config.yaml", "worker.log"
@@ -207,7 +207,7 @@ def stacked(jobs: Sequence[Job], most: int) -> list[Job]:
     kinds: dict[Any, list[Job]] = {}
     reasons: dict[str, list[str]] = {}
     for job in jobs:
-        begun = (job.config.out / "checkpoint.pt").exists()
+        begun = (job.config.out / CHECKPOINT).exists()
         why = "there is a checkpoint to go on from" if begun else why_alone(job.config)
         if why:
             reasons.setdefault(why, []).append(job.name)
@@ -353,7 +353,7 @@ def work(
             from ..inference.timing import inference_time
 
             write_json(each.out / TIMING, inference_time(each.out / "adapter", each))
-        (each.out / "checkpoint.pt").unlink(missing_ok=True)
+        (each.out / CHECKPOINT).unlink(missing_ok=True)
 
 
 def _train(configs: Sequence[TrainConfig], patience: float) -> None:
@@ -365,5 +365,5 @@ def _train(configs: Sequence[TrainConfig], patience: float) -> None:
     from ..training.trainer import train_in
 
     for config in configs:
-        resume = (config.out / "checkpoint.pt").exists()
+        resume = (config.out / CHECKPOINT).exists()
         train_in(replace(config, resume=resume), patience)

@@ -12,7 +12,7 @@ from ..adapters.model import Adapter, PointModel
 from ..backbones.base import small_patches
 from ..core.config import TrainConfig, key_values
 from ..core.errors import CheckpointError, ConfigError, DataLayoutError
-from ..core.files import check_target
+from ..core.files import CHECKPOINT, check_target
 from ..data import Clouds, Dataset, load_dataset, load_split
 from ..data.checking.repeats import tell_shared
 from ..data.splits import few_of_each, held_out
@@ -72,7 +72,7 @@ def check_folder(config: TrainConfig) -> None:
         ConfigError: the folder holds an earlier run.
         PointAdaptError: it cannot be written.
     """
-    path = config.out / "checkpoint.pt"
+    path = config.out / CHECKPOINT
     if config.resume and not path.exists():
         raise CheckpointError(f"nothing to resume: {path} does not exist; leave out --resume")
     if not config.resume and path.exists():

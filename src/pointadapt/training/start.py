@@ -18,7 +18,7 @@ from torch import Tensor
 from ..adapters.model import PointModel
 from ..core.config import TrainConfig, other_options, to_plain
 from ..core.errors import ConfigError
-from ..core.files import read_json
+from ..core.files import CHECKPOINT, read_json
 from ..data import Clouds
 from ..inference.forward import frozen_rows, head_rows
 from ..methods import make_method
@@ -84,7 +84,7 @@ def trial(config: TrainConfig, train: Callable[[TrainConfig], dict[str, Any]]) -
         "out": out, "select": "val", "baseline": False, "tensorboard": False, "tracker": (),
         "votes": 0,
     }  # fmt: skip
-    own = replace(config, resume=(out / "checkpoint.pt").exists(), **changes)
+    own = replace(config, resume=(out / CHECKPOINT).exists(), **changes)
     found = _finished(own) or train(own)
     first, last = found["held_out"]["scores"][0], found["held_out"]["scores"][-1]
     return {

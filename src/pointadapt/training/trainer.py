@@ -21,6 +21,7 @@ from ..core import stops
 from ..core.config import MAY_DIFFER, TrainConfig, other_options, save_config, to_plain
 from ..core.errors import CheckpointError, ConfigError, PointAdaptError
 from ..core.files import (
+    CHECKPOINT,
     atomic,
     load_state,
     restoring,
@@ -414,10 +415,10 @@ class Run:
             "normalise": self.model.adapter.normalise,
             "scaler": self.acc.scaler.state_dict() if self.acc.scaler is not None else {},
         }
-        save_state(self.config.out / "checkpoint.pt", state)
+        save_state(self.config.out / CHECKPOINT, state)
 
     def _restore(self) -> None:
-        path = self.config.out / "checkpoint.pt"
+        path = self.config.out / CHECKPOINT
         state = load_state(path)
         with restoring(path):
             # Values, not text: a whole number and the same one from a YAML file may be spelt apart.

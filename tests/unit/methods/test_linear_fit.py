@@ -123,8 +123,18 @@ def test_the_method_checks_its_options_and_weighs_traits():
     light, heavy = (make_method("instant", {"traits": [t]}).fit(given).weight for t in (0.01, 10))
     share = [np.abs(w[:, :2] * (1000, 0.001)).sum() / np.abs(w).sum() for w in (light, heavy)]
     assert share[1] > share[0]
-    for options in ({"strengths": "0"}, {"parts": "1"}, {"traits": "0"}):
+    for options in ({"strengths": "0"}, {"parts": "1"}, {"traits": "-1"}):
         with pytest.raises(ConfigError):
             make_method("instant", options)
     with pytest.raises(ConfigError, match="fits no head"):
         make_method("lora").fit(given)
+
+
+def test_traits_that_weigh_nothing_are_left_out_but_where_there_is_nothing_else():
+    given = rows(noise=0.6)
+    of_traits = np.concatenate([np.full(width, traits) for width, traits in given.kinds])
+    without = make_method("instant", {"traits": [0]})
+    weight = without.fit(given).weight
+    assert not weight[:, of_traits].any() and weight[:, ~of_traits].any()
+    alone = replace(given, kinds=((given.inputs.shape[1], True),))
+    assert without.fit(alone).weight.any()

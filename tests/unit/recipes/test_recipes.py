@@ -130,8 +130,11 @@ def test_full_and_linear_probe():
     assert trained(probe) == 267_535  # the head
 
 
-@pytest.mark.parametrize(("ending", "data"), [("-laptop", "modelnet40"), ("-folder", "folder")])
-def test_recipes_of_one_kind_share_one_budget(ending, data):
+@pytest.mark.parametrize(
+    ("ending", "data", "backbone"),
+    [("-laptop", "modelnet40", "tiny"), ("-folder", "folder", "tiny-v2")],
+)
+def test_recipes_of_one_kind_share_one_budget(ending, data, backbone):
     configs = [r.config for name, r in RECIPES.items() if name.endswith(ending)]
     assert len(configs) >= 3 and configs[0].data == data
     configs = [c for c in configs if not METHODS[c.method].fits]  # which has no budget
@@ -139,11 +142,8 @@ def test_recipes_of_one_kind_share_one_budget(ending, data):
     for f in fields(TrainConfig):
         if f.name not in own:
             assert len({getattr(c, f.name) for c in configs}) == 1, f.name
-    assert (configs[0].backbone, configs[0].precision, configs[0].select) == (
-        "tiny",
-        "auto",
-        "last",
-    )
+    one = configs[0]
+    assert (one.backbone, one.precision, one.select) == (backbone, "auto", "last")
     assert all("rank=64" in c.options for c in configs if c.method == "dapt")
 
 
