@@ -260,7 +260,7 @@ class PatchEncoder(nn.Module):
         pooled = maximum(x.view(b * g, k, -1), dim=1)
         w_pooled, w_own = self.linear3.weight.chunk(2, dim=1)
         shared = F.linear(pooled, w_pooled, self.linear3.bias)
-        x = F.linear(x, w_own).view(b * g, k, -1).add_(shared.unsqueeze(1))
+        x = F.linear(x, w_own).view(b * g, k, -1) + shared.unsqueeze(1)
         x = F.relu(self.norm2(x.view(b * g * k, -1)), inplace=True)
         tokens = maximum(self.linear4(x).view(b, g, k, -1), dim=2)
         return tokens if self.sign is None else tokens * self.sign.to(tokens.dtype)
