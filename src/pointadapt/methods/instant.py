@@ -32,8 +32,8 @@ class Instant(LinearProbe):
     Attributes:
         strengths: to choose among by cross-validation on the training clouds: C times the number
             of the head's inputs; a small one is a strong penalty.
-        traits: how much size, shape and profile weigh each, where a pooling of tokens weighs 1, and
-            0 leaves them out; a map is fitted with each of these weights, and the maps are averaged.
+        traits: how much size, shape and profile weigh each, where a pooling of tokens weighs 1 (0
+            leaves them out); a map is fitted with each of these, and the maps are averaged.
         parts: into which that cross-validation divides them.
     """
 

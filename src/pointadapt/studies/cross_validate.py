@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..core.folders import only_run_in
 from ..core.results import StudyResults
 from ..recipes.start import configured
 from .jobs import Job, Outcome
-from .many import run_many
+from .many import of_folds, run_many
 
 if TYPE_CHECKING:
     import torch
@@ -170,44 +169,18 @@ def _summary(
     from ..data.base import SKIPPED
     from ..tasks import TASKS
 
-    metric, first = TASKS[config.task].metric, folds[0]
-    values, protocol = [r[metric] for r in folds], dict(first["protocol"])
-    selected = protocol.pop("selected_epoch")
-    for key in ("train_clouds", "test_clouds"):
-        protocol.pop(key)
-    protocol |= {
+    def columns(run: Mapping[str, Any]) -> dict[str, Any]:
+        return {"clouds": run["protocol"]["test_clouds"]}
+
+    protocol = {
         "folds": index.folds, "pool": index.pool, "fold_seed": index.seed,
-        "clouds": len(index.clouds), "sd": "of the folds, divided by their number less 1",
-        "lr": config.lr,
+        "clouds": len(index.clouds),
     }  # fmt: skip
-    rows = [
-        {
-            "fold": k, metric: r[metric], "clouds": r["protocol"]["test_clouds"],
-            "selected_epoch": r["protocol"].get("selected_epoch", selected),
-            "seconds": r["seconds"], "adapter": r["adapter"],
-        }
-        for k, r in enumerate(folds)
-    ]  # fmt: skip
-    return {
-        "method": config.method, "options": list(config.options), "task": config.task,
-        "data": config.data, "title": first.get("title", config.data), "backbone": config.backbone,
-        "metric": metric,
-        metric: round(statistics.mean(values), 4),
-        f"{metric}_sd": round(statistics.stdev(values), 4),
-        "pooled": dict(pooled),
-        "trainable_parameters": first["trainable_parameters"],
-        "total_parameters": first["total_parameters"],
-        "adapter_bytes": first["adapter_bytes"],
-        "seconds": round(sum(r["seconds"] for r in folds), 1),
-        "peak_memory_bytes": max(r["peak_memory_bytes"] for r in folds),
-        "head_inputs": first["head_inputs"],
-        "fit": first.get("fit", {}),
-        "protocol": protocol,
-        "folds": rows,
-        **({SKIPPED: first[SKIPPED]} if SKIPPED in first else {}),
-        "machine": first["machine"],
-        "config": to_plain(config),
-    }  # fmt: skip
+    found = of_folds(config, folds, TASKS[config.task].metric, columns, protocol)
+    for key in ("train_clouds", "test_clouds"):  # differ from fold to fold
+        del found["protocol"][key]
+    skipped = {SKIPPED: folds[0][SKIPPED]} if SKIPPED in folds[0] else {}
+    return {**found, "pooled": dict(pooled), **skipped}
 
 
 def _write_predictions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rich.table import Table
 
 from ..core import console
-from ..core.config import TrainConfig, key_values, to_plain
+from ..core.config import TrainConfig, key_values
 from ..core.config.few_shot import FewShotConfig
 from ..core.errors import ConfigError, DataLayoutError
 from ..core.files import read_json, write_json
@@ -19,7 +18,7 @@ from ..core.folders import only_run_in
 from ..core.results import StudyResults
 from ..recipes.start import configured
 from .jobs import Job, Outcome
-from .many import run_many
+from .many import of_folds, run_many
 
 if TYPE_CHECKING:
     from ..data.sets.episodes import Setting
@@ -140,47 +139,21 @@ def _summary(
     from ..inference.forest import mean_of
     from ..tasks import TASKS
 
-    metric, first, drawn = TASKS[config.task].metric, folds[0], not _official(config)
-    values = [r[metric] for r in folds]
-    protocol = dict(first["protocol"])
-    selected = protocol.pop("selected_epoch")
-    protocol |= {
+    def columns(run: Mapping[str, Any]) -> dict[str, Any]:
+        return {"classes": list(run["per_class"])}
+
+    drawn = not _official(config)
+    protocol = {
         "episodes": str(episodes_folder(config)) if drawn else f"official files in {config.root}",
         "episode_seed": setting.seed if drawn else None,
         "pool": setting.pool if drawn else "split",
-        "folds": len(folds), "sd": "of the folds, divided by their number less 1",
-        "lr": config.lr,
-    }  # fmt: skip
-    rows = [
-        {
-            "fold": k,
-            metric: r[metric],
-            "classes": list(r["per_class"]),
-            "selected_epoch": r["protocol"].get("selected_epoch", selected),
-            "seconds": r["seconds"],
-            "adapter": r["adapter"],
-        }
-        for k, r in enumerate(folds)
-    ]
+        "folds": len(folds),
+    }
+    own = {"data": setting.data, "way": setting.way, "shot": setting.shot}
     return {
-        "method": config.method, "options": list(config.options), "task": config.task,
-        "data": setting.data, "title": first.get("title", setting.data),
-        "backbone": config.backbone, "metric": metric,
-        "way": setting.way, "shot": setting.shot, "queries": setting.queries,
-        metric: round(statistics.mean(values), 4),
-        f"{metric}_sd": round(statistics.stdev(values), 4) if len(folds) > 1 else None,
-        "trainable_parameters": first["trainable_parameters"],
-        "total_parameters": first["total_parameters"],
-        "adapter_bytes": first["adapter_bytes"],
-        "seconds": round(sum(r["seconds"] for r in folds), 1),
-        "peak_memory_bytes": max(r["peak_memory_bytes"] for r in folds),
+        **of_folds(config, folds, TASKS[config.task].metric, columns, protocol),
+        **own, "queries": setting.queries, "title": folds[0].get("title", setting.data),
         "baseline": mean_of(folds),
-        "head_inputs": first["head_inputs"],
-        "fit": first.get("fit", {}),
-        "protocol": protocol,
-        "folds": rows,
-        "machine": first["machine"],
-        "config": to_plain(config),
     }  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from rich.console import Console
 from tyro.conf import Suppress
@@ -15,34 +15,22 @@ from ...reports import terminal as report
 from ...studies.compare import CompareConfig
 from ..base import command, plain
 from ..outcomes import tell
+from ..study import Study
 
 
 @command("compare")
 @dataclass(frozen=True, kw_only=True)
-class Compare(CompareConfig):
+class Compare(Study, CompareConfig):
     """Train many methods under one protocol and put them into one table and one picture.
 
     Each run is a process of its own. The same command goes on after an interruption or a kill, and
     repeats what failed; finished runs are kept, and methods and seeds may be added.
-
-    Attributes:
-        recipe: take the protocol from this preset; see "pointadapt list recipes".
-        config: start from this YAML file. Flags override it.
-        json: print the board as JSON on standard output, all else on standard error.
     """
 
-    restarts: ClassVar[bool] = True  # as it is, by the same command
-
-    config: Path | None = None
-    json: bool = False
     # These differ from run to run.
     method: Annotated[str, Suppress] = "dapt"
     options: Annotated[tuple[str, ...], Suppress] = ()
     seed: Annotated[int, Suppress] = 0
-    resume: Annotated[bool, Suppress] = False
-
-    def __post_init__(self) -> None:
-        """Checked in :meth:`run`, as for :class:`Train`."""
 
     def run(self) -> int:
         config = plain(CompareConfig, self)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
-from tyro.conf import Suppress
 
 from ...core import console
 from ...core.config import together_text
@@ -18,6 +16,7 @@ from ...reports import terminal as report
 from ...studies.cross_validate import FINAL
 from ..base import command, plain
 from ..outcomes import tell
+from ..study import Study
 
 if TYPE_CHECKING:
     from ...tasks import Measure
@@ -25,25 +24,11 @@ if TYPE_CHECKING:
 
 @command("cross-validate")
 @dataclass(frozen=True, kw_only=True)
-class CrossValidate(CrossValidateConfig):
+class CrossValidate(Study, CrossValidateConfig):
     """Train on all folds but one, again and again; mean and deviation, and every cloud predicted.
 
     A run that was interrupted or killed goes on with the same command; finished folds are kept.
-
-    Attributes:
-        recipe: start from this preset; see "pointadapt list recipes". Flags override it.
-        config: start from this YAML file. Flags override it.
-        json: print the results as JSON on standard output, all else on standard error.
     """
-
-    restarts: ClassVar[bool] = True  # as it is, by the same command
-
-    config: Path | None = None
-    json: bool = False
-    resume: Annotated[bool, Suppress] = False
-
-    def __post_init__(self) -> None:
-        """Checked in :meth:`run`, as for :class:`Train`."""
 
     def run(self) -> int:
         config = plain(CrossValidateConfig, self)

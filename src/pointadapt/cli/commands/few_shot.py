@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 from rich.console import Console
-from tyro.conf import Suppress
 
 from ...core import console
 from ...core.config import together_text, votes_text
@@ -16,29 +15,16 @@ from ...core.config.few_shot import FewShotConfig
 from ...reports import terminal as report
 from ..base import command, plain
 from ..outcomes import tell
+from ..study import Study
 
 
 @command("few-shot")
 @dataclass(frozen=True, kw_only=True)
-class FewShot(FewShotConfig):
+class FewShot(Study, FewShotConfig):
     """Train on a few clouds of a few classes, in ten folds; mean and standard deviation.
 
     A run that was interrupted or killed goes on with the same command; finished folds are kept.
-
-    Attributes:
-        recipe: start from this preset; see "pointadapt list recipes". Flags override it.
-        config: start from this YAML file. Flags override it.
-        json: print the results as JSON on standard output, all else on standard error.
     """
-
-    restarts: ClassVar[bool] = True  # as it is, by the same command
-
-    config: Path | None = None
-    json: bool = False
-    resume: Annotated[bool, Suppress] = False
-
-    def __post_init__(self) -> None:
-        """Checked in :meth:`run`, as for :class:`Train`."""
 
     def run(self) -> int:
         config = plain(FewShotConfig, self)
