@@ -172,6 +172,20 @@ class ClsMethod(Method):
         return self.train_cls and name in ("cls_token", "cls_pos")
 
 
+@dataclass(frozen=True)
+class FoldingBlocks(ClsMethod):
+    """Base of methods all of which lies in blocks whose taps have ``fold(folding, number)``."""
+
+    @property
+    def foldable(self) -> Foldable:
+        return "wholly"
+
+    def fold(self, folding: Folding, taps: Any) -> Method:
+        for number, block in enumerate(taps.blocks):
+            block.fold(folding, number)
+        return self.head_alone()
+
+
 METHODS: Registry[Method] = Registry("method", "pointadapt.methods")
 
 

@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BackboneConfig, BlockTaps, Folding, Taps
 from ..core.fields import at_least, share
-from .base import METHODS, ClsMethod, Foldable, Method
+from .base import METHODS, FoldingBlocks
 
 IN_ATTENTION = 4  # slices of D × D: q, k, v, proj
 
 
 @METHODS.register("fact")
 @dataclass(frozen=True)
-class Fact(ClsMethod):
+class Fact(FoldingBlocks):
     """Low-rank increments on qkv, proj, fc1 and fc2. V is zero at the start.
 
     Trainable on ``small`` with 15 classes and r = 16, tensor-train: U and V 12,288, 144 slices of
@@ -61,16 +61,6 @@ class Fact(ClsMethod):
 
     def attach(self, backbone: Backbone) -> Taps:
         return FactTaps(self, backbone.config)
-
-    @property
-    def foldable(self) -> Foldable:
-        return "wholly"
-
-    def fold(self, folding: Folding, taps: FactTaps) -> Method:
-        for i, block in enumerate(taps.blocks):
-            if isinstance(block, FactBlockTaps):
-                block.fold(folding, i)
-        return self.head_alone()
 
 
 class Factors(nn.Module):

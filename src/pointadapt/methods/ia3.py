@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from ..backbones import Backbone, BlockTaps, Folding, Taps
 from ..backbones.memory import again
-from .base import METHODS, ClsMethod, Foldable, Method
+from .base import METHODS, FoldingBlocks
 
 
 @METHODS.register("ia3")
 @dataclass(frozen=True)
-class Ia3(ClsMethod):
+class Ia3(FoldingBlocks):
     """Three vectors a block. The paper's losses on text (§3.2) have no counterpart here.
 
     Trainable on ``small`` with 15 classes: 12 blocks of D + D + 4 D = 2,304 make 27,648, CLS and
@@ -40,16 +40,6 @@ class Ia3(ClsMethod):
         taps = Ia3Taps(c.depth, self.position)
         taps.blocks = nn.ModuleList(Ia3BlockTaps(c.dim, c.hidden) for _ in range(c.depth))
         return taps
-
-    @property
-    def foldable(self) -> Foldable:
-        return "wholly"
-
-    def fold(self, folding: Folding, taps: Taps) -> Method:
-        for i, block in enumerate(taps.blocks):
-            if isinstance(block, Ia3BlockTaps):
-                block.fold(folding, i)
-        return self.head_alone()
 
 
 class Ia3Taps(Taps):

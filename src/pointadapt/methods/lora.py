@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..backbones import Backbone, BackboneConfig, Folding, Taps
 from ..core.errors import ConfigError, UnknownNameError
 from ..core.fields import at_least, share
-from .base import METHODS, ClsMethod, Foldable, Method
+from .base import METHODS, FoldingBlocks
 from .modules import LayerTaps, LowRank
 
 TARGETS = ("q", "k", "v", "proj", "fc1", "fc2")
@@ -25,7 +25,7 @@ TARGETS = ("q", "k", "v", "proj", "fc1", "fc2")
 
 @METHODS.register("lora")
 @dataclass(frozen=True)
-class Lora(ClsMethod):
+class Lora(FoldingBlocks):
     """Increments on the targets of every block; query and value by default, as in the paper.
 
     Trainable on ``small`` with 15 classes: 24 increments of 2 D r = 24,576 make 589,824, CLS and
@@ -65,16 +65,6 @@ class Lora(ClsMethod):
         taps = Taps(c.depth, self.position)
         taps.blocks = nn.ModuleList(LoraBlockTaps(self, c) for _ in range(c.depth))
         return taps
-
-    @property
-    def foldable(self) -> Foldable:
-        return "wholly"
-
-    def fold(self, folding: Folding, taps: Taps) -> Method:
-        for i, block in enumerate(taps.blocks):
-            if isinstance(block, LoraBlockTaps):
-                block.fold(folding, i)
-        return self.head_alone()
 
 
 class LoraBlockTaps(LayerTaps):
