@@ -43,7 +43,7 @@ from pointadapt.tasks.classification import LEAVES
 from pointadapt.tasks.forest import Forest, mixed
 from pointadapt.tasks.metrics import classification_scores
 from pointadapt.training.schedule import warmup_cosine
-from pointadapt.training.setup import build_model, with_points
+from pointadapt.training.setup import build_model, fitted
 
 RESULTS = Path("benchmarks/results/instant_tiny.json")
 EPOCHS, BATCH, RATE = 30, 32, 1e-2  # of the probe
@@ -153,7 +153,7 @@ def drawn(clouds: Clouds, shots: int, seed: int) -> np.ndarray:
 
 def measure(name: str, options: dict[str, str], args: argparse.Namespace) -> list[dict[str, Any]]:
     given = tuple(f"{k}={v}" for k, v in options.items() if k != "root")
-    chosen = with_points(
+    chosen = fitted(
         TrainConfig(
             data="folder",
             root=Path(options["root"]),

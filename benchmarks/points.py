@@ -35,7 +35,7 @@ from pointadapt.inference.forward import head_rows
 from pointadapt.inference.linear_svm import random_twin
 from pointadapt.methods.instant import Instant
 from pointadapt.methods.linear_fit import Rows, fit_once, votes
-from pointadapt.training.setup import build_model, make_dataset, with_points
+from pointadapt.training.setup import build_model, fitted, make_dataset
 
 TOKENS = ("patch_max", "patch_mean", "patch_max@mid", "patch_mean@mid")
 WAYS = ((1024, 0, 0), (512, 0, 0), (256, 32, 16), (256, 16, 32), (128, 16, 16), (128, 16, 32),
@@ -117,7 +117,7 @@ def measure_few(text: str, shots: int, draws: int, most: int) -> list[dict[str, 
     given = tuple(f"{key}={value}" for key, value in options.items())
     config = TrainConfig(data=data, root=root, data_options=given, method="instant")
     if data == "folder":
-        config = with_points(replace(config, points=0))
+        config = fitted(replace(config, points=0))
     clouds = some_of(make_dataset(config).load("train"), most)
     model = build_model(config, clouds.classes)
     model.adapter.head.see(torch.from_numpy(clouds.known_traits))

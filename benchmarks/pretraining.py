@@ -40,7 +40,7 @@ from pointadapt.inference.forward import head_rows
 from pointadapt.inference.linear_svm import C, fixed_subset, random_twin
 from pointadapt.methods.linear_fit import Rows, fit_once, votes
 from pointadapt.pretraining.trainer import pretrain
-from pointadapt.training.setup import build_model, make_dataset, with_points
+from pointadapt.training.setup import build_model, fitted, make_dataset
 
 TOKENS = ("patch_max", "patch_mean", "patch_max@mid", "patch_mean@mid")
 SENSOR = {"views": ("sensor", "rotate_z", "noise", "scale_shift"), "view_points": 256}
@@ -157,7 +157,7 @@ class Sets:
         self.few: dict[str, tuple[Clouds, TrainConfig]] = {}
         for name, options in map(parse, args.sets):
             root, given = Path(options.pop("root")), tuple(f"{k}={v}" for k, v in options.items())
-            config = with_points(TrainConfig(data="folder", root=root, data_options=given,
+            config = fitted(TrainConfig(data="folder", root=root, data_options=given,
                                              method="instant", points=0))  # fmt: skip
             self.few[name] = make_dataset(config).load("train"), config
 

@@ -1,6 +1,7 @@
 """Your own files: a folder with a few dozen to a few hundred clouds a class, on a laptop.
 
-From the bundled backbone ``tiny-v2``, 30 epochs, last epoch, the same budget for all methods::
+From the bundled backbone ``tiny-v2``, some 1,000 steps (``epochs=auto``: at least 30 epochs), last
+epoch, the same budget for all methods::
 
     pointadapt train --recipe stem-adapter-folder --root DIR
     pointadapt train --recipe dapt-folder --root DIR
@@ -32,7 +33,7 @@ BASE = TrainConfig(
     points=0,
     task_options=(FOREST, "instant=true"),
     augment=("scale_shift", "rotate_z"),
-    epochs=30,
+    epochs=0,
     warmup_epochs=1,
     schedule="step",
     drop_path=0.0,

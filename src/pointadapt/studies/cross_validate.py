@@ -59,10 +59,10 @@ def cross_validate(
 def _run(config: CrossValidateConfig, on_done: Callable[[Outcome], None] | None) -> StudyResults:
     from ..data.sets.folds import NONE
     from ..inference.forest import mean_of
-    from ..training.setup import check_names, with_points
+    from ..training.setup import check_names, fitted
 
     check_names(config)
-    config = with_points(config)
+    config = fitted(config)
     index, clouds = _folds(config)
     jobs = [_job(config, k, f"fold {k}", f"folds/{k}") for k in range(index.folds)]
     outcomes = run_many(config, jobs, "cross-validating", on_done=on_done)

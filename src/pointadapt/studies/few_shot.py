@@ -51,9 +51,9 @@ def few_shot(
 
 
 def _run(config: FewShotConfig, on_done: Callable[[Outcome], None] | None) -> StudyResults:
-    from ..training.setup import with_points
+    from ..training.setup import fitted
 
-    config = with_points(config)
+    config = fitted(config, config.way * config.shot)
     setting, folds = _episodes(config)
     jobs = [_fold(config, setting, k) for k in range(folds)]
     what = f"{setting.way}-way {setting.shot}-shot"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -27,6 +28,7 @@ from ..tasks.inputs import parse_inputs
 
 C = TypeVar("C", bound=TrainConfig)
 FEWEST, USUAL = 64, 1024  # points that are chosen for a folder of clouds
+STEPS, LEAST, MOST = 1000, 30, 300  # steps that a number of epochs is chosen for, and its bounds
 
 
 def check_names(config: TrainConfig) -> None:
@@ -91,27 +93,49 @@ def make_dataset(config: TrainConfig) -> Dataset:
     return load_dataset(config.data, **{k: v for k, v in options.items() if v is not None})
 
 
-def with_points(config: C) -> C:
-    """``config`` with points and patches that fit the training clouds, where it leaves them open.
+def fitted(config: C, clouds: int = 0) -> C:
+    """``config`` with the numbers that it leaves open, by what the training clouds are.
 
-    The largest power of two that is not above the number of the cloud in the middle, between
-    :data:`FEWEST` and :data:`USUAL`. Points that are repeated to fill a cloud make patches of
-    copies, which tell the network nothing (docs/decisions/points-of-small-clouds.md).
+    Points: the largest power of two that is not above the number of the cloud in the middle,
+    between :data:`FEWEST` and :data:`USUAL`, and patches that fit. Points that are repeated to fill
+    a cloud make patches of copies, which tell the network nothing
+    (docs/decisions/points-of-small-clouds.md).
+
+    Epochs: enough for :data:`STEPS` steps, between :data:`LEAST` and :data:`MOST`. Few clouds make
+    few steps an epoch (docs/decisions/epochs-of-few-clouds.md).
+
+    Args:
+        config: what to train.
+        clouds: how many a run is trained on; by default what the options leave of the split.
 
     Raises:
         ConfigError: points are to be chosen for other data than your own files.
     """
-    if config.points:
+    if config.points and config.epochs:
         return config
     data = make_dataset(config)
-    if not data.own_files:
+    if not config.points and not data.own_files:
         raise ConfigError(f"points=auto is for your own files; give a number for {config.data}")
-    counts = np.exp(load_split(data, "train").known_traits[:, NAMES.index("count")])
-    points = 2 ** int(np.log2(np.median(counts.round())))
-    points = min(max(points, FEWEST), USUAL)
-    patches = small_patches(points)
-    given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
-    return replace(config, points=points, **{**patches, **given})
+    train = load_split(data, "train")
+    if not config.points:
+        counts = np.exp(train.known_traits[:, NAMES.index("count")])
+        points = 2 ** int(np.log2(np.median(counts.round())))
+        points = min(max(points, FEWEST), USUAL)
+        given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
+        config = replace(config, points=points, **{**small_patches(points), **given})
+    if not config.epochs:
+        batch = config.batch_size * config.accumulate
+        steps = max((clouds or _remaining(config, train)) // batch, 1)
+        config = replace(config, epochs=min(max(math.ceil(STEPS / steps), LEAST), MOST))
+    return config
+
+
+def _remaining(config: TrainConfig, train: Clouds) -> int:
+    """How many of the training clouds are trained on."""
+    count = len(train)
+    if config.shots:
+        count = int(np.bincount(train.labels).clip(max=config.shots).sum())
+    return round(count * (1 - config.val_fraction)) if config.select == "val" else count
 
 
 def load_clouds(

@@ -26,7 +26,7 @@ from ..methods import METHODS
 from ..tasks import Task
 from .capture import GraphStep, Result, Step, why_not_capture
 from .progress import TrainingDisplay
-from .setup import check_folder, check_names, with_points
+from .setup import check_folder, check_names, fitted
 from .stacked import Stacked, tensors
 from .step import why_not_this
 from .trainer import Run, add
@@ -93,7 +93,7 @@ def _runs(configs: Sequence[TrainConfig], accelerator: Accelerator) -> list[Run]
     """The runs, of which those of the same clouds share them."""
     known: dict[str, Run] = {}
     runs = []
-    for config in map(with_points, configs):
+    for config in map(fitted, configs):
         drawn = config.seed if config.shots or config.select == "val" else 0
         clouds = str([getattr(config, name) for name in CLOUDS] + [drawn])
         runs.append(Run(config, accelerator, like=known.get(clouds)))

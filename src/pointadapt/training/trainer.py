@@ -60,11 +60,11 @@ from .setup import (
     check_folder,
     check_names,
     check_splits,
+    fitted,
     load_clouds,
     make_dataset,
     show_clouds,
     truth_of,
-    with_points,
 )
 from .start import fit_beside, fit_head, kept_start, trial
 from .step import make_step
@@ -98,7 +98,7 @@ def train_in(config: TrainConfig, patience: float = 0.0) -> TrainResults:
     main = accelerator.is_main_process
     with only_run_in(config.out, "adapter", patience=patience) if main else nullcontext():
         check_folder(config)
-        config = with_points(config)
+        config = fitted(config)
         begin: Any = train_in
         tried = trial(config, begin)
         return Run(config, accelerator, tried).run()

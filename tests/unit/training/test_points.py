@@ -1,6 +1,7 @@
-"""Points and patches that are chosen by what the training clouds have."""
+"""Points, patches and epochs that are chosen by what the training clouds are."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pointadapt.core.config import (
 )
 from pointadapt.core.errors import ConfigError
 from pointadapt.core.fields import build
-from pointadapt.training.setup import with_points
+from pointadapt.training.setup import fitted
 
 make = runpy.run_path(str(Path(__file__).parents[2] / "data/toy/make.py"))["make"]
 
@@ -32,7 +33,7 @@ make = runpy.run_path(str(Path(__file__).parents[2] / "data/toy/make.py"))["make
 )  # fmt: skip
 def test_no_more_than_the_cloud_in_the_middle_has(tmp_path, have, points, groups, group_size):
     config = TrainConfig(data="folder", root=make(tmp_path, train=2, test=1, n=have), points="auto")
-    found = with_points(config)
+    found = fitted(config)
     assert (found.points, found.groups, found.group_size) == (points, groups, group_size)
 
 
@@ -41,21 +42,41 @@ def test_the_middle_one_decides_and_what_is_given_stays(tmp_path):
     rng = np.random.default_rng(0)
     np.save(next((root / "train").rglob("*.npy")), rng.random((9000, 3)))
     config = CrossValidateConfig(data="folder", root=root, points=0, groups=12)
-    found = with_points(config)
+    found = fitted(config)
     assert isinstance(found, CrossValidateConfig)
     assert (found.points, found.groups, found.group_size) == (128, 12, 32)
     given = TrainConfig(data="folder", root=root, points=70)
-    assert with_points(given) is given
+    assert fitted(given) is given
 
 
 def test_benchmarks_have_their_own_number():
     with pytest.raises(ConfigError, match="for your own files; give a number for shapes"):
-        with_points(TrainConfig(data="shapes", points="auto"))
+        fitted(TrainConfig(data="shapes", points="auto"))
     with pytest.raises(ConfigError, match="for your own files; give a number for shapes"):
         train(data="shapes", points="auto")
 
 
-@pytest.mark.parametrize("name", ["points", "groups", "group_size"])
+@pytest.mark.parametrize(
+    ("clouds", "changes", "epochs"),
+    [
+        (320, {}, 100), (330, {}, 100), (96, {}, 300), (3200, {}, 30), (20, {}, 300),
+        (320, {"batch_size": 16}, 50), (320, {"accumulate": 2}, 200),
+    ],
+)  # fmt: skip
+def test_few_clouds_have_more_epochs_for_as_many_steps(clouds, changes, epochs):
+    config = TrainConfig(data="shapes", data_options=("size=64",), points=32, epochs="auto")
+    assert fitted(replace(config, **changes), clouds).epochs == epochs
+
+
+def test_clouds_that_are_held_out_make_no_steps():
+    given = TrainConfig(data="shapes", data_options=("size=320",), points=32, epochs="auto")
+    assert fitted(given).epochs == 100
+    assert fitted(replace(given, select="val", val_fraction=0.5)).epochs == 200
+    assert fitted(replace(given, shots=5)).epochs == 200  # of 32 classes
+    assert fitted(replace(given, epochs=7)).epochs == 7
+
+
+@pytest.mark.parametrize("name", ["points", "groups", "group_size", "epochs"])
 def test_auto_is_a_word_for_0_in_python_and_files(tmp_path, name):
     config = TrainConfig(**{name: "auto"})
     assert getattr(config, name) == 0 and to_plain(config)[name] == 0

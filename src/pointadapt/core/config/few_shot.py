@@ -9,6 +9,7 @@ from typing import Literal
 from ..errors import ConfigError
 from ..fields import at_least
 from .study import StudyConfig
+from .words import Fitting
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class FewShotConfig(StudyConfig):
     folds: int = 10
     pool: Literal["split", "all"] = "split"
     episodes: Path | None = None
-    epochs: int = 150
+    epochs: Fitting = 150
     warmup_epochs: float = 10.0
     save_every: int = 50
 

@@ -48,7 +48,8 @@ class TrainConfig:
         groups: patches of a cloud; "auto" (or 0) takes the backbone's, with ``points=auto`` fewer
             of small clouds.
         group_size: points of a patch; "auto" (or 0) in the same way.
-        epochs: passes over the training set.
+        epochs: passes over the training set; "auto" (or 0) makes 1,000 steps of them, at least 30
+            and at most 300 epochs: few clouds make few steps.
         batch_size: clouds of a step, per process; all there are where that is less.
         accumulate: steps whose gradients are summed before the optimizer moves.
         lr: peak learning rate.
@@ -106,7 +107,7 @@ class TrainConfig:
     available: int = 0
     groups: Fitting = 0
     group_size: Fitting = 0
-    epochs: int = 20
+    epochs: Fitting = 20
     batch_size: int = 32
     accumulate: int = 1
     lr: float = 5e-4
@@ -136,10 +137,19 @@ class TrainConfig:
     recipe: str = ""
 
     def __post_init__(self) -> None:
-        auto_is_zero(self, "points", "groups", "group_size")
-        at_least(self, 1, "epochs", "batch_size", "accumulate", "save_every")
+        auto_is_zero(self, "points", "groups", "group_size", "epochs")
+        at_least(self, 1, "batch_size", "accumulate", "save_every")
         at_least(
-            self, 0, "points", "available", "groups", "group_size", "votes", "threads", "shots"
+            self,
+            0,
+            "points",
+            "available",
+            "groups",
+            "group_size",
+            "epochs",
+            "votes",
+            "threads",
+            "shots",
         )
         seeds(self, "seed")
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")

@@ -51,12 +51,12 @@ def compare(
 
 
 def _run(config: CompareConfig, on_done: Callable[[Outcome], None] | None) -> Board:
-    from ...training.setup import with_points
+    from ...training.setup import fitted
     from .entries import make_entries
     from .picture import trade_off
     from .tune import Tuned, tune
 
-    config = with_points(config)
+    config = fitted(config)
     entries = make_entries(config.methods, config.method_options, config.methods_file, config)
     lines = tune(entries, config) if config.lrs else [Tuned(entry, {}) for entry in entries]
     jobs = {(line.entry.label, s): _job(line.entry, config, s)
