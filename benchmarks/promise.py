@@ -40,9 +40,10 @@ from pointadapt.core.files import read_json
 from pointadapt.studies.compare.entries import Entry, make_entries
 
 LINES = Path(__file__).with_name("promise.yaml")
-RESULTS = Path("benchmarks/results/promise_tiny.json")
+RESULTS = Path("benchmarks/results/promise_tiny_v2.json")
 PROTOCOL: dict[str, Any] = {
-    "data": "folder", "points": 256, "groups": 16, "epochs": 10, "warmup_epochs": 1,
+    "data": "folder", "backbone": "tiny-v2", "points": 256, "groups": 16, "epochs": 0,
+    "warmup_epochs": 1,
     "schedule": "step", "drop_path": 0.0, "augment": ("scale_shift", "rotate_z"),
     "precision": "fp32", "tensorboard": False, "baseline": False, "val_fraction": 0.25,
 }  # fmt: skip

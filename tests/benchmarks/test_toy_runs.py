@@ -37,7 +37,7 @@ TOY = {
     "--fit 8 --held 4 --points 64 --groups 8 --group-size 8 --draws 2 --runs {runs} --json {out}",
     "promise.py": "--sets toy={toy},shots=2,{tiny} "
     "few={root},data=modelnet40,way=3,shot=2,queries=1,pool=all,{tiny} --seeds 0 1 --lrs 1e-2 "
-    "--methods stem-adapter-forest instant --tune-epochs 1 --runs {runs} --json {out}",
+    "--methods stem-adapter instant --tune-epochs 1 --runs {runs} --json {out}",
     "scaling.py": "--parts cost --json {out}",
     "scenes.py": "--sets toy={scenes},block=12,blocks=4,least=16,test_blocks=2 --runs {runs} "
     "--more epochs=1 points=64 groups=8 group_size=8 batch_size=2 --json {out}",
