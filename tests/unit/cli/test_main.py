@@ -121,7 +121,8 @@ def test_a_mistyped_word_is_answered_with_the_nearest_one(args, words, capsys):
         ),
         (["train", "surplus"], "surplus; see pointadapt train --help"),
         (["train", "--precision", "fp8"], "'fp8' for argument '--precision'. Expected one of"),
-        (["train", "--epochs", "many"], "--epochs: invalid literal for int() with base 10: 'many'"),
+        (["train", "--seed", "many"], "--seed: invalid literal for int() with base 10: 'many'"),
+        (["train", "--epochs", "many"], "--epochs: it takes INT|{auto}, not 'many'"),
         (["train", "--epochs"], "Missing value for argument '--epochs'"),
         (["list", "methds"], "invalid choice 'methds'"),
         (["data", "show"], "see pointadapt data show --help"),
@@ -177,9 +178,11 @@ def test_recipe_without_its_backbone_says_what_to_get(tmp_path, capsys, monkeypa
     assert "pointadapt fetch point_mae-small --file" in line
 
 
-@pytest.mark.parametrize("flag", ["--epochs", "--accumulate", "--batch-size"])
-def test_values_out_of_range(flag, capsys):
-    assert "must be at least 1" in fails(capsys, "train", flag, "0")
+@pytest.mark.parametrize(
+    ("flag", "least"), [("--epochs", 0), ("--accumulate", 1), ("--batch-size", 1)]
+)
+def test_values_out_of_range(flag, least, capsys):
+    assert f"must be at least {least}" in fails(capsys, "train", flag, str(least - 1))
 
 
 # --- the commands

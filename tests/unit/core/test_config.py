@@ -55,7 +55,7 @@ def test_yaml_as_a_person_writes_it(tmp_path):
         ("1: 3\n", UnknownNameError, "unknown option of .*'1'"),
         ("epochs: three\n", ConfigError, "whole number, not 'three'"),
         ("epochs: .inf\n", ConfigError, "whole number, not inf"),
-        ("epochs: 0\n", ConfigError, "epochs must be at least 1"),
+        ("epochs: -1\n", ConfigError, "epochs must be at least 0"),
         ("data:\n", ConfigError, "must be str, not None"),
         ("select: tset\n", UnknownNameError, "did you mean 'test'"),
         ("augment: [flip]\n", UnknownNameError, "unknown value"),
@@ -135,7 +135,7 @@ def test_yaml_that_is_missing_or_no_text(tmp_path):
     ("cls", "values"),
     [
         (TrainConfig, {"points": -1}),
-        (TrainConfig, {"epochs": 0}),
+        (TrainConfig, {"epochs": -1}),
         (TrainConfig, {"batch_size": 0}),
         (TrainConfig, {"accumulate": 0}),
         (TrainConfig, {"seed": -1}),
