@@ -51,8 +51,8 @@ class PointPeft(ClsMethod):
     parameter-free attention enhances from a memory bank; an adapter that aggregates features within
     spatial neighbourhoods through local interactions. By the author in the repository's issues: the
     bank holds what the pre-trained model gives for the training set, from its final linear layer
-    (issue 3), and L, the number of first blocks with such prompts, depends on model and task, 12
-    for Point-M2AE on ScanObjectNN (issue 1); the rest of the blocks has no prompts, as a reader
+    (number 3), and L, the number of first blocks with such prompts, depends on model and task, 12
+    for Point-M2AE on ScanObjectNN (number 1); the rest of the blocks has no prompts, as a reader
     describes the paper's figure 2 there, who adds that the released code differs from it.
 
     Inferred, all else: that a row is a cloud's patches after the last LayerNorm, pooled; cosine, τ,

@@ -192,8 +192,8 @@ def why_not_capture(acc: Accelerator, accumulate: int = 1, keep: str = "all") ->
     """Why the step cannot be a CUDA graph here; "" if it can."""
     if acc.device.type != "cuda":
         return f"it needs an NVIDIA GPU, and this runs on {acc.device.type}"
-    if several(acc):
-        return several(acc)
+    if why := several(acc):
+        return why
     if acc.scaler is not None:
         return "--precision fp16 looks at its gradients in every step: use bf16"
     if accumulate > 1:

@@ -111,31 +111,37 @@ def fitted(config: C, clouds: int = 0) -> C:
     Raises:
         ConfigError: points are to be chosen for other data than your own files.
     """
-    if config.points and config.epochs:
-        return config
-    data = make_dataset(config)
-    if not config.points and not data.own_files:
-        raise ConfigError(f"points=auto is for your own files; give a number for {config.data}")
-    train = load_split(data, "train")
-    if not config.points:
-        counts = np.exp(train.known_traits[:, NAMES.index("count")])
-        points = 2 ** int(np.log2(np.median(counts.round())))
-        points = min(max(points, FEWEST), USUAL)
-        given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
-        config = replace(config, points=points, **{**small_patches(points), **given})
+    if not config.points or not (config.epochs or clouds):
+        data = make_dataset(config)
+        if not config.points and not data.own_files:
+            raise ConfigError(f"points=auto is for your own files; give a number for {config.data}")
+        train = load_split(data, "train")
+        if not config.points:
+            config = _with_points(config, train)
+        if not (config.epochs or clouds):
+            clouds = len(_divided(config, train)[0])
     if not config.epochs:
-        batch = config.batch_size * config.accumulate
-        steps = max((clouds or _remaining(config, train)) // batch, 1)
+        steps = max(clouds // (config.batch_size * config.accumulate), 1)
         config = replace(config, epochs=min(max(math.ceil(STEPS / steps), LEAST), MOST))
     return config
 
 
-def _remaining(config: TrainConfig, train: Clouds) -> int:
-    """How many of the training clouds are trained on."""
-    count = len(train)
+def _with_points(config: C, train: Clouds) -> C:
+    counts = np.exp(train.known_traits[:, NAMES.index("count")])
+    points = 2 ** int(np.log2(np.median(counts.round())))
+    points = min(max(points, FEWEST), USUAL)
+    given = {key: value for key in ("groups", "group_size") if (value := getattr(config, key))}
+    return replace(config, points=points, **{**small_patches(points), **given})
+
+
+def _divided(config: TrainConfig, train: Clouds) -> tuple[Clouds, Clouds | None]:
+    """(train, val) of the training clouds: those that are trained on, and those to select on."""
     if config.shots:
-        count = int(np.bincount(train.labels).clip(max=config.shots).sum())
-    return round(count * (1 - config.val_fraction)) if config.select == "val" else count
+        train = train.subset(few_of_each(train.labels, config.shots, config.seed))
+    if config.select != "val":
+        return train, None
+    kept, held = held_out(train, config.val_fraction, config.seed)
+    return train.subset(kept), train.subset(held)
 
 
 def load_clouds(
@@ -155,12 +161,8 @@ def load_clouds(
         raise DataLayoutError(f"{config.data}: train and test have different features of points")
     if data.own_files:  # benchmarks are as they are
         tell_shared(train_set, test_set)
-    if config.shots:
-        train_set = train_set.subset(few_of_each(train_set.labels, config.shots, config.seed))
-    if config.select != "val":
-        return train_set, test_set, None
-    kept, held = held_out(train_set, config.val_fraction, config.seed)
-    return train_set.subset(kept), test_set, train_set.subset(held)
+    train_set, val_set = _divided(config, train_set)
+    return train_set, test_set, val_set
 
 
 def check_splits(task: Task, data: str, **splits: Clouds | None) -> None:

@@ -139,18 +139,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         auto_is_zero(self, "points", "groups", "group_size", "epochs")
         at_least(self, 1, "batch_size", "accumulate", "save_every")
-        at_least(
-            self,
-            0,
-            "points",
-            "available",
-            "groups",
-            "group_size",
-            "epochs",
-            "votes",
-            "threads",
-            "shots",
-        )
+        at_least(self, 0, "points", "available", "groups", "group_size", "epochs")
+        at_least(self, 0, "votes", "threads", "shots")
         seeds(self, "seed")
         at_least(self, 0, "min_lr", "warmup_epochs", "weight_decay")
         positive(self, "lr", "clip")
